@@ -1,0 +1,1 @@
+//! Who may do what: roles, login links, sessions, tokens.

@@ -1,0 +1,1 @@
+//! Joules of an operation: measured by powercap or modelled from CPU time.

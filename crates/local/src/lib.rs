@@ -1,0 +1,1 @@
+//! The Runtime of one machine, over the splitter's control socket.

@@ -1,0 +1,1 @@
+//! Metric sources over HTTP: Prometheus and web.

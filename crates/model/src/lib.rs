@@ -1,0 +1,1 @@
+//! Nouns with typed ids: what the other crates speak of.

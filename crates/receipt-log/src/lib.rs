@@ -1,0 +1,1 @@
+//! The append-only log: sign, sequence, integrate, checkpoint, follow.

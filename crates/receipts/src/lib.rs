@@ -1,0 +1,1 @@
+//! Receipt payloads, their canonical form, their envelope, and verification.

@@ -1,0 +1,1 @@
+//! The canary engine, pure: recipe, plan, assessment.

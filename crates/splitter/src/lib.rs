@@ -1,0 +1,1 @@
+//! The embedded data plane: a weighted reverse proxy in a process of its own.

@@ -1,0 +1,1 @@
+//! The embedded store: log, projections, samples and access in one SQLite file.

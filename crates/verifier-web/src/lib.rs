@@ -1,0 +1,1 @@
+//! The receipt verifier as a second, lazily loaded browser module.

@@ -1,0 +1,2 @@
+//! Set-up, build of the site, checks, tests, benchmarks, release.
+fn main() {}
