@@ -1,0 +1,1 @@
+//! Canary verdicts as pure functions: ticks in, evidence and verdict out.
