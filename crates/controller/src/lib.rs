@@ -1,1 +1,9 @@
-//! The loop: observe, plan, execute, record.
+//! The loop: observe → plan → execute → record, under an epoch.
+//!
+//! The controller decides nothing by itself: `rollout::plan` says what to do, a [`Runtime`] does it, the log keeps it.
+
+pub mod ports;
+pub mod service;
+
+pub use ports::*;
+pub use service::{CommandError, Delivery, StartError, StartRequest};

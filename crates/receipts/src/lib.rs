@@ -1,1 +1,17 @@
 //! Receipt payloads, their canonical form, their envelope, and verification.
+//!
+//! One log entry is one DSSE envelope (JSON) of payload type [`PAYLOAD_TYPE`]. Its payload bytes are the RFC 8785 (JCS)
+//! form of a [`Payload`], signed with Ed25519 over the DSSE pre-authentication encoding. The leaf hash is taken over the
+//! entry's bytes as they are; what was signed is verified as received and never serialised again first.
+//!
+//! Pure: verification only. Signing lives in `receipt-log`.
+
+mod payload;
+
+pub use payload::{Payload, PayloadError};
+
+/// Payload type of the envelope.
+pub const PAYLOAD_TYPE: &str = "application/vnd.deliveryos.receipt.v1+json";
+
+/// Longest entry in bytes: the 16-bit length of a tlog-tiles entry bundle.
+pub const MAX_ENTRY: usize = 65_535;

@@ -1,0 +1,81 @@
+//! What the pages, the command line and the demo ask of the controller.
+
+use async_trait::async_trait;
+use model::{Actor, Command, CommandId, Environment, ReleaseId, ServiceId, Tick};
+use tokio::sync::broadcast;
+
+use crate::Workload;
+
+/// A release to start.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StartRequest {
+    /// Idempotency key.
+    pub id: CommandId,
+    /// The service, which the configuration must know.
+    pub service: ServiceId,
+    /// Where it goes.
+    pub environment: Environment,
+    /// The new version. Looked up in the configuration by the caller.
+    pub canary: Workload,
+    /// The recipe's text (YAML, with its analysis templates).
+    pub recipe: String,
+    /// Divides every duration of the recipe; 1 = as written. Recorded in the receipt.
+    pub speed: f64,
+    /// Name of the down-migration in the configuration, if any.
+    pub down_migration: Option<String>,
+    /// Who starts it.
+    pub actor: Actor,
+    /// Why.
+    pub reason: String,
+}
+
+/// Why a release does not start.
+#[derive(Debug, Clone, thiserror::Error, PartialEq)]
+pub enum StartError {
+    /// The configuration has no such service.
+    #[error("there is no service {0}: add [services.{0}] to the configuration")]
+    UnknownService(ServiceId),
+    /// Another release of the service is under way.
+    #[error("release {0} of this service is under way: promote or abort it first")]
+    Busy(ReleaseId),
+    /// The version is already stable.
+    #[error("{0} is already the stable version")]
+    AlreadyStable(String),
+    /// The recipe has errors.
+    #[error("the recipe is not usable: {}", .0.join("; "))]
+    Recipe(Vec<String>),
+    /// The runtime cannot do part of the recipe.
+    #[error("the runtime cannot carry out this recipe: {}", .0.join("; "))]
+    Unsupported(Vec<String>),
+    /// It could not be found out or written down.
+    #[error("the release could not be recorded: {0}")]
+    Unavailable(String),
+}
+
+/// Why a command is not carried out.
+#[derive(Debug, Clone, thiserror::Error, PartialEq)]
+pub enum CommandError {
+    /// No such release.
+    #[error("there is no release {0}")]
+    UnknownRelease(ReleaseId),
+    /// The state does not allow it; recorded as a refusal.
+    #[error("{0}")]
+    Refused(String),
+    /// The reason is too long.
+    #[error("a reason has at most {} characters", Command::MAX_REASON)]
+    ReasonTooLong,
+    /// It could not be written down, so nothing was done.
+    #[error("the command could not be recorded, so nothing was done: {0}")]
+    Unavailable(String),
+}
+
+/// What the pages, the command line and the demo ask of the controller.
+#[async_trait]
+pub trait Delivery: Send + Sync {
+    /// Starts a release; answers once the intent is durable. The same key again answers with the same release.
+    async fn start(&self, request: StartRequest) -> Result<ReleaseId, StartError>;
+    /// Gives a command; answers with the index of its receipt once the intent is durable, before its effect ends.
+    async fn command(&self, command: Command) -> Result<u64, CommandError>;
+    /// Live ticks by release, for pages.
+    fn live(&self) -> broadcast::Receiver<(ReleaseId, Tick)>;
+}
