@@ -134,3 +134,52 @@ impl fmt::Display for Checkpoint {
         self.extensions.iter().try_for_each(|line| writeln!(f, "{line}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of the specification.
+    const TEXT: &str = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
+
+    #[test]
+    fn example_of_the_specification() {
+        let checkpoint: Checkpoint = TEXT.parse().unwrap();
+        assert_eq!((checkpoint.origin.as_str(), checkpoint.size), ("example.com/behind-the-sofa", 20_852_163));
+        assert_eq!(checkpoint.to_string(), TEXT);
+        assert_eq!(Checkpoint::new(&checkpoint.origin, checkpoint.size, checkpoint.root), Ok(checkpoint.clone()));
+        assert_eq!(checkpoint.to_note().unwrap().text(), TEXT);
+        let json = serde_json::to_string(&checkpoint).unwrap();
+        assert_eq!(serde_json::from_str::<Checkpoint>(&json).unwrap(), checkpoint);
+
+        let extended = format!("{TEXT}one\nand two\n");
+        let checkpoint: Checkpoint = extended.parse().unwrap();
+        assert_eq!(checkpoint.extensions, ["one", "and two"]);
+        assert_eq!(checkpoint.to_string(), extended);
+    }
+
+    #[test]
+    fn refusals() {
+        let check = |text: &str, error| assert_eq!(text.parse::<Checkpoint>(), Err(error), "{text:?}");
+        check("", CheckpointError::Lines);
+        check("\n", CheckpointError::Lines);
+        check("a\n1\n", CheckpointError::Lines);
+        check(TEXT.trim_end(), CheckpointError::Lines);
+        check(&TEXT.replace("example.com/behind-the-sofa", ""), CheckpointError::Origin);
+        check(&TEXT.replace("sofa", &"a".repeat(250)), CheckpointError::Origin);
+        check(&TEXT.replace("sofa", "so\u{85}fa"), CheckpointError::Origin);
+        for size in ["", " 20852163", "020852163", "-1", "1e3", "0x1", "20852163 ", "99999999999999999999"] {
+            check(&TEXT.replace("20852163", size), CheckpointError::Size);
+        }
+        for (from, to) in [("=", ""), ("CsU", " CsU"), ("CsU", "CsV "), ("I=", "J="), ("=\n", "=\r\n")] {
+            check(&TEXT.replace(from, to), CheckpointError::Root);
+        }
+        check(&TEXT.replace("20852163", "0"), CheckpointError::EmptyTree);
+        check(&format!("{TEXT}\n"), CheckpointError::Extension);
+        check(&format!("{TEXT}a\n\nb\n"), CheckpointError::Extension);
+        check(&format!("{TEXT}a\tb\n"), CheckpointError::Extension);
+        check(&"a".repeat(MAX_CHECKPOINT_BYTES + 1), CheckpointError::TooLarge(MAX_CHECKPOINT_BYTES + 1));
+        assert_eq!(Checkpoint::new("two\nlines", 0, empty_root()), Err(CheckpointError::Size));
+        assert!(Checkpoint::new("a", 0, empty_root()).is_ok());
+    }
+}

@@ -59,3 +59,18 @@ fn parse_decimal(text: &str) -> Option<u64> {
     // An empty text fails in `parse`; `parse` also refuses what does not fit 64 bits.
     if canonical { text.parse().ok() } else { None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::parse_decimal;
+
+    #[test]
+    fn decimals() {
+        for (text, number) in [("0", 0), ("7", 7), ("10", 10), ("18446744073709551615", u64::MAX)] {
+            assert_eq!(parse_decimal(text), Some(number), "{text}");
+        }
+        for bad in ["", "00", "01", "-1", "+1", " 1", "1 ", "1\n", "1_0", "0x1", "१", "18446744073709551616"] {
+            assert_eq!(parse_decimal(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -283,3 +283,115 @@ fn leaves_under(node: u64, level: u32, size: u64) -> (u64, u64) {
     let end = 1_u64.checked_shl(level).and_then(|width| first.checked_add(width)).unwrap_or(u64::MAX);
     (first, end.min(size))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leaves(count: u8) -> Vec<Hash> {
+        (0..count).map(|i| leaf_hash(&[i])).collect()
+    }
+
+    /// RFC 6962 section 2.1 as it is written.
+    fn mth(leaves: &[Hash]) -> Hash {
+        match leaves {
+            [] => empty_root(),
+            [leaf] => *leaf,
+            _ => {
+                let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
+                node_hash(&mth(left), &mth(right))
+            }
+        }
+    }
+
+    #[test]
+    fn known_hashes() {
+        // SHA-256 of nothing, of 0x00, and the example leaf of certificate-transparency's own tests.
+        let check = |hash: Hash, hex: &str| assert_eq!(hash.to_string(), hex);
+        check(empty_root(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        check(leaf_hash(b""), "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d");
+        check(leaf_hash(&[0]), "96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7");
+        check(
+            node_hash(&leaf_hash(b""), &leaf_hash(&[0])),
+            "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
+        );
+    }
+
+    #[test]
+    fn roots_follow_the_definition() {
+        for count in 0..=70 {
+            let leaves = leaves(count);
+            assert_eq!(root_of_leaves(&leaves), mth(&leaves), "{count} leaves");
+        }
+    }
+
+    #[test]
+    fn steps_show_the_arithmetic() {
+        // Leaf 2 of 3 stands alone on the right: one step, with the node over leaves 0 and 1.
+        let l = leaves(3);
+        let left = node_hash(&l[0], &l[1]);
+        let steps = inclusion_steps(&l[2], 2, 3, &[left]).unwrap();
+        let result = mth(&l);
+        assert_eq!(steps, [InclusionStep { side: Side::Left, sibling: left, result, first_leaf: 0, end_leaf: 3 }]);
+
+        let steps = inclusion_steps(&l[1], 1, 3, &[l[0], l[2]]).unwrap();
+        let sides: Vec<_> = steps.iter().map(|s| (s.side, s.first_leaf, s.end_leaf)).collect();
+        assert_eq!(sides, [(Side::Left, 0, 2), (Side::Right, 0, 3)]);
+
+        let steps = consistency_steps(2, &left, 3, &[l[2]]).unwrap();
+        assert_eq!(steps, [ConsistencyStep { side: Side::Right, sibling: l[2], old: left, new: result }]);
+    }
+
+    #[test]
+    fn inclusion_refusals() {
+        let l = leaves(5);
+        let root = mth(&l);
+        let check = |index, size, proof: &[Hash], error| {
+            assert_eq!(verify_inclusion(&l[0], index, size, proof, &root), Err(error), "{index} of {size}");
+        };
+        check(0, 0, &[], ProofError::IndexOutOfTree { index: 0, size: 0 });
+        check(5, 5, &[], ProofError::IndexOutOfTree { index: 5, size: 5 });
+        check(u64::MAX, u64::MAX, &[], ProofError::IndexOutOfTree { index: u64::MAX, size: u64::MAX });
+        check(0, 5, &[], ProofError::Length { expected: 3, found: 0 });
+        check(4, 5, &l[..2], ProofError::Length { expected: 1, found: 2 });
+        check(0, u64::MAX, &[], ProofError::Length { expected: 64, found: 0 });
+        check(0, 1, &[], ProofError::Root { computed: l[0], claimed: root });
+    }
+
+    #[test]
+    fn the_largest_trees_do_not_overflow() {
+        let proof = [Hash([7; 32]); 64];
+        for index in [0, 1, 1 << 63, u64::MAX - 2, u64::MAX - 1] {
+            let expected = inclusion_length(index, u64::MAX);
+            let steps = inclusion_steps(&proof[0], index, u64::MAX, &proof[..expected]).unwrap();
+            assert_eq!(steps.last().map(|s| (s.first_leaf, s.end_leaf)), Some((0, u64::MAX)));
+        }
+        for old in [1, 3, 1 << 63, u64::MAX - 1] {
+            let expected = consistency_length(old, u64::MAX);
+            consistency_steps(old, &proof[0], u64::MAX, &[proof[0]; 65][..expected]).unwrap();
+        }
+    }
+
+    #[test]
+    fn consistency_refusals() {
+        let l = leaves(5);
+        let (three, five) = (mth(&l[..3]), mth(&l));
+        let other = Hash([1; 32]);
+        let check = |old, old_root: &Hash, new, new_root: &Hash, proof: &[Hash], expected| {
+            assert_eq!(verify_consistency(old, old_root, new, new_root, proof), expected, "{old} to {new}");
+        };
+        let empty = empty_root();
+        check(0, &empty, 0, &empty, &[], Ok(()));
+        check(3, &three, 3, &three, &[], Ok(()));
+        check(0, &other, 0, &other, &[], Err(ProofError::Root { computed: empty, claimed: other }));
+        check(0, &empty, 5, &five, &[], Err(ProofError::EmptyOld));
+        check(5, &five, 3, &three, &[], Err(ProofError::Shrunk { old: 5, new: 3 }));
+        check(3, &three, 3, &other, &[], Err(ProofError::RootsDiffer { size: 3, old: three, new: other }));
+        check(3, &three, 3, &three, &[other], Err(ProofError::Length { expected: 0, found: 1 }));
+        check(3, &three, 5, &five, &[], Err(ProofError::Length { expected: 4, found: 0 }));
+        let proof = [l[2], l[3], node_hash(&l[0], &l[1]), l[4]];
+        check(3, &three, 5, &five, &proof, Ok(()));
+        check(3, &other, 5, &five, &proof, Err(ProofError::OldRoot { computed: three, claimed: other }));
+        check(3, &three, 5, &other, &proof, Err(ProofError::Root { computed: five, claimed: other }));
+    }
+}

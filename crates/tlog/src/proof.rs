@@ -149,3 +149,104 @@ fn parse_extra(line: &str) -> Result<Vec<u8>, TlogProofError> {
     let extra = STANDARD.decode(line).map_err(|_| TlogProofError::Extra)?;
     if (1..=MAX_EXTRA_BYTES).contains(&extra.len()) { Ok(extra) } else { Err(TlogProofError::Extra) }
 }
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::{Signer as _, SigningKey};
+
+    use super::*;
+    use crate::{Frontier, leaf_hash, prove_inclusion};
+
+    const ORIGIN: &str = "log.example/test";
+    /// Written once and never again: files of this format must stay readable, byte for byte.
+    const GOLDEN: &str = include_str!("../tests/golden/three-of-five.tlog-proof");
+
+    /// The proof of leaf 3 in a log of 5 entries, `entry 0` to `entry 4`, and the log's key.
+    fn example() -> (TlogProof, VerifyingKey) {
+        let secret = SigningKey::from_bytes(&[1; 32]);
+        let key = VerifyingKey::new(ORIGIN, secret.verifying_key().as_bytes()).unwrap();
+        let mut tree = Frontier::new();
+        let mut nodes = std::collections::HashMap::new();
+        for i in 0..5 {
+            nodes.extend(tree.push(leaf_hash(format!("entry {i}").as_bytes())));
+        }
+        let mut note = Checkpoint::new(ORIGIN, 5, tree.root()).unwrap().to_note().unwrap();
+        note.add(&key, &secret.sign(note.bytes_to_sign()).to_bytes()).unwrap();
+        let hashes = prove_inclusion(3, 5, |id| nodes.get(&id).copied().ok_or(())).unwrap();
+        (TlogProof { extra: Some(b"extra".to_vec()), index: 3, hashes, checkpoint: note }, key)
+    }
+
+    #[test]
+    fn golden_file() {
+        let (proof, key) = example();
+        assert_eq!(proof.to_string(), GOLDEN);
+        let read = TlogProof::parse(GOLDEN.as_bytes()).unwrap();
+        assert_eq!(read, proof);
+        let opened = read.verify(&leaf_hash(b"entry 3"), ORIGIN, std::slice::from_ref(&key)).unwrap();
+        assert_eq!((opened.checkpoint.size, opened.signers), (5, vec![key]));
+    }
+
+    #[test]
+    fn round_trips() {
+        let (mut proof, _) = example();
+        proof.extra = None;
+        assert_eq!(TlogProof::parse(proof.to_string().as_bytes()), Ok(proof.clone()));
+        proof.hashes.clear();
+        assert_eq!(TlogProof::parse(proof.to_string().as_bytes()), Ok(proof.clone()));
+        let text = proof.to_string();
+        proof.extra = Some(vec![]);
+        assert_eq!(proof.to_string(), text);
+    }
+
+    #[test]
+    fn malformed_files() {
+        let check = |text: &str, error: TlogProofError| assert_eq!(TlogProof::parse(text.as_bytes()), Err(error), "{text}");
+        let change = |from: &str, to: &str| {
+            let changed = GOLDEN.replacen(from, to, 1);
+            assert_ne!(changed, GOLDEN);
+            changed
+        };
+        check("", TlogProofError::Header);
+        check(HEADER, TlogProofError::Header);
+        check(&change("@v1", "@v2"), TlogProofError::Header);
+        check(&change("@v1\n", "@v1\r\n"), TlogProofError::Header);
+        check(&format!("\n{GOLDEN}"), TlogProofError::Header);
+        check(&change("extra ZXh0cmE=", "extra "), TlogProofError::Extra);
+        check(&change("extra ZXh0cmE=", "extra ZXh0cmE"), TlogProofError::Extra);
+        check(&change("extra ZXh0cmE=", "extra  ZXh0cmE="), TlogProofError::Extra);
+        check(&change("extra ZXh0cmE=", "extra"), TlogProofError::Index);
+        check(&change("index 3", "index 03"), TlogProofError::Index);
+        check(&change("index 3", "index  3"), TlogProofError::Index);
+        check(&change("index 3", "index -3"), TlogProofError::Index);
+        check(&change("index 3\n", ""), TlogProofError::Index);
+        check(&change("index 3\n", "index 3\nindex 3\n"), TlogProofError::Hash(1, HashError::Base64));
+        check(&change("=\n\n", "\n\n"), TlogProofError::Hash(3, HashError::Base64));
+        check(&change("\n\n", "\n"), TlogProofError::Hash(4, HashError::Base64));
+        check(&GOLDEN[..GOLDEN.find("\n\n").unwrap() + 1], TlogProofError::NoSeparator);
+        check(&change("\n\n— ", "\n— "), TlogProofError::Note(NoteError::NoSeparator));
+        let many = format!("{}\n", Hash([0; 32]).to_base64()).repeat(MAX_PROOF_HASHES);
+        check(&change("index 3\n", &format!("index 3\n{many}")), TlogProofError::TooManyHashes);
+        check(&"a".repeat(MAX_PROOF_BYTES + 1), TlogProofError::TooLarge(MAX_PROOF_BYTES + 1));
+        assert_eq!(TlogProof::parse(b"\xff"), Err(TlogProofError::Utf8));
+        let extra = format!("extra {}\n", STANDARD.encode(vec![0; MAX_EXTRA_BYTES + 1]));
+        check(&change("extra ZXh0cmE=\n", &extra), TlogProofError::Extra);
+        // An empty line too many belongs to the note's text, which then is no checkpoint.
+        let (_, key) = example();
+        let stretched = TlogProof::parse(change("\n\nlog", "\n\n\nlog").as_bytes()).unwrap();
+        assert!(stretched.verify(&leaf_hash(b"entry 3"), ORIGIN, &[key]).is_err());
+    }
+
+    #[test]
+    fn refused_proofs() {
+        let (proof, key) = example();
+        let keys = [key];
+        let leaf = leaf_hash(b"entry 3");
+        assert!(matches!(proof.verify(&leaf_hash(b"entry 2"), ORIGIN, &keys), Err(TlogProofError::Inclusion(_))));
+        let other = TlogProof { index: 2, ..proof.clone() };
+        assert!(matches!(other.verify(&leaf, ORIGIN, &keys), Err(TlogProofError::Inclusion(_))));
+        let refused = proof.verify(&leaf, "other.example", &keys);
+        assert!(matches!(refused, Err(TlogProofError::Checkpoint(CheckpointError::OtherOrigin { .. }))));
+        let refused = proof.verify(&leaf, ORIGIN, &[]);
+        assert!(matches!(refused, Err(TlogProofError::Checkpoint(CheckpointError::Note(NoteError::NoKnownKey)))));
+    }
+}

@@ -348,3 +348,170 @@ fn check_characters(text: &str) -> Result<(), NoteError> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::{Signer as _, SigningKey};
+
+    use super::*;
+
+    /// The worked example of the specification.
+    const VKEY: &str = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
+    const NOTE: &str = "This is an example message.\n\n— example.com/foo \
+        Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3mFXmRKuwHjG1Yu72IneyaQM=\n";
+
+    fn key(name: &str, seed: u8) -> (SigningKey, VerifyingKey) {
+        let secret = SigningKey::from_bytes(&[seed; 32]);
+        let public = VerifyingKey::new(name, secret.verifying_key().as_bytes()).unwrap();
+        (secret, public)
+    }
+
+    fn signed(text: &str, keys: &[(SigningKey, VerifyingKey)]) -> SignedNote {
+        let mut note = SignedNote::unsigned(text).unwrap();
+        for (secret, public) in keys {
+            note.add(public, &secret.sign(note.bytes_to_sign()).to_bytes()).unwrap();
+        }
+        note
+    }
+
+    #[test]
+    fn example_of_the_specification() {
+        let key: VerifyingKey = VKEY.parse().unwrap();
+        assert_eq!((key.name(), key.key_id(), key.to_string().as_str()), ("example.com/foo", 0x530d_903a, VKEY));
+        let note = SignedNote::parse(NOTE.as_bytes()).unwrap();
+        assert_eq!(note.text(), "This is an example message.\n");
+        assert_eq!(note.to_string(), NOTE);
+        assert_eq!(note.verify(std::slice::from_ref(&key)).unwrap(), [&key]);
+        let altered = NOTE.replace("an example", "no example");
+        assert_eq!(
+            SignedNote::parse(altered.as_bytes()).unwrap().verify(&[key]),
+            Err(NoteError::BadSignature("example.com/foo".into()))
+        );
+    }
+
+    #[test]
+    fn malformed_notes() {
+        let line = NOTE.split_once("\n\n").unwrap().1;
+        let check = |note: &str, error: NoteError| assert_eq!(SignedNote::parse(note.as_bytes()), Err(error), "{note:?}");
+        check("", NoteError::NoSeparator);
+        check("text\n", NoteError::NoSeparator);
+        check(line, NoteError::NoSeparator);
+        check(&format!("\n{line}"), NoteError::NoSeparator);
+        check(&format!("text\n{line}"), NoteError::NoSeparator);
+        check("text\n\n", NoteError::Unsigned);
+        check("text\n\nmore\n", NoteError::SignatureLine(1));
+        check(&format!("text\n\n{line}more\n"), NoteError::SignatureLine(2));
+        check(&format!("text\n\n{}", line.trim_end()), NoteError::SignatureLine(1));
+        for (from, to) in [
+            ("— ", "- "),
+            ("— ", "—"),
+            ("— ", "—  "),
+            ("— ", " — "),
+            ("com/foo ", "com/foo  "),
+            ("com/foo ", "com/foo\u{a0}bar "),
+            ("com/foo ", "com/foo+bar "),
+            ("com/foo ", ""),
+            ("example.com/foo", ""),
+            ("=", ""),
+            ("M=", "N="), // the same bytes, spelt otherwise
+            ("=", "= "),
+            ("Uw2Q", "Uw-Q"),
+        ] {
+            check(&NOTE.replacen(from, to, 1), NoteError::SignatureLine(1));
+        }
+        check("text\n\n— a Uw2QOg==\n", NoteError::SignatureLine(1)); // a key id alone
+        check(&NOTE.replace("This", "\tThis"), NoteError::Control(9));
+        check(&NOTE.replace('\n', "\r\n"), NoteError::Control(13));
+        check(&format!("text\n\n{}", line.repeat(MAX_SIGNATURES + 1)), NoteError::TooManySignatures);
+        check(&"a".repeat(MAX_NOTE_BYTES + 1), NoteError::TooLarge(MAX_NOTE_BYTES + 1));
+        assert_eq!(SignedNote::parse(b"\xff\n\n"), Err(NoteError::Utf8));
+        assert_eq!(SignedNote::unsigned("text"), Err(NoteError::TextEnd));
+        assert_eq!(SignedNote::unsigned("te\0xt\n"), Err(NoteError::Control(0)));
+    }
+
+    #[test]
+    fn texts_may_hold_empty_lines() {
+        for text in ["\n", "a\n\nb\n", "a\n\n", "\n\n", "a\n\n— b Uw2QOkn8\n"] {
+            let keys = [key("log", 1)];
+            let note = signed(text, &keys);
+            let parsed = SignedNote::parse(note.to_string().as_bytes()).unwrap();
+            assert_eq!(parsed, note, "{text:?}");
+            parsed.verify(&[keys[0].1.clone()]).unwrap();
+        }
+    }
+
+    #[test]
+    fn known_and_unknown_keys() {
+        let (log, witness, stranger) = (key("log", 1), key("witness", 2), key("stranger", 3));
+        let keys = [log.clone(), witness.clone()];
+        let note = signed("text\n", &keys);
+        let (log, witness, stranger) = (log.1, witness.1, stranger.1);
+        assert_eq!(note.verify(&[witness.clone(), log.clone()]), Ok(vec![&log, &witness]));
+        assert_eq!(note.verify(std::slice::from_ref(&witness)), Ok(vec![&witness]));
+        assert_eq!(note.verify(&[log.clone(), stranger.clone()]), Ok(vec![&log]));
+        assert_eq!(note.verify(&[stranger]), Err(NoteError::NoKnownKey));
+        assert_eq!(note.verify(&[]), Err(NoteError::NoKnownKey));
+        // The same name with another key is another key; the same key under another name too.
+        assert_eq!(note.verify(&[key("log", 9).1, key("other", 1).1]), Err(NoteError::NoKnownKey));
+        // One bad signature of a known key refuses the note, whatever the others say.
+        let mut forged = note.clone();
+        forged.signatures[1].signature[0] ^= 1;
+        assert_eq!(forged.verify(&[log.clone(), witness]), Err(NoteError::BadSignature("witness".into())));
+        assert_eq!(forged.verify(std::slice::from_ref(&log)), Ok(vec![&log]));
+        // A signature of another length by a known key is a bad one.
+        forged.signatures[0].signature.pop();
+        assert_eq!(forged.verify(std::slice::from_ref(&log)), Err(NoteError::BadSignature("log".into())));
+        // Repeating a signature does not make two signers.
+        let mut twice = note.clone();
+        twice.signatures.extend(note.signatures.clone());
+        assert_eq!(twice.verify(std::slice::from_ref(&log)), Ok(vec![&log]));
+        assert_eq!(twice.verify(&[log.clone(), log.clone()]), Ok(vec![&log]));
+        // Two keys that cannot be told apart.
+        let mut twin = key("log", 9).1;
+        twin.key_id = log.key_id;
+        assert_eq!(note.verify(&[log, twin]), Err(NoteError::AmbiguousKeys("log".into())));
+    }
+
+    #[test]
+    fn only_good_signatures_are_added() {
+        let (secret, public) = key("log", 1);
+        let good = secret.sign(b"text\n").to_bytes();
+        assert!(SignedNote::assemble("text\n", &public, &good).is_ok());
+        let refused = Err(NoteError::BadSignature("log".into()));
+        assert_eq!(SignedNote::assemble("other\n", &public, &good), refused);
+        assert_eq!(SignedNote::assemble("text\n", &public, &[0; 64]), refused);
+        let mut full = SignedNote::unsigned("text\n").unwrap();
+        for _ in 0..MAX_SIGNATURES {
+            full.add(&public, &good).unwrap();
+        }
+        assert_eq!(full.add(&public, &good), Err(NoteError::TooManySignatures));
+        assert_eq!(SignedNote::parse(full.to_string().as_bytes()), Ok(full));
+    }
+
+    #[test]
+    fn malformed_vkeys() {
+        let check = |vkey: &str, error: VkeyError| assert_eq!(vkey.parse::<VerifyingKey>(), Err(error), "{vkey:?}");
+        check("", VkeyError::Form);
+        check("example.com/foo", VkeyError::Form);
+        check("example.com/foo+530d903a", VkeyError::Form);
+        check(&VKEY.replace("530d", "530D"), VkeyError::Form);
+        check(&VKEY.replace("+530d", "++30d"), VkeyError::Form);
+        check(&VKEY.replace("530d903a", "30d903a"), VkeyError::Form);
+        check(&VKEY.replace("530d", "540d"), VkeyError::KeyId { expected: 0x530d_903a, found: 0x540d_903a });
+        check(&VKEY.replace("foo", "bar"), VkeyError::KeyId { expected: 0xc6fb_2e3e, found: 0x530d_903a });
+        check(&VKEY.replace("foo", "f o"), VkeyError::Name);
+        check(VKEY.trim_start_matches("example.com/foo"), VkeyError::Name);
+        check(&format!("{}{VKEY}", "a".repeat(256)), VkeyError::Name);
+        check(&format!("{VKEY}\n"), VkeyError::Form);
+        check(&format!("{VKEY}A"), VkeyError::Form);
+        check(&VKEY.replace("AekyeR", "BekyeR"), VkeyError::Type(5));
+        check(&format!("a+00000000+{}", STANDARD.encode([1; 32])), VkeyError::Key); // one byte short
+        check(&format!("a+00000000+{}", "A".repeat(4096)), VkeyError::Form);
+        // The neutral element verifies much that nobody signed.
+        let mut neutral = [0; 32];
+        neutral[0] = 1;
+        assert_eq!(VerifyingKey::new("a", &neutral), Err(VkeyError::Key));
+        assert_eq!(VerifyingKey::new("a", &[2; 32]), Err(VkeyError::Key)); // not on the curve
+        assert_eq!(VerifyingKey::new("", &[1; 32]), Err(VkeyError::Name));
+    }
+}

@@ -271,3 +271,128 @@ fn complete_root(hashes: &[Hash]) -> Option<Hash> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Frontier, leaf_hash};
+
+    fn tile(level: u8, index: u64, width: u16) -> TileId {
+        TileId::new(level, index, width).unwrap()
+    }
+
+    #[test]
+    fn paths() {
+        for (path, parsed) in [
+            ("tile/0/000", TilePath::Hashes(tile(0, 0, 256))),
+            ("tile/0/x001/x234/067", TilePath::Hashes(tile(0, 1_234_067, 256))),
+            ("tile/3/x001/000.p/1", TilePath::Hashes(tile(3, 1000, 1))),
+            ("tile/63/999.p/255", TilePath::Hashes(tile(63, 999, 255))),
+            ("tile/entries/x273/112.p/17", TilePath::Entries(tile(0, 273_112, 17))),
+            ("tile/0/x018/x446/x744/x073/x709/x551/615", TilePath::Hashes(tile(0, u64::MAX, 256))),
+        ] {
+            assert_eq!(path.parse(), Ok(parsed));
+            assert_eq!(parsed.to_string(), path);
+        }
+    }
+
+    #[test]
+    fn other_spellings_are_refused() {
+        for path in [
+            "", "tile", "tile/", "tile/0", "tile/0/", "/tile/0/000", "tile/0/000/", "tile//000", "tile/0/0", "tile/0/00",
+            "tile/0/0000", "tile/0/1", "tile/0/x001", "tile/0/001/002", "tile/0/x000/001", "tile/0/xx01/001",
+            "tile/0/x001/x002", "tile/64/000", "tile/00/000", "tile/-1/000", "tile/256/000", "tile/entry/000",
+            "tile/0/000.p/0", "tile/0/000.p/256", "tile/0/000.p/01", "tile/0/000.p/", "tile/0/000.p/1/", "tile/0/000.p",
+            "tile/0/000.p/1.p/1", "tile/0/+01", "tile/0/0 1", "tile/0/../000", "tile/0/x018/x446/x744/x073/x709/x551/616",
+            "tile/0/x001/x018/x446/x744/x073/x709/x551/615", "Tile/0/000", "tile/entries/x00a/000",
+        ] {
+            assert_eq!(path.parse::<TilePath>(), Err(TileError::Path), "{path:?}");
+        }
+        assert_eq!(TileId::new(64, 0, 1), Err(TileError::Id));
+        assert_eq!(TileId::new(0, 0, 0), Err(TileError::Id));
+        assert_eq!(TileId::new(0, 0, 257), Err(TileError::Id));
+    }
+
+    #[test]
+    fn example_of_the_specification() {
+        // "a tree of size 70,000 will be represented by 273 full level 0 tiles, one partial level 0 tile of width 112,
+        // one full level 1 tile, one partial level 1 tile of width 17, and one partial level 2 tile of width 1"
+        let tiles: Vec<TileId> = TileId::grown(0, 70_000).collect();
+        let full = |level| (0..).map(move |index| tile(level, index, 256));
+        let mut expected: Vec<TileId> = full(0).take(273).collect();
+        expected.push(tile(0, 273, 112));
+        expected.extend(full(1).take(1));
+        expected.extend([tile(1, 1, 17), tile(2, 0, 1)]);
+        assert_eq!(tiles, expected);
+        // "a tree of size 256 will be represented by a full level 0 tile and a partial level 1 tile of width 1"
+        assert_eq!(TileId::grown(0, 256).collect::<Vec<_>>(), [tile(0, 0, 256), tile(1, 0, 1)]);
+    }
+
+    #[test]
+    fn growth() {
+        let check = |old, new, expected: &[TileId]| {
+            assert_eq!(TileId::grown(old, new).collect::<Vec<_>>(), expected, "{old} to {new}");
+        };
+        check(0, 0, &[]);
+        check(5, 5, &[]);
+        check(6, 5, &[]);
+        check(0, 1, &[tile(0, 0, 1)]);
+        check(1, 3, &[tile(0, 0, 3)]);
+        check(255, 257, &[tile(0, 0, 256), tile(0, 1, 1), tile(1, 0, 1)]);
+        check(256, 257, &[tile(0, 1, 1)]);
+        check(u64::MAX - 1, u64::MAX, &[tile(0, u64::MAX >> 8, 255)]);
+    }
+
+    #[test]
+    fn nodes_come_out_of_tiles() {
+        const SIZE: u64 = 70_000;
+        let mut nodes = std::collections::HashMap::new();
+        let mut tree = Frontier::new();
+        for i in 0..SIZE {
+            nodes.extend(tree.push(leaf_hash(&i.to_be_bytes())));
+        }
+        let read = |tile: TileId| {
+            let (level, span) = tile.nodes().unwrap();
+            let hashes: Vec<Hash> = span.map(|index| nodes[&NodeId { level, index }]).collect();
+            tile.decode(&tile.encode(&hashes).unwrap()).unwrap()
+        };
+        for id in [(0, 0), (0, 69_999), (3, 8_000), (7, 545), (8, 272), (11, 33), (15, 1), (16, 0)] {
+            let id = NodeId { level: id.0, index: id.1 };
+            let tile = TileId::holding(id, SIZE).unwrap();
+            assert_eq!(tile.node(&read(tile), id), Ok(nodes[&id]), "{id:?}");
+        }
+        // What is not complete in the tree is not in its tiles.
+        for id in [(0, 70_000), (7, 546), (16, 1), (17, 0), (63, 0), (255, u64::MAX)] {
+            let id = NodeId { level: id.0, index: id.1 };
+            let found = TileId::holding(id, SIZE).and_then(|tile| tile.node(&read(tile), id).ok());
+            assert_eq!(found, None, "{id:?}");
+        }
+        // A proof from tiles is the proof from nodes.
+        let from_nodes = crate::prove_inclusion(300, SIZE, |id| nodes.get(&id).copied().ok_or(()));
+        let from_tiles = crate::prove_inclusion(300, SIZE, |id| {
+            let tile = TileId::holding(id, SIZE).ok_or(())?;
+            tile.node(&read(tile), id).map_err(drop)
+        });
+        assert_eq!(from_nodes, from_tiles);
+    }
+
+    #[test]
+    fn bundles() {
+        let largest = vec![7; MAX_ENTRY_BYTES];
+        let entries: [&[u8]; 4] = [b"one", b"", &largest, b"\0"];
+        let bundle = encode_entries(&entries).unwrap();
+        assert_eq!(bundle[..7], *b"\0\x03one\0\0");
+        assert_eq!(decode_entries(&bundle, 4).unwrap(), entries);
+        let check = |bundle: &[u8], width, error| assert_eq!(decode_entries(bundle, width), Err(error));
+        check(&bundle, 3, TileError::Bundle(3));
+        check(&bundle, 5, TileError::Bundle(5));
+        check(&bundle[..bundle.len() - 1], 4, TileError::Bundle(4));
+        check(b"\0", 1, TileError::Bundle(1));
+        check(b"", 0, TileError::Id);
+        check(b"", 257, TileError::Id);
+        assert_eq!(encode_entries(&[vec![0; 65_536]]), Err(TileError::EntryTooLarge(65_536)));
+        assert_eq!(encode_entries::<&[u8]>(&[]), Err(TileError::Bundle(256)));
+        assert_eq!(encode_entries(&[[0]; 257]), Err(TileError::Bundle(256)));
+        assert_eq!(tile(0, 0, 2).decode(&[0; 63]), Err(TileError::Length { expected: 64, found: 63 }));
+    }
+}

@@ -280,3 +280,86 @@ fn complete_subtrees(leaves: Range<u64>) -> Vec<NodeId> {
 fn fold(nodes: &[Hash]) -> Option<Hash> {
     nodes.iter().rev().copied().reduce(|right, left| node_hash(&left, &right))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::leaf_hash;
+
+    fn id(level: u8, index: u64) -> NodeId {
+        NodeId { level, index }
+    }
+
+    fn ids(nodes: &[(u8, u64)]) -> Vec<NodeId> {
+        nodes.iter().map(|(level, index)| id(*level, *index)).collect()
+    }
+
+    #[test]
+    fn pushing_completes_nodes() {
+        let mut tree = Frontier::new();
+        let completed: Vec<Vec<NodeId>> = (0..4_u8)
+            .map(|i| tree.push(leaf_hash(&[i])).into_iter().map(|(id, _)| id).collect())
+            .collect();
+        assert_eq!(
+            completed,
+            [ids(&[(0, 0)]), ids(&[(0, 1), (1, 0)]), ids(&[(0, 2)]), ids(&[(0, 3), (1, 1), (2, 0)])]
+        );
+    }
+
+    #[test]
+    fn a_frontier_is_restored_from_its_nodes() {
+        let mut tree = Frontier::new();
+        let mut stored = std::collections::HashMap::new();
+        for i in 0..100_u8 {
+            let nodes: Vec<Hash> = Frontier::nodes_of(tree.size()).iter().map(|id| stored[id]).collect();
+            assert_eq!(Frontier::restore(tree.size(), nodes), Ok(tree.clone()));
+            stored.extend(tree.push(leaf_hash(&[i])));
+        }
+        assert_eq!(Frontier::restore(3, vec![]), Err(PlanError::Count { expected: 2, found: 0 }));
+        assert_eq!(Frontier::restore(u64::MAX, vec![]), Err(PlanError::TooLarge(u64::MAX)));
+    }
+
+    #[test]
+    fn plans() {
+        // RFC 6962 section 2.1.3, a tree of 7: the proofs printed there.
+        let inclusion = |index, nodes: &[(u8, u64)], folds: &[usize]| {
+            let plan = ProofPlan::inclusion(index, 7).unwrap();
+            assert_eq!((plan.nodes(), &plan.folds[..]), (&ids(nodes)[..], folds), "inclusion of {index}");
+        };
+        inclusion(0, &[(0, 1), (1, 1), (1, 2), (0, 6)], &[1, 1, 2]); // [b, h, l]
+        inclusion(3, &[(0, 2), (1, 0), (1, 2), (0, 6)], &[1, 1, 2]); // [c, g, l]
+        inclusion(4, &[(0, 5), (0, 6), (2, 0)], &[1, 1, 1]); // [f, j, k]
+        inclusion(6, &[(1, 2), (2, 0)], &[1, 1]); // [i, k]
+        let consistency = |old, nodes: &[(u8, u64)], folds: &[usize]| {
+            let plan = ProofPlan::consistency(old, 7).unwrap();
+            assert_eq!((plan.nodes(), &plan.folds[..]), (&ids(nodes)[..], folds), "consistency from {old}");
+        };
+        consistency(3, &[(0, 2), (0, 3), (1, 0), (1, 2), (0, 6)], &[1, 1, 1, 2]); // [c, d, g, l]
+        consistency(4, &[(1, 2), (0, 6)], &[2]); // [l]
+        consistency(6, &[(1, 2), (0, 6), (2, 0)], &[1, 1, 1]); // [i, j, k]
+        consistency(7, &[], &[]);
+    }
+
+    #[test]
+    fn senseless_plans() {
+        assert_eq!(ProofPlan::inclusion(7, 7), Err(PlanError::IndexOutOfTree { index: 7, size: 7 }));
+        assert_eq!(ProofPlan::consistency(0, 7), Err(PlanError::Sizes { old: 0, new: 7 }));
+        assert_eq!(ProofPlan::consistency(8, 7), Err(PlanError::Sizes { old: 8, new: 7 }));
+        let plan = ProofPlan::inclusion(0, 7).unwrap();
+        assert_eq!(plan.assemble(&[Hash([0; 32]); 3]), Err(PlanError::Count { expected: 4, found: 3 }));
+        let failed = prove_inclusion(0, 2, |_| Err::<Hash, _>("gone"));
+        assert_eq!(failed, Err(ProveError::Read("gone")));
+    }
+
+    #[test]
+    fn the_largest_trees_do_not_overflow() {
+        for index in [0, 1 << 63, u64::MAX - 1] {
+            ProofPlan::inclusion(index, u64::MAX).unwrap();
+            ProofPlan::consistency(index + 1, u64::MAX).unwrap();
+        }
+        assert_eq!(ProofPlan::root(u64::MAX).nodes().len(), 64);
+        assert_eq!(id(63, 0).leaves(), Some(0..1 << 63));
+        assert_eq!(id(63, 1).leaves(), None);
+        assert_eq!(id(64, 0).leaves(), None);
+    }
+}
