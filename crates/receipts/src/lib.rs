@@ -6,12 +6,24 @@
 //!
 //! Pure: verification only. Signing lives in `receipt-log`.
 
+mod canonical;
+pub mod dsse;
 mod payload;
+mod verify;
 
-pub use payload::{Payload, PayloadError};
+pub use canonical::{CanonicalError, MAX_DEPTH, MAX_SAFE_INTEGER, canonical_bytes};
+pub use dsse::{Envelope, EnvelopeError, EnvelopeSignature, pae};
+pub use payload::{KeyRotated, Payload, PayloadError};
+pub use verify::{
+    Check, KeyError, PartsError, ReceiptKey, ReceiptParts, Refused, Report, Seen, Verified, flat_view, read_unverified,
+    verify, verify_receipt,
+};
 
 /// Payload type of the envelope.
 pub const PAYLOAD_TYPE: &str = "application/vnd.deliveryos.receipt.v1+json";
 
 /// Longest entry in bytes: the 16-bit length of a tlog-tiles entry bundle.
 pub const MAX_ENTRY: usize = 65_535;
+
+/// Longest payload in bytes: what base64 makes fit an entry beside two signatures with their key ids.
+pub const MAX_PAYLOAD: usize = 48_000;

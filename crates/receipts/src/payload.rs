@@ -34,6 +34,24 @@ pub struct Payload {
     pub facts: Map<String, Value>,
 }
 
+/// Facts of [`Kind::KeyRotated`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRotated {
+    /// Always `ed25519`.
+    pub algorithm: String,
+    /// The log's name, the first line of its checkpoints.
+    pub origin: String,
+    /// The key that signs from here on, as c2sp.org/signed-note writes it.
+    pub vkey: String,
+    /// Its id in the envelopes.
+    pub keyid: String,
+    /// Id of the key before; `None` for a log's first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
+    /// Why.
+    pub reason: String,
+}
+
 /// A payload that cannot be read or made.
 #[derive(Debug, thiserror::Error)]
 pub enum PayloadError {
@@ -52,13 +70,15 @@ pub enum PayloadError {
 }
 
 /// Names of the common fields, which facts may not use.
-const COMMON: [&str; 8] = ["kind", "release", "time", "actor", "cite", "joules", "energy", "sig"];
+pub(crate) const COMMON: [&str; 8] = ["kind", "release", "time", "actor", "cite", "joules", "energy", "sig"];
 
 impl Payload {
     /// A payload with the facts of its kind; energy and release can be set afterwards.
     pub fn new(kind: Kind, time: Timestamp, actor: Actor, facts: &impl Serialize) -> Result<Self, PayloadError> {
-        let value = serde_json::to_value(facts).map_err(|source| PayloadError::Facts { kind, source })?;
-        let Value::Object(facts) = value else { return Err(PayloadError::Reserved("")) };
+        // The canonical form refuses NaN and infinities; `to_value` would silently make them null.
+        serde_json_canonicalizer::to_vec(facts).map_err(|source| PayloadError::Facts { kind, source })?;
+        let plain = serde_json::to_value(facts).map_err(|source| PayloadError::Facts { kind, source })?;
+        let Value::Object(facts) = plain else { return Err(PayloadError::Reserved("")) };
         if let Some(name) = COMMON.into_iter().find(|c| facts.contains_key(*c)) {
             return Err(PayloadError::Reserved(name));
         }
