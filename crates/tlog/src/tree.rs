@@ -205,7 +205,7 @@ impl ProofPlan {
 
     /// What the root of the tree of `size > 0` leaves is made of; it assembles to that one hash.
     pub fn root(size: u64) -> Self {
-        Self::of_ranges(&[0..size])
+        Self::of_ranges(std::slice::from_ref(&(0..size)))
     }
 
     /// The nodes to read, all complete in a tree of the planned size.

@@ -1,5 +1,7 @@
 //! A second opinion: the crates `tlog_tiles` and `signed_note`, written by others, must agree.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "tests panic and print")]
+
 use ed25519_dalek::{Signer as _, SigningKey};
 use proptest::prelude::*;
 use tlog::{

@@ -1,5 +1,7 @@
 //! What must hold for every tree, and for every byte that anyone sends.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "tests panic and print")]
+
 use std::collections::HashMap;
 
 use proptest::prelude::*;

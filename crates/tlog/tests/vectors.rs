@@ -1,5 +1,7 @@
 //! The inclusion and consistency vectors of transparency-dev/merkle, read from the test data folder.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "tests panic and print")]
+
 use std::path::{Path, PathBuf};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
