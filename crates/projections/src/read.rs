@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use model::{
-    Actor, CommandKind, Digest, Environment, Kind, ReleaseId, ServiceId, Tick, Timestamp, Version, Weight,
+    Actor, CommandKind, Digest, Environment, Kind, ReleaseId, ServiceId, Tick, Timestamp, Verdict, Version, Weight,
     event::{CanaryCompleted, Outcome, PlannedWeight, RollbackArmed},
 };
 use receipts::Payload;
@@ -52,10 +52,16 @@ pub struct ReleaseRow {
     pub weight: Weight,
     /// Index of the step, from 0, and number of steps.
     pub step: (u32, u32),
+    /// The planned weights above 0, in order: the stages.
+    #[serde(default)]
+    pub stops: Vec<Weight>,
     /// When the next step is due, if known.
     pub next_at: Option<Timestamp>,
     /// The worst finding in words, if any.
     pub worst: Option<String>,
+    /// The verdict that the worst finding belongs to.
+    #[serde(default)]
+    pub worst_verdict: Option<Verdict>,
     /// Joules so far, with low and high, and whether all of it was measured.
     pub joules: JoulesSum,
     /// Requests that the canary served, as last recorded.

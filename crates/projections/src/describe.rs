@@ -1,0 +1,142 @@
+//! One sentence for one receipt.
+
+use model::{
+    Kind, Weight,
+    event::{
+        AnalysisEnded, CanaryAborted, CanaryCompleted, CanaryPaused, CanaryPromoted, CanaryResumed, CanaryStarted, CanaryStepped, CommandSeen,
+        ReleaseCompleted, RollbackArmed, RollbackExecuted,
+    },
+};
+use receipts::Payload;
+
+use crate::{Receipt, say};
+
+/// What a receipt says, in words: together one sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// The news.
+    pub headline: String,
+    /// What belongs to it; may be empty.
+    pub detail: String,
+}
+
+impl Description {
+    /// Both, as one sentence.
+    pub fn sentence(&self) -> String {
+        if self.detail.is_empty() { self.headline.clone() } else { format!("{}: {}", self.headline, self.detail) }
+    }
+}
+
+/// What this receipt says. Facts that are missing or not readable are left out, never guessed.
+pub fn describe(receipt: &Receipt) -> Description {
+    let p = &receipt.payload;
+    known(p).unwrap_or_else(|| Description { headline: plain_kind(p.kind), detail: String::new() })
+}
+
+fn known(p: &Payload) -> Option<Description> {
+    let d = |headline: String, detail: String| Some(Description { headline, detail });
+    match p.kind {
+        Kind::CanaryStarted => {
+            let f: CanaryStarted = p.facts().ok()?;
+            d(
+                format!("{} {} started", f.service, f.version),
+                format!("{} to {}, against {}", say::plural(u64::from(f.steps), "step", "steps"), f.environment, f.stable_version),
+            )
+        }
+        Kind::CanaryStepped => {
+            let f: CanaryStepped = p.facts().ok()?;
+            let step = format!("step {} of {}", u64::from(f.step) + 1, f.steps);
+            match (f.from_weight, f.weight) {
+                (from, to) if from == to => d(format!("Stays at {to}"), step),
+                (from, Weight::ZERO) => d(format!("{} → 0 %", from.percent()), "all traffic on stable".to_owned()),
+                (from, to) => d(format!("{} → {to}", from.percent()), format!("canary stepped, {step}")),
+            }
+        }
+        Kind::CanaryPaused => {
+            let f: CanaryPaused = p.facts().ok()?;
+            let until = f.until.map(|t| format!(" until {}", t.clock()));
+            let why = match f.reason.as_str() {
+                "step" if until.is_some() => "by the recipe".to_owned(),
+                "step" => "by the recipe, until somebody promotes it".to_owned(),
+                "person" => format!("by {}", p.actor),
+                "inconclusive" => "the analysis is inconclusive, a person decides".to_owned(),
+                other => other.to_owned(),
+            };
+            d(format!("Held at {}{}", f.weight, until.unwrap_or_default()), why)
+        }
+        Kind::CanaryResumed => {
+            let f: CanaryResumed = p.facts().ok()?;
+            d(format!("Resumed after {}", say::duration(f.paused_ms)), f.reason)
+        }
+        Kind::CanaryPromoted => {
+            let f: CanaryPromoted = p.facts().ok()?;
+            let skipped = if f.full { "steps skipped by a person; " } else { "" };
+            d(format!("{} is stable now", f.version), format!("{skipped}{}", f.reason))
+        }
+        Kind::CanaryAborted => {
+            let f: CanaryAborted = p.facts().ok()?;
+            let by = if f.automatic { "by the judge".to_owned() } else { format!("by {}", p.actor) };
+            d(format!("Aborted at {} {by}", f.weight), f.reason)
+        }
+        Kind::CanaryCompleted => {
+            let f: CanaryCompleted = p.facts().ok()?;
+            let clocks = [
+                ("breach to 0 % in ", f.breach_to_zero_ms),
+                ("0 % to drained in ", f.zero_to_drained_ms),
+                ("recovered in ", f.rto_ms),
+            ];
+            let said: Vec<String> = clocks.iter().filter_map(|(what, ms)| ms.map(|ms| format!("{what}{}", say::duration(ms)))).collect();
+            d(format!("Rollout ended {} after {}", f.outcome.as_str(), say::duration(f.took_ms)), said.join(", "))
+        }
+        Kind::AnalysisPassed | Kind::AnalysisFailed | Kind::AnalysisInconclusive | Kind::AnalysisError => {
+            let f: AnalysisEnded = p.facts().ok()?;
+            let ended = match p.kind {
+                Kind::AnalysisPassed => "Analysis passed",
+                Kind::AnalysisFailed => "Analysis failed",
+                Kind::AnalysisInconclusive => "Analysis inconclusive",
+                _ => "Analysis could not be done",
+            };
+            d(ended.to_owned(), f.message)
+        }
+        Kind::RollbackArmed => {
+            let f: RollbackArmed = p.facts().ok()?;
+            let mut parts = vec![format!("back to {}", f.previous_version)];
+            if f.down_migration != "none" {
+                parts.push(format!("down-migration {}", f.down_migration));
+            }
+            if !f.flags_off.is_empty() {
+                parts.push(format!("off: {}", f.flags_off.join(", ")));
+            }
+            d("Rollback armed".to_owned(), parts.join(", "))
+        }
+        Kind::RollbackExecuted => {
+            let f: RollbackExecuted = p.facts().ok()?;
+            d(format!("Rollback, act {} of {}: {}", f.order, f.of, f.act), format!("{} ({})", f.result, say::duration(f.took_ms)))
+        }
+        Kind::CommandAccepted => {
+            let f: CommandSeen = p.facts().ok()?;
+            d(format!("{} asked to {}", p.actor, f.command), quoted(&f.reason))
+        }
+        Kind::CommandRefused => {
+            let f: CommandSeen = p.facts().ok()?;
+            d(format!("{} was refused to {}", p.actor, f.command), f.refusal.unwrap_or_default())
+        }
+        Kind::ReleaseCompleted => {
+            let f: ReleaseCompleted = p.facts().ok()?;
+            let energy = p.energy.as_ref().map(|e| format!(", {}", say::energy(e))).unwrap_or_default();
+            d(format!("Release {}", f.outcome.as_str()), format!("one receipt over {}{energy}", say::plural(f.children, "receipt", "receipts")))
+        }
+        _ => None,
+    }
+}
+
+/// `delivery.flag.toggled` → `Flag toggled`.
+fn plain_kind(kind: Kind) -> String {
+    let words = kind.as_str().trim_start_matches("delivery.").replace(['.', '_'], " ");
+    let mut chars = words.chars();
+    chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+fn quoted(reason: &str) -> String {
+    if reason.trim().is_empty() { String::new() } else { format!("“{}”", reason.trim()) }
+}

@@ -1,0 +1,198 @@
+//! One line of a list of releases, folded.
+
+use model::{
+    Kind, Timestamp, Verdict, Weight,
+    event::{AnalysisEnded, CanaryAborted, CanaryCompleted, CanaryPaused, CanaryPromoted, CanaryStarted, CanaryStepped, Outcome, ReleaseCompleted},
+};
+use receipts::Payload;
+
+use crate::{JoulesSum, Phase, Receipt, ReleaseRow};
+
+impl ReleaseRow {
+    /// The row of a release from its receipts in order; `None` until its canary has started.
+    ///
+    /// A store that has the row already folds the next receipt into it instead: the outcome is the same.
+    pub fn of(receipts: &[Receipt]) -> Option<Self> {
+        let mut before = JoulesSum::default();
+        let mut row: Option<Self> = None;
+        for r in receipts {
+            match &mut row {
+                Some(row) => row.fold(r),
+                None => {
+                    before.add(&r.payload);
+                    row = Self::start(&r.payload, before);
+                }
+            }
+        }
+        row
+    }
+
+    fn start(p: &Payload, joules: JoulesSum) -> Option<Self> {
+        if p.kind != Kind::CanaryStarted {
+            return None;
+        }
+        let f: CanaryStarted = p.facts().ok()?;
+        let mut stops: Vec<Weight> = f.planned.iter().map(|w| w.weight).filter(|w| *w > Weight::ZERO).collect();
+        stops.dedup();
+        Some(Self {
+            id: p.release.clone()?,
+            service: f.service,
+            environment: f.environment,
+            version: f.version,
+            digest: f.digest,
+            actor: p.actor.clone(),
+            started: p.time,
+            ended: None,
+            phase: Phase::Progressing,
+            weight: Weight::ZERO,
+            step: (0, f.steps),
+            stops,
+            next_at: None,
+            worst: None,
+            worst_verdict: None,
+            joules,
+            exposed: 0,
+        })
+    }
+
+    /// Takes in the next receipt of this release.
+    pub fn fold(&mut self, receipt: &Receipt) {
+        let p = &receipt.payload;
+        if p.release.as_ref() != Some(&self.id) {
+            return;
+        }
+        self.joules.add(p);
+        // What the canary has served so far stands in whichever receipt counted it last.
+        if let Some(n) = p.facts.get("exposed").and_then(serde_json::Value::as_u64) {
+            self.exposed = n;
+        }
+        match p.kind {
+            Kind::CanaryStarted => self.restarted(p),
+            Kind::CanaryStepped => self.stepped(p),
+            Kind::CanaryPaused => {
+                let Ok(f) = p.facts::<CanaryPaused>() else { return };
+                self.weight = f.weight;
+                self.step.0 = f.step;
+                self.next_at = f.until;
+                self.phase = Phase::Paused { reason: f.reason, until: f.until };
+            }
+            Kind::CanaryResumed => {
+                if matches!(self.phase, Phase::Paused { .. }) {
+                    self.phase = Phase::Progressing;
+                    self.next_at = None;
+                }
+            }
+            Kind::CanaryPromoted => {
+                if p.facts::<CanaryPromoted>().is_ok() {
+                    self.weight = Weight::FULL;
+                    self.next_at = None;
+                    self.phase = Phase::Progressing;
+                }
+            }
+            Kind::CanaryAborted => {
+                self.weight = Weight::ZERO;
+                self.next_at = None;
+                self.phase = Phase::Aborting;
+                if let Ok(f) = p.facts::<CanaryAborted>() {
+                    // A person's abort is no finding about the canary.
+                    if f.automatic {
+                        self.found(Verdict::Failed, f.reason);
+                    }
+                }
+            }
+            Kind::CanaryCompleted => {
+                if let Ok(f) = p.facts::<CanaryCompleted>() {
+                    self.ended(f.outcome, p.time);
+                }
+            }
+            Kind::ReleaseCompleted => {
+                if let Ok(f) = p.facts::<ReleaseCompleted>() {
+                    self.ended(f.outcome, self.ended.unwrap_or(p.time));
+                }
+            }
+            Kind::AnalysisFailed | Kind::AnalysisInconclusive | Kind::AnalysisError => {
+                if let Ok(f) = p.facts::<AnalysisEnded>() {
+                    self.found(f.verdict, f.message);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// True while it is under way.
+    pub fn in_flight(&self) -> bool {
+        !matches!(self.phase, Phase::Ended(_))
+    }
+
+    /// True when nothing goes on until a person decides.
+    pub fn waits(&self) -> bool {
+        matches!(self.phase, Phase::Paused { until: None, .. })
+    }
+
+    /// The stage: which of the planned weights is in force (from 1; 0 before the first), and how many there are.
+    pub fn stage(&self) -> (usize, usize) {
+        (self.stops.iter().filter(|w| **w <= self.weight).count(), self.stops.len())
+    }
+
+    fn restarted(&mut self, p: &Payload) {
+        self.phase = Phase::Progressing;
+        self.ended = None;
+        self.weight = Weight::ZERO;
+        self.next_at = None;
+        self.step.0 = 0;
+        if let Ok(f) = p.facts::<CanaryStarted>() {
+            self.step.1 = f.steps;
+        }
+    }
+
+    fn stepped(&mut self, p: &Payload) {
+        let Ok(f) = p.facts::<CanaryStepped>() else { return };
+        self.weight = f.weight;
+        self.step = (f.step, f.steps);
+        self.next_at = None;
+        // Weight 0 being put in force is part of an abort; a weight above it is the release going on (again).
+        if f.weight > Weight::ZERO || !matches!(self.phase, Phase::Aborting | Phase::Ended(_)) {
+            self.phase = Phase::Progressing;
+            self.ended = None;
+        }
+    }
+
+    fn ended(&mut self, outcome: Outcome, at: Timestamp) {
+        self.ended = Some(at);
+        self.next_at = None;
+        self.weight = if outcome == Outcome::Promoted { Weight::FULL } else { Weight::ZERO };
+        self.phase = Phase::Ended(outcome);
+    }
+
+    fn found(&mut self, verdict: Verdict, message: String) {
+        if rank(Some(verdict)) >= rank(self.worst_verdict) {
+            self.worst_verdict = Some(verdict);
+            self.worst = Some(message);
+        }
+    }
+}
+
+impl JoulesSum {
+    /// Adds one receipt's energy. The sum over a release is not one of its parts.
+    pub fn add(&mut self, p: &Payload) {
+        if p.kind == Kind::ReleaseCompleted {
+            return;
+        }
+        let Some(e) = &p.energy else { return };
+        self.joules += e.joules;
+        self.low += e.low;
+        self.high += e.high;
+        self.modelled |= e.method != model::EnergyMethod::RaplPackage;
+        self.n += 1;
+    }
+}
+
+/// How bad: a failure is worse than not knowing, not knowing worse than not deciding.
+fn rank(v: Option<Verdict>) -> u8 {
+    match v {
+        None | Some(Verdict::Successful) => 0,
+        Some(Verdict::Inconclusive) => 1,
+        Some(Verdict::Error) => 2,
+        Some(Verdict::Failed) => 3,
+    }
+}

@@ -1,0 +1,226 @@
+//! Numbers and times as people read them. The same words on the server, in the browser and in the terminal.
+
+use model::{Energy, EnergyMethod, Timestamp};
+
+use crate::JoulesSum;
+
+/// A length of time: `0 ms`, `84 ms`, `3.2 s`, `47 s`, `1 m 48 s`, `2 h 05 m`, `3 d 4 h`. Negative lengths carry a minus sign.
+pub fn duration(ms: i64) -> String {
+    if ms < 0 {
+        return format!("−{}", duration(ms.saturating_neg()));
+    }
+    let s = ms / 1000;
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..10_000 => format!("{s}.{} s", ms % 1000 / 100),
+        10_000..60_000 => format!("{s} s"),
+        60_000..3_600_000 => format!("{} m {:02} s", s / 60, s % 60),
+        3_600_000..86_400_000 => format!("{} h {:02} m", s / 3600, s / 60 % 60),
+        _ => format!("{} d {} h", s / 86_400, s / 3600 % 24),
+    }
+}
+
+/// A running clock, in whole seconds: `8 s`, `1 m 48 s`. It does not change its unit below a second, so it stands still on the page.
+pub fn clock(ms: i64) -> String {
+    let s = ms.max(0) / 1000;
+    if s < 10 { format!("{s} s") } else { duration(s * 1000) }
+}
+
+/// A place on a time axis: `0:00`, `6:32`, `1:02:03`.
+pub fn axis(ms: i64) -> String {
+    let sign = if ms < 0 { "−" } else { "" };
+    let s = ms.abs() / 1000;
+    if s < 3600 { format!("{sign}{}:{:02}", s / 60, s % 60) } else { format!("{sign}{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60) }
+}
+
+/// How long ago: `just now`, `40 s ago`, `6 min ago`, `3 h ago`, `yesterday 16:20`, `Tue 09:41`, `2026-05-07`. UTC.
+pub fn ago(at: Timestamp, now: Timestamp) -> String {
+    const DAY: i64 = 86_400_000;
+    let d = now.since(at);
+    let (day, today) = (at.as_millis() / DAY, now.as_millis() / DAY);
+    let hm = || at.clock()[..5].to_owned();
+    match d {
+        ..-5_000 => format!("in {}", clock(-d)),
+        -5_000..5_000 => "just now".to_owned(),
+        5_000..60_000 => format!("{} s ago", d / 1000),
+        60_000..3_600_000 => format!("{} min ago", d / 60_000),
+        3_600_000..43_200_000 => format!("{} h ago", d / 3_600_000),
+        _ if day == today => hm(),
+        _ if day + 1 == today => format!("yesterday {}", hm()),
+        _ if today - day < 7 => format!("{} {}", weekday(day), hm()),
+        _ => date(at),
+    }
+}
+
+/// `2026-05-07`, UTC.
+pub fn date(at: Timestamp) -> String {
+    at.to_string()[..10].to_owned()
+}
+
+/// `2026-05-07 14:06:32 UTC`.
+pub fn exact(at: Timestamp) -> String {
+    format!("{} {} UTC", date(at), at.clock())
+}
+
+/// A whole number in groups of three: `18,204`.
+pub fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// Milliseconds of latency: `0.42`, `8.4`, `84`, `1,204`, without the unit.
+pub fn latency(ms: f64) -> String {
+    match ms {
+        _ if !ms.is_finite() => "n/a".to_owned(),
+        _ if ms.abs() < 1.0 => format!("{ms:.2}"),
+        _ if ms.abs() < 10.0 => format!("{ms:.1}"),
+        // A latency is far below what the cast could not hold.
+        _ => count(ms.round().max(0.0) as u64),
+    }
+}
+
+/// A share of requests: `0`, `0.0021`, `0.094`.
+pub fn ratio(r: f64) -> String {
+    match r {
+        _ if !r.is_finite() => "n/a".to_owned(),
+        _ if r == 0.0 => "0".to_owned(),
+        _ => format!("{r:.4}"),
+    }
+}
+
+/// Failed of all, as a share; `None` when there were none.
+pub fn share(errors: u64, n: u64) -> Option<f64> {
+    (n > 0).then(|| errors as f64 / n as f64)
+}
+
+/// Joules with the unit that keeps them readable: `0.4 mJ`, `31 mJ`, `3.1 J`, `1.2 kJ`.
+pub fn joules(j: f64) -> String {
+    let two = |v: f64| if v.abs() < 10.0 { format!("{v:.1}") } else { format!("{v:.0}") };
+    match j.abs() {
+        a if !a.is_finite() => "n/a".to_owned(),
+        0.0 => "0 J".to_owned(),
+        a if a < 1e-3 => format!("{} µJ", two(j * 1e6)),
+        a if a < 1.0 => format!("{} mJ", two(j * 1e3)),
+        a if a < 1e3 => format!("{} J", two(j)),
+        _ => format!("{} kJ", two(j / 1e3)),
+    }
+}
+
+/// A sum of joules: `≈ 3.1 J` when part of it was modelled, `3.1 J` when all was measured, `n/a` when nothing is known.
+pub fn joules_sum(sum: &JoulesSum) -> String {
+    match sum {
+        JoulesSum { n: 0, .. } => "n/a".to_owned(),
+        JoulesSum { modelled: true, .. } => format!("≈ {}", joules(sum.joules)),
+        _ => joules(sum.joules),
+    }
+}
+
+/// One operation's joules.
+pub fn energy(e: &Energy) -> String {
+    if e.method == EnergyMethod::RaplPackage { joules(e.joules) } else { format!("≈ {}", joules(e.joules)) }
+}
+
+/// How joules came about, in words.
+pub fn energy_method(m: EnergyMethod) -> &'static str {
+    match m {
+        EnergyMethod::RaplPackage => "measured: powercap counters of the package, shared out by CPU time",
+        EnergyMethod::ModelCpuTime => "modelled: CPU time by published coefficients",
+        EnergyMethod::Mixed => "a sum of measured and modelled parts",
+    }
+}
+
+/// A hash or digest for a narrow place: the first and last four characters.
+pub fn short(hex: &str) -> String {
+    let n = hex.chars().count();
+    if n <= 12 {
+        return hex.to_owned();
+    }
+    let head: String = hex.chars().take(4).collect();
+    let tail: String = hex.chars().skip(n - 4).collect();
+    format!("{head}…{tail}")
+}
+
+/// `1 receipt`, `23 receipts`.
+pub fn plural(n: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(n), if n == 1 { one } else { many })
+}
+
+fn weekday(day: i64) -> &'static str {
+    // 1970-01-01 was a Thursday.
+    match day.rem_euclid(7) {
+        0 => "Thu",
+        1 => "Fri",
+        2 => "Sat",
+        3 => "Sun",
+        4 => "Mon",
+        5 => "Tue",
+        _ => "Wed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time() {
+        for (ms, said) in [
+            (0, "0 ms"), (84, "84 ms"), (999, "999 ms"), (1_000, "1.0 s"), (3_249, "3.2 s"), (47_000, "47 s"), (108_000, "1 m 48 s"),
+            (724_000, "12 m 04 s"), (7_500_000, "2 h 05 m"), (273_600_000, "3 d 4 h"), (-12, "−12 ms"), (i64::MIN, "−106751991167 d 7 h"),
+        ] {
+            assert_eq!(duration(ms), said, "{ms}");
+        }
+        for (ms, said) in [(-3, "0 s"), (0, "0 s"), (900, "0 s"), (8_900, "8 s"), (12_345, "12 s"), (88_000, "1 m 28 s")] {
+            assert_eq!(clock(ms), said, "{ms}");
+        }
+        for (ms, said) in [(0, "0:00"), (392_000, "6:32"), (3_723_000, "1:02:03"), (-2_000, "−0:02")] {
+            assert_eq!(axis(ms), said, "{ms}");
+        }
+    }
+
+    #[test]
+    fn times() {
+        let now: Timestamp = "2026-05-07T14:06:32Z".parse().unwrap(); // a Thursday
+        for (at, said) in [
+            ("2026-05-07T14:06:30Z", "just now"),
+            ("2026-05-07T14:05:52Z", "40 s ago"),
+            ("2026-05-07T14:00:00Z", "6 min ago"),
+            ("2026-05-07T11:00:00Z", "3 h ago"),
+            ("2026-05-07T01:30:00Z", "01:30"),
+            ("2026-05-06T16:20:00Z", "yesterday 16:20"),
+            ("2026-05-06T01:00:00Z", "yesterday 01:00"),
+            ("2026-05-05T09:41:00Z", "Tue 09:41"),
+            ("2026-04-05T09:41:00Z", "2026-04-05"),
+            ("2026-05-07T14:08:00Z", "in 1 m 28 s"),
+        ] {
+            assert_eq!(ago(at.parse().unwrap(), now), said, "{at}");
+        }
+        assert_eq!(exact(now), "2026-05-07 14:06:32 UTC");
+    }
+
+    #[test]
+    fn numbers() {
+        for (n, said) in [(0, "0"), (999, "999"), (1_000, "1,000"), (18_204, "18,204"), (1_234_567, "1,234,567")] {
+            assert_eq!(count(n), said);
+        }
+        for (v, said) in [(0.421, "0.42"), (8.44, "8.4"), (84.4, "84"), (1204.0, "1,204"), (f64::NAN, "n/a")] {
+            assert_eq!(latency(v), said);
+        }
+        for (v, said) in [(0.0, "0"), (0.0021, "0.0021"), (0.5, "0.5000"), (f64::INFINITY, "n/a")] {
+            assert_eq!(ratio(v), said);
+        }
+        for (v, said) in [(0.0, "0 J"), (0.0004, "400 µJ"), (0.0314, "31 mJ"), (3.14, "3.1 J"), (31.4, "31 J"), (1234.0, "1.2 kJ")] {
+            assert_eq!(joules(v), said);
+        }
+        assert_eq!(short("4f2c00000000be19"), "4f2c…be19");
+        assert_eq!(short("4f2c"), "4f2c");
+        assert_eq!(share(0, 0), None);
+    }
+}

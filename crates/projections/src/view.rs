@@ -1,0 +1,94 @@
+//! A release's page, folded.
+
+use model::{
+    Kind, Timestamp, Weight,
+    event::{CanaryAborted, CanaryCompleted, CanaryStarted, CanaryStepped, RollbackArmed},
+};
+
+use crate::{Receipt, ReleaseRow, ReleaseView, commands};
+
+impl ReleaseView {
+    /// The view of a release from its receipts in order; `None` until its canary has started.
+    ///
+    /// `as_of` is the last receipt's index; who has read the log further sets it higher.
+    pub fn of(receipts: Vec<Receipt>) -> Option<Self> {
+        let at = receipts.iter().position(|r| r.payload.kind == Kind::CanaryStarted && r.payload.facts::<CanaryStarted>().is_ok())?;
+        let mut rest = receipts;
+        let tail = rest.split_off(at + 1);
+        let mut view = Self::start(rest)?;
+        for r in tail {
+            view.fold(&r);
+        }
+        Some(view)
+    }
+
+    /// The view as it is when its canary has just started: `receipts` ends with `delivery.canary.started`.
+    fn start(receipts: Vec<Receipt>) -> Option<Self> {
+        let row = ReleaseRow::of(&receipts)?;
+        let last = receipts.last()?;
+        let f: CanaryStarted = last.payload.facts().ok()?;
+        Some(Self {
+            stable_version: f.stable_version,
+            stable_digest: f.stable_digest,
+            recipe: f.recipe,
+            planned: f.planned,
+            planned_ms: f.planned_ms,
+            weights: vec![(row.started, Weight::ZERO)],
+            envelope: None,
+            completed: None,
+            commands: commands(&row, &receipts),
+            as_of: last.index,
+            row,
+            receipts,
+        })
+    }
+
+    /// Takes in the next receipt of the log. One of another release only moves `as_of`; one folded before changes nothing.
+    pub fn fold(&mut self, receipt: &Receipt) {
+        if receipt.index <= self.as_of {
+            return;
+        }
+        self.as_of = receipt.index;
+        let p = &receipt.payload;
+        if p.release.as_ref() != Some(&self.row.id) {
+            return;
+        }
+        self.row.fold(receipt);
+        match p.kind {
+            Kind::CanaryStepped => {
+                if let Ok(f) = p.facts::<CanaryStepped>() {
+                    self.weight_from(f.applied_at, f.weight);
+                }
+            }
+            Kind::CanaryPromoted => self.weight_from(p.time, Weight::FULL),
+            Kind::CanaryAborted => self.weight_from(p.time, Weight::ZERO),
+            Kind::CanaryStarted => self.completed = None,
+            Kind::CanaryCompleted => {
+                if let Ok(f) = p.facts::<CanaryCompleted>() {
+                    self.weight_from(p.time, self.row.weight);
+                    self.completed = Some(f);
+                }
+            }
+            Kind::RollbackArmed => {
+                if let Ok(f) = p.facts::<RollbackArmed>() {
+                    self.envelope = Some((receipt.index, f));
+                }
+            }
+            _ => {}
+        }
+        self.receipts.push(receipt.clone());
+        self.commands = commands(&self.row, &self.receipts);
+    }
+
+    /// Why and when it was aborted, with the index of the receipt, if it was.
+    pub fn aborted(&self) -> Option<(u64, CanaryAborted)> {
+        let r = self.receipts.iter().rev().find(|r| r.payload.kind == Kind::CanaryAborted)?;
+        Some((r.index, r.payload.facts().ok()?))
+    }
+
+    fn weight_from(&mut self, at: Timestamp, weight: Weight) {
+        if self.weights.last().is_none_or(|(_, w)| *w != weight) {
+            self.weights.push((at, weight));
+        }
+    }
+}
