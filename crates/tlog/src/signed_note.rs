@@ -453,6 +453,9 @@ mod tests {
         assert_eq!(note.verify(&[]), Err(NoteError::NoKnownKey));
         // The same name with another key is another key; the same key under another name too.
         assert_eq!(note.verify(&[key("log", 9).1, key("other", 1).1]), Err(NoteError::NoKnownKey));
+        let mut namesake = note.clone();
+        namesake.signatures[1].key_id = log.key_id;
+        assert_eq!(namesake.verify(std::slice::from_ref(&log)), Ok(vec![&log]));
         // One bad signature of a known key refuses the note, whatever the others say.
         let mut forged = note.clone();
         forged.signatures[1].signature[0] ^= 1;
