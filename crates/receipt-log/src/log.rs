@@ -9,7 +9,8 @@ use receipts::Payload;
 /// What to append.
 #[derive(Debug, Clone)]
 pub struct Draft {
-    /// Idempotency key, unique in the log: the same key again is answered with the index of the first.
+    /// Idempotency key, unique in the log, at most [`MAX_KEY`] characters: the same key again is answered with the index
+    /// of the first. Time and energy may differ then (they tell of the attempt); anything else is [`AppendError::KeyReused`].
     pub key: String,
     /// What to state. Signed as it is.
     pub payload: Payload,
@@ -26,7 +27,10 @@ pub struct LoggedReceipt {
     pub entry: Arc<[u8]>,
 }
 
-/// Why an append was not acknowledged.
+/// Longest idempotency key in characters: a release id, an operation and a UUID.
+pub const MAX_KEY: usize = 200;
+
+/// Why an append was not acknowledged, or the log not read.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AppendError {
     /// The entry would be longer than a log entry may be: put the large part into a segment.
@@ -35,12 +39,21 @@ pub enum AppendError {
     /// The same idempotency key was used for another payload.
     #[error("the idempotency key {0:?} was used for another receipt")]
     KeyReused(String),
+    /// Not an idempotency key.
+    #[error("an idempotency key has 1 to {max} characters without control characters", max = MAX_KEY)]
+    BadKey,
     /// The payload cannot be brought into canonical form.
     #[error("the receipt has no canonical form: {0}")]
     NotCanonical(String),
     /// Too many appends wait: try again.
     #[error("the log is busy: {0} appends are waiting")]
     Busy(usize),
+    /// The receipt could not be signed. Nothing was written.
+    #[error("the receipt could not be signed: {0}")]
+    Signing(String),
+    /// The log could not be read, or what it holds is damaged.
+    #[error("the log could not be read: {0}")]
+    Unreadable(String),
     /// The log has stopped: a write was in doubt. The process must end and recover by reading.
     #[error("the log has stopped: {0}")]
     Stopped(String),

@@ -1,0 +1,1 @@
+//! Checking and exporting a whole log without a server.
