@@ -1,6 +1,24 @@
 //! Who may do what: roles, login links, sessions, tokens.
 //!
-//! Secrets are random, shown once, and kept only as SHA-256 hashes.
+//! [`Access`] is the service: it makes secrets, and says whom one belongs to. [`AccessStore`] is its port.
+//!
+//! # Invariants
+//! - A secret has 256 random bits, is shown once, and is kept only as its SHA-256 hash. It is looked up by that hash, so no
+//!   comparison takes longer for a better guess.
+//! - A link is good once and for [`LINK_MS`]; of two who redeem it at once one gets in.
+//! - A session ends [`SESSION_IDLE_MS`] after its last use, [`SESSION_MAX_MS`] after login, and at once when it is ended.
+//! - Whatever cannot be found out lets nobody in ([`AccessError::Unavailable`]).
+//! - Time is an argument.
+
+mod conformance_suite;
+mod memory;
+mod service;
+
+pub use conformance_suite::conformance;
+pub use memory::MemoryAccessStore;
+pub use service::{
+    Access, LINK_MS, NewSession, NewToken, SESSION_IDLE_MS, SESSION_MAX_MS, Secret, TOKEN_MAX_MS, form_token_matches,
+};
 
 use async_trait::async_trait;
 use model::{Actor, Timestamp};
@@ -61,6 +79,9 @@ pub enum AccessError {
         /// The role needed.
         needed: Role,
     },
+    /// A form did not carry its session's token.
+    #[error("this form is from another session or too old: reload the page and send it again")]
+    FormToken,
     /// It could not be found out: nobody is let in.
     #[error("access could not be checked: {0}")]
     Unavailable(String),
@@ -100,13 +121,15 @@ pub enum CredentialKind {
 /// Keeps credentials.
 #[async_trait]
 pub trait AccessStore: Send + Sync {
-    /// Keeps one.
+    /// Keeps one; one with the same hash is replaced.
     async fn put(&self, credential: &Credential) -> Result<(), AccessError>;
     /// The one with this hash.
     async fn get(&self, hash: &str) -> Result<Option<Credential>, AccessError>;
     /// Takes it out and answers it: of two takers only one gets it.
     async fn take(&self, hash: &str) -> Result<Option<Credential>, AccessError>;
-    /// All of one kind, without secrets.
+    /// Sets until when one is good, if it is still there; false when it is not (it was ended meanwhile).
+    async fn extend(&self, hash: &str, expires: Timestamp) -> Result<bool, AccessError>;
+    /// All of one kind, oldest first. No secrets are in it, only their hashes.
     async fn list(&self, kind: CredentialKind) -> Result<Vec<Credential>, AccessError>;
     /// Deletes what has expired.
     async fn prune(&self, now: Timestamp) -> Result<u64, AccessError>;
