@@ -5,5 +5,11 @@
 pub mod ports;
 pub mod service;
 
+#[cfg(any(test, feature = "conformance"))]
+#[allow(clippy::expect_used, clippy::panic)] // suites are tests
+pub mod conformance;
+#[cfg(any(test, feature = "conformance"))]
+pub mod fake;
+
 pub use ports::*;
 pub use service::{CommandError, Delivery, StartError, StartRequest};

@@ -1,9 +1,9 @@
-//! The ports: what carries workload and traffic, what answers queries, what keeps samples.
+//! The ports: what carries workload and traffic, what answers queries, what keeps samples, what the configuration defines.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
-use model::{Digest, Epoch, ReleaseId, ServiceId, Tick, Timestamp, Track, Version, Weight};
+use model::{Digest, Energy, Epoch, ReleaseId, ServiceId, Tick, Timestamp, Track, Version, Weight};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
@@ -164,7 +164,7 @@ pub trait MetricSource: Send + Sync {
     /// True when it can answer this provider.
     fn handles(&self, provider: &rollout::Provider) -> bool;
     /// Asks once.
-    async fn measure(&self, provider: &rollout::Provider, now: Timestamp, timeout: std::time::Duration) -> Result<MetricAnswer, MetricError>;
+    async fn measure(&self, provider: &rollout::Provider, now: Timestamp, timeout: Duration) -> Result<MetricAnswer, MetricError>;
 }
 
 /// Keeps ticks and measurements: not receipts, but what verdicts are computed from.
@@ -205,3 +205,47 @@ pub struct Measurement {
 #[derive(Debug, Clone, thiserror::Error, PartialEq)]
 #[error("samples could not be read or written: {0}")]
 pub struct SampleError(pub String);
+
+/// What the server's configuration says of services and their versions: the only place where commands and addresses come from.
+pub trait Catalogue: Send + Sync {
+    /// The services, each with the version that is stable where the log knows of none yet.
+    fn services(&self) -> Vec<(ServiceId, Workload)>;
+    /// How a version of a service is run; asked after a restart for versions that the log names.
+    fn workload(&self, service: &ServiceId, version: &Version, digest: &Digest) -> Option<Workload>;
+}
+
+/// Runs migrations by the names that the server's configuration gives them.
+#[async_trait]
+pub trait Migrations: Send + Sync {
+    /// True when the configuration defines it.
+    fn knows(&self, name: &str) -> bool;
+    /// Runs it and answers with what it said in a few words. `operation` is the same when it is tried again after a crash: it is
+    /// handed to the command, which may have run before.
+    async fn run(&self, name: &str, operation: &str, timeout: Duration) -> Result<String, MigrationError>;
+}
+
+/// Why a migration did not run to its end.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+pub enum MigrationError {
+    /// Not in the configuration.
+    #[error("the migration {0:?} is not in the configuration")]
+    Unknown(String),
+    /// It ended with an error.
+    #[error("the migration failed: {0}")]
+    Failed(String),
+    /// It took too long and was ended.
+    #[error("the migration was ended after {0} s")]
+    TimedOut(u64),
+}
+
+/// Measures the energy of operations.
+pub trait Meter: Send + Sync {
+    /// Starts measuring one.
+    fn start(&self) -> Box<dyn Metered>;
+}
+
+/// An operation that is being measured.
+pub trait Metered: Send {
+    /// What it took until now; `None` when that cannot be told.
+    fn stop(self: Box<Self>) -> Option<Energy>;
+}

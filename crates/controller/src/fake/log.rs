@@ -1,0 +1,137 @@
+//! A log in memory that can be cut off at any append.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Mutex,
+};
+
+use async_trait::async_trait;
+use model::{Digest, ReleaseId};
+use receipt_log::{AppendError, Draft, Log, LoggedReceipt};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
+
+use super::lock;
+
+/// Where the log is cut off, as by a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFault {
+    /// From this index on nothing is written.
+    Before(u64),
+    /// The receipt with this index is written but not acknowledged, and nothing after it.
+    Unacknowledged(u64),
+}
+
+/// A log in memory. Entries are the payloads' JSON; nothing is signed.
+#[derive(Debug)]
+pub struct MemoryLog {
+    inner: Mutex<Inner>,
+    size: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    entries: Vec<LoggedReceipt>,
+    keys: HashMap<String, u64>,
+    segments: BTreeMap<Digest, Vec<u8>>,
+    fault: Option<LogFault>,
+    attempts: u64,
+    stopped: bool,
+}
+
+impl Default for MemoryLog {
+    fn default() -> Self {
+        Self { inner: Mutex::default(), size: watch::channel(0).0 }
+    }
+}
+
+impl MemoryLog {
+    /// Cuts the log off at a point, or mends it.
+    pub fn fault(&self, fault: Option<LogFault>) {
+        let mut inner = lock(&self.inner);
+        inner.fault = fault;
+        inner.stopped = false;
+    }
+
+    /// Everything in it.
+    pub fn all(&self) -> Vec<LoggedReceipt> {
+        lock(&self.inner).entries.clone()
+    }
+
+    /// The idempotency keys in the order of their receipts.
+    pub fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<_> = lock(&self.inner).keys.iter().map(|(k, i)| (*i, k.clone())).collect();
+        keys.sort();
+        keys.into_iter().map(|(_, k)| k).collect()
+    }
+
+    /// How often an append was tried, repeated keys included.
+    pub fn attempts(&self) -> u64 {
+        lock(&self.inner).attempts
+    }
+}
+
+fn same(a: &receipts::Payload, b: &receipts::Payload) -> bool {
+    a.kind == b.kind && a.release == b.release && a.actor == b.actor && a.cite == b.cite && a.facts == b.facts
+}
+
+#[async_trait]
+impl Log for MemoryLog {
+    async fn append(&self, draft: Draft) -> Result<u64, AppendError> {
+        // A real append waits for the disk: give others their turn.
+        tokio::task::yield_now().await;
+        let mut inner = lock(&self.inner);
+        inner.attempts += 1;
+        if inner.stopped {
+            return Err(AppendError::Stopped("cut off".to_owned()));
+        }
+        if let Some(&index) = inner.keys.get(&draft.key) {
+            let known = inner.entries.get(index as usize).is_some_and(|e| same(&e.payload, &draft.payload));
+            return if known { Ok(index) } else { Err(AppendError::KeyReused(draft.key)) };
+        }
+        let index = inner.entries.len() as u64;
+        if matches!(inner.fault, Some(LogFault::Before(at)) if index >= at) {
+            inner.stopped = true;
+            return Err(AppendError::Stopped("cut off".to_owned()));
+        }
+        let entry = serde_json::to_vec(&draft.payload).map_err(|e| AppendError::NotCanonical(e.to_string()))?;
+        if entry.len() > receipts::MAX_ENTRY {
+            return Err(AppendError::TooLarge(entry.len()));
+        }
+        inner.entries.push(LoggedReceipt { index, payload: draft.payload, entry: entry.into() });
+        inner.keys.insert(draft.key, index);
+        self.size.send_replace(index + 1);
+        if matches!(inner.fault, Some(LogFault::Unacknowledged(at)) if index >= at) {
+            inner.stopped = true;
+            return Err(AppendError::Stopped("cut off".to_owned()));
+        }
+        Ok(index)
+    }
+
+    async fn find(&self, key: &str) -> Result<Option<u64>, AppendError> {
+        Ok(lock(&self.inner).keys.get(key).copied())
+    }
+
+    async fn of_release(&self, release: &ReleaseId) -> Result<Vec<LoggedReceipt>, AppendError> {
+        Ok(lock(&self.inner).entries.iter().filter(|e| e.payload.release.as_ref() == Some(release)).cloned().collect())
+    }
+
+    async fn range(&self, from: u64, limit: u32) -> Result<Vec<LoggedReceipt>, AppendError> {
+        Ok(lock(&self.inner).entries.iter().skip(from as usize).take(limit as usize).cloned().collect())
+    }
+
+    fn size(&self) -> watch::Receiver<u64> {
+        self.size.subscribe()
+    }
+
+    async fn put_segment(&self, bytes: Vec<u8>) -> Result<Digest, AppendError> {
+        let hash: [u8; 32] = Sha256::digest(&bytes).into();
+        let digest = Digest::from_sha256(&hash);
+        lock(&self.inner).segments.insert(digest.clone(), bytes);
+        Ok(digest)
+    }
+
+    async fn segment(&self, digest: &Digest) -> Result<Option<Vec<u8>>, AppendError> {
+        Ok(lock(&self.inner).segments.get(digest).cloned())
+    }
+}
