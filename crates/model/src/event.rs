@@ -56,6 +56,8 @@ kinds! {
     CanaryAborted = "delivery.canary.aborted",
     /// The rollout ended and its old version is gone.
     CanaryCompleted = "delivery.canary.completed",
+    /// An analysis began.
+    AnalysisStarted = "delivery.analysis.started",
     /// An analysis ended Successful.
     AnalysisPassed = "delivery.analysis.passed",
     /// An analysis ended Failed.

@@ -1,0 +1,163 @@
+//! What to do now: actions with no choice left in them, and a reason for every wait.
+
+use model::{Epoch, Timestamp, Track, Weight};
+
+use super::{
+    envelope::{Act, RollbackEnvelope},
+    observed::Observed,
+    status::{Phase, Status, VersionRef},
+    transition::{Transition, WeightCause},
+};
+use crate::recipe::{Provider, Recipe};
+
+/// One thing to do. Carry them out in the order given; apply each outcome to the status before planning again.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Append the receipt (or, for a measurement, the sample), then apply it.
+    Record(Transition),
+    /// Sign the envelope: record [`Transition::EnvelopeArmed`] ([`Action::armed`]).
+    ArmEnvelope(RollbackEnvelope),
+    /// Start this version in the canary slot, at weight 0. Nothing to record: readiness is observed.
+    StartVersion {
+        /// Which.
+        version: VersionRef,
+    },
+    /// Set the weight of the canary slot: record [`Transition::WeightApplied`] ([`Action::weight_applied`]).
+    SetWeight {
+        /// Deterministic: the same after a crash.
+        operation: String,
+        /// The weight.
+        weight: Weight,
+        /// Why.
+        cause: WeightCause,
+    },
+    /// Swap the slots: record [`Transition::SlotsPromoted`] ([`Action::slots_promoted`]).
+    PromoteSlots {
+        /// Deterministic.
+        operation: String,
+        /// The version that is in the canary slot and becomes stable: check before swapping.
+        becomes_stable: VersionRef,
+        /// True on the way back.
+        back: bool,
+    },
+    /// Drain and end a version. What to record stands in `outcome` (its `at` and `took_ms` are set by [`Action::stopped`]).
+    StopVersion {
+        /// The slot.
+        which: Track,
+        /// The version in it: check before stopping.
+        version: VersionRef,
+        /// Time for requests under way, ms.
+        drain_ms: u64,
+        /// `Some` when it is an act of a replay, `None` when the release completes with it.
+        act: Option<(Act, u32, u32)>,
+    },
+    /// Run the down-migration once (its operation id is the key): record [`Transition::ActDone`] ([`Action::act_done`]).
+    RunMigration {
+        /// Deterministic.
+        operation: String,
+        /// Its name in the configuration.
+        name: String,
+        /// Place, and number of acts.
+        place: (u32, u32),
+    },
+    /// Turn flags off: record [`Transition::ActDone`] ([`Action::act_done`]).
+    TurnFlagsOff {
+        /// Deterministic.
+        operation: String,
+        /// Which.
+        flags: Vec<String>,
+        /// Place, and number of acts.
+        place: (u32, u32),
+    },
+    /// Measure once, beside the loop; then [`crate::assess::measured`] makes the transition. Until it is applied, name it in
+    /// [`Observed::measuring`].
+    TakeMeasurement {
+        /// The run.
+        run: String,
+        /// The metric.
+        metric: String,
+        /// What to ask, arguments filled in.
+        provider: Provider,
+    },
+}
+
+/// Something that is waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wait {
+    /// For what, in words.
+    pub reason: String,
+    /// When it is over by itself; `None` = when something happens.
+    pub until: Option<Timestamp>,
+}
+
+/// What to do now, what is waited for, and how it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// In order.
+    pub actions: Vec<Action>,
+    /// A reason for everything that does not happen now.
+    pub waits: Vec<Wait>,
+    /// Argo's phase.
+    pub phase: Phase,
+    /// One sentence with it.
+    pub message: String,
+}
+
+impl Plan {
+    /// When to plan again at the latest, if nothing happens before.
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        self.waits.iter().filter_map(|w| w.until).min()
+    }
+}
+
+/// What to do now. At most one step advances per call, as in Argo.
+pub fn plan(recipe: &Recipe, status: &Status, observed: &Observed, now: Timestamp) -> Plan {
+    todo!("{recipe:?} {status:?} {observed:?} {now}")
+}
+
+impl Action {
+    /// What to record when the envelope was signed.
+    pub fn armed(&self, at: Timestamp) -> Option<Transition> {
+        match self {
+            Self::ArmEnvelope(envelope) => Some(Transition::EnvelopeArmed { at, envelope: envelope.clone() }),
+            _ => None,
+        }
+    }
+
+    /// What to record when the weight is in force: `at` and `previous` as the data plane says.
+    pub fn weight_applied(&self, at: Timestamp, previous: Weight, epoch: Epoch) -> Option<Transition> {
+        match self {
+            Self::SetWeight { operation, weight, cause } => Some(Transition::WeightApplied {
+                at,
+                operation: operation.clone(),
+                cause: *cause,
+                weight: *weight,
+                previous,
+                epoch,
+            }),
+            _ => None,
+        }
+    }
+
+    /// What to record when the slots were swapped: `at` as the data plane says.
+    pub fn slots_promoted(&self, at: Timestamp) -> Option<Transition> {
+        match self {
+            Self::PromoteSlots { operation, back, .. } => {
+                Some(Transition::SlotsPromoted { at, operation: operation.clone(), back: *back })
+            }
+            _ => None,
+        }
+    }
+
+    /// What to record when a version is gone, a migration has run, or flags are off. For the version that a promotion leaves
+    /// behind there is nothing to record but the completion, which the next plan gives.
+    pub fn act_done(&self, at: Timestamp, took_ms: i64, result: String) -> Option<Transition> {
+        let (act, (order, of)) = match self {
+            Self::StopVersion { act: Some((act, order, of)), .. } => (*act, (*order, *of)),
+            Self::RunMigration { place, .. } => (Act::Migration, *place),
+            Self::TurnFlagsOff { place, .. } => (Act::Flags, *place),
+            _ => return None,
+        };
+        Some(Transition::ActDone { at, act, order, of, result, took_ms })
+    }
+}

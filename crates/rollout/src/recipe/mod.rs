@@ -1,0 +1,191 @@
+//! The recipe: Argo's `Rollout` and its analysis templates, resolved.
+
+use model::Weight;
+use serde::{Deserialize, Serialize};
+
+/// Part of a recipe that a runtime cannot do, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{field}: {reason}")]
+pub struct Refusal {
+    /// Path of the field, e.g. `spec.strategy.canary.steps[2].experiment`.
+    pub field: String,
+    /// Why not, and what to do instead.
+    pub reason: String,
+}
+
+/// A recipe, ready to be carried out: templates resolved, durations divided by the speed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recipe {
+    /// The Rollout's name.
+    pub name: String,
+    /// The steps.
+    pub steps: Vec<Step>,
+    /// The analysis beside the steps.
+    pub background: Option<Background>,
+    /// Time from the end of a promotion until the old version is stopped, ms (`scaleDownDelaySeconds`, 30 s).
+    pub scale_down_delay_ms: i64,
+    /// Time from an abort until the new version is stopped, ms (`abortScaleDownDelaySeconds`, 30 s); `None` = kept (0).
+    pub abort_scale_down_delay_ms: Option<i64>,
+    /// Time without progress until the release is Degraded, ms (`progressDeadlineSeconds`, 600 s).
+    pub progress_deadline_ms: i64,
+    /// Abort when it is over (`progressDeadlineAbort`).
+    pub progress_deadline_abort: bool,
+    /// A version that was stable at most so many releases ago skips all steps (`rollbackWindow.revisions`).
+    pub rollback_window: Option<u32>,
+    /// What happens when the controller was gone.
+    pub dead_man: DeadMan,
+    /// Every duration was divided by this.
+    pub speed: f64,
+}
+
+impl Recipe {
+    /// The one Rollout in these files (name and bytes) with its templates, or the findings that prevent it.
+    pub fn load(files: &[(&str, &[u8])]) -> Result<Self, crate::LintReport> {
+        todo!("{files:?}")
+    }
+
+    /// The same recipe with every duration divided by `factor` (above 0).
+    pub fn speed(self, factor: f64) -> Self {
+        todo!("{factor}")
+    }
+}
+
+/// What happens when the controller was gone, from the Rollout's annotations
+/// `deliveryos.dev/dead-man-seconds` (default 60) and `deliveryos.dev/on-controller-loss` (`resume`, the default, or `abort`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadMan {
+    /// The data plane goes to 0 % by itself after this time without its controller, ms.
+    pub after_ms: i64,
+    /// When the controller is back: abort (true), or go on (false).
+    pub abort: bool,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Set the weight.
+    SetWeight(Weight),
+    /// Wait so long, ms; `None` = for a person.
+    Pause(Option<i64>),
+    /// Run an analysis to its end.
+    Analysis(Analysis),
+    /// A step that only other runtimes can do; its name.
+    Other(&'static str),
+}
+
+/// The analysis beside the steps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Background {
+    /// Index of the step from which it runs.
+    pub starting_step: u32,
+    /// What it measures.
+    pub analysis: Analysis,
+}
+
+/// Metrics with their templates resolved.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Analysis {
+    /// The metrics, by name unique.
+    pub metrics: Vec<Metric>,
+}
+
+/// One metric.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Metric {
+    /// Its name.
+    pub name: String,
+    /// What is asked.
+    pub provider: Provider,
+    /// Time between measurements, ms.
+    pub interval_ms: Option<i64>,
+    /// Time before the first, ms.
+    pub initial_delay_ms: i64,
+    /// Number of measurements; `None` = until the run is ended.
+    pub count: Option<u32>,
+    /// expr-lang; empty = none.
+    pub success_condition: String,
+    /// expr-lang; empty = none.
+    pub failure_condition: String,
+    /// Failures allowed; `None` = any number (-1).
+    pub failure_limit: Option<u32>,
+    /// Inconclusive measurements allowed.
+    pub inconclusive_limit: u32,
+    /// Errors in a row allowed.
+    pub consecutive_error_limit: u32,
+    /// Successes in a row that end it Successful; 0 = off.
+    pub consecutive_success_limit: u32,
+    /// Measured and shown, but without effect.
+    pub dry_run: bool,
+}
+
+/// What answers a metric. Text may still hold `{{args.x}}` until [`crate::plan`] hands it out with a measurement.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Provider {
+    /// The built-in rule on the data plane's own ticks (`plugin: {deliveryos/builtin: {}}`).
+    Builtin(Builtin),
+    /// A Prometheus.
+    Prometheus(Prometheus),
+    /// One HTTP request, one value of its JSON answer.
+    Web(Web),
+    /// Another of Argo's providers, by name, e.g. `datadog` or `job`.
+    Other(String),
+}
+
+/// The built-in rule.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Builtin {
+    /// Its name: `threshold` when the recipe does not say.
+    pub rule: String,
+}
+
+/// A query to Prometheus.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prometheus {
+    /// Name or address of the server.
+    pub address: String,
+    /// PromQL.
+    pub query: String,
+    /// Asks for a range instead of an instant.
+    pub range: Option<Range>,
+    /// Further headers.
+    pub headers: Vec<(String, String)>,
+    /// Time limit, ms; Argo's default (30 s) when absent.
+    pub timeout_ms: Option<i64>,
+}
+
+/// Span of a range query: how long before now it begins and ends, and its step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    /// Begins so long before now, ms.
+    pub start_ms_ago: i64,
+    /// Ends so long before now, ms.
+    pub end_ms_ago: i64,
+    /// Distance of points, ms.
+    pub step_ms: i64,
+}
+
+/// One HTTP request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Web {
+    /// Address.
+    pub url: String,
+    /// `GET`, `POST` or `PUT`.
+    pub method: String,
+    /// Further headers.
+    pub headers: Vec<(String, String)>,
+    /// Body.
+    pub body: Option<WebBody>,
+    /// Which value of the answer; empty = the whole.
+    pub json_path: String,
+    /// Time limit, ms; Argo's default (10 s) when absent.
+    pub timeout_ms: Option<i64>,
+}
+
+/// Body of a web request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WebBody {
+    /// As written.
+    Text(String),
+    /// JSON.
+    Json(serde_json::Value),
+}
