@@ -47,18 +47,8 @@ const EPYC_1: Row = Row("amd-epyc-1", 0.82, 2.55);
 const EPYC_2: Row = Row("amd-epyc-2", 0.47, 1.69);
 const EPYC_3: Row = Row("amd-epyc-3", 0.45, 2.02);
 
-const ROWS: [Row; 10] = [
-    CASCADE_LAKE,
-    SKYLAKE,
-    BROADWELL,
-    HASWELL,
-    COFFEE_LAKE,
-    SANDY_BRIDGE,
-    IVY_BRIDGE,
-    EPYC_1,
-    EPYC_2,
-    EPYC_3,
-];
+const ROWS: [Row; 10] =
+    [CASCADE_LAKE, SKYLAKE, BROADWELL, HASWELL, COFFEE_LAKE, SANDY_BRIDGE, IVY_BRIDGE, EPYC_1, EPYC_2, EPYC_3];
 
 /// The average over a cloud's processors, for one whose name says nothing.
 const AVERAGE: Row = Row("unknown", 0.74, 3.5);

@@ -126,13 +126,21 @@ mod tests {
             fs::write(proc.path().join("stat"), stat).unwrap();
             MachineTimes::read(proc.path())
         };
-        let seconds = |busy, total| Some(MachineTimes { busy: Duration::from_secs(busy), total: Duration::from_secs(total) });
+        let seconds =
+            |busy, total| Some(MachineTimes { busy: Duration::from_secs(busy), total: Duration::from_secs(total) });
         let start = times("cpu  100 200 300 400 500 600 700 800 900 1000\ncpu0 1 2 3\n");
         assert_eq!(start, seconds(19, 28));
         let end = times("cpu  300 200 300 800 500 600 700 9999 0 0\n");
         assert_eq!(end.unwrap().since(&start.unwrap()), seconds(2, 6));
         assert_eq!(start.unwrap().since(&end.unwrap()), None);
-        for bad in ["", "cpu0 1 2 3 4 5 6 7\n", "cpu  1 2 3 4 5 6\n", "cpu  1 2 3 x 5 6 7\n", "cpu  -1 2 3 4 5 6 7\n", "intr 1"] {
+        for bad in [
+            "",
+            "cpu0 1 2 3 4 5 6 7\n",
+            "cpu  1 2 3 4 5 6\n",
+            "cpu  1 2 3 x 5 6 7\n",
+            "cpu  -1 2 3 4 5 6 7\n",
+            "intr 1",
+        ] {
             assert_eq!(times(bad), None, "{bad:?}");
         }
         assert_eq!(times(&format!("cpu  {0} {0} 1 1 1 1 1", u64::MAX)), None);
@@ -142,7 +150,8 @@ mod tests {
     #[test]
     fn model_names() {
         let proc = tempfile::tempdir().unwrap();
-        fs::write(proc.path().join("cpuinfo"), "processor\t: 0\nmodel\t\t: 1\nmodel name\t: AMD EPYC 7763 64-Core\n").unwrap();
+        fs::write(proc.path().join("cpuinfo"), "processor\t: 0\nmodel\t\t: 1\nmodel name\t: AMD EPYC 7763 64-Core\n")
+            .unwrap();
         assert_eq!(model_name(proc.path()).as_deref(), Some("AMD EPYC 7763 64-Core"));
         fs::write(proc.path().join("cpuinfo"), b"processor\t: 0\nCPU part: \xff\n").unwrap();
         assert_eq!(model_name(proc.path()), None);
@@ -167,7 +176,8 @@ mod tests {
         assert!(cpu_time_of(std::process::id() as i32).unwrap() >= cpu);
 
         let children = CpuClock::Children.now().unwrap();
-        let status = Command::new("sh").args(["-c", "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"]).status().unwrap();
+        let status =
+            Command::new("sh").args(["-c", "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"]).status().unwrap();
         assert!(status.success());
         assert!(CpuClock::Children.now().unwrap() > children);
     }

@@ -69,7 +69,8 @@ impl Probe {
     pub fn with_roots(powercap: &Path, proc: &Path) -> Self {
         Self(Arc::new(Machine {
             powercap: Powercap::find(powercap),
-            coefficient: cpu::model_name(proc).map_or_else(Coefficient::unknown, |name| Coefficient::of_model_name(&name)),
+            coefficient: cpu::model_name(proc)
+                .map_or_else(Coefficient::unknown, |name| Coefficient::of_model_name(&name)),
             threads: thread::available_parallelism().map_or(1, Into::into),
             proc: proc.to_owned(),
         }))

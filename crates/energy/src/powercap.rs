@@ -174,15 +174,21 @@ fn delta(start: u64, end: u64, range: u64) -> u64 {
 fn read(zone: &Path, file: &'static str) -> Result<String, SkipReason> {
     let unreadable = |error: io::Error| SkipReason::Unreadable { file, kind: error.kind() };
     let mut text = String::new();
-    File::open(zone.join(file)).map_err(unreadable)?.take(MAX_FILE_BYTES).read_to_string(&mut text).map_err(unreadable)?;
+    File::open(zone.join(file))
+        .map_err(unreadable)?
+        .take(MAX_FILE_BYTES)
+        .read_to_string(&mut text)
+        .map_err(unreadable)?;
     Ok(text.trim_end_matches('\n').to_owned())
 }
 
 fn read_number(zone: &Path, file: &'static str) -> Result<u64, SkipReason> {
-    read(zone, file)?.parse().map_err(|_| SkipReason::Malformed(match file {
-        "energy_uj" => "energy_uj is not a number",
-        _ => "max_energy_range_uj is not a number",
-    }))
+    read(zone, file)?.parse().map_err(|_| {
+        SkipReason::Malformed(match file {
+            "energy_uj" => "energy_uj is not a number",
+            _ => "max_energy_range_uj is not a number",
+        })
+    })
 }
 
 #[cfg(test)]
@@ -235,9 +241,12 @@ mod tests {
             ]
         );
         let start = powercap.read().unwrap();
-        for (zone, energy) in
-            [("intel-rapl:0", "1500000"), ("intel-rapl:1", "2250000"), ("intel-rapl:2", "8000000"), ("intel-rapl:0:0", "0")]
-        {
+        for (zone, energy) in [
+            ("intel-rapl:0", "1500000"),
+            ("intel-rapl:1", "2250000"),
+            ("intel-rapl:2", "8000000"),
+            ("intel-rapl:0:0", "0"),
+        ] {
             set(root.path(), zone, energy);
         }
         assert_eq!(powercap.joules_between(&start, &powercap.read().unwrap()), Some(0.75));

@@ -71,7 +71,8 @@ mod tests {
 
     /// Over one second, joules are watts.
     fn check(package: f64, busy: u64, total: u64, cpu: u64, expected: f64) -> Share {
-        let share = share(&Interval { package_joules: package, busy: ms(busy), total: ms(total), cpu: ms(cpu) }).unwrap();
+        let share =
+            share(&Interval { package_joules: package, busy: ms(busy), total: ms(total), cpu: ms(cpu) }).unwrap();
         assert!((share.joules - expected).abs() < 1e-9, "{cpu} of {busy} of {total} ms: {share:?}");
         share
     }
@@ -83,7 +84,8 @@ mod tests {
         let share = check(40.0, 1000, 4000, 200, 2.0);
         assert_eq!(share.idle, 30.0);
         // 2: 60 W, a third busy, 1000 ms of CPU time: 20 W active, 40 W idle.
-        for (cpu, watts) in [(100, 2.0), (80, 1.6), (70, 1.4), (60, 1.2), (200, 4.0), (90, 1.8), (110, 2.2), (150, 3.0)] {
+        for (cpu, watts) in [(100, 2.0), (80, 1.6), (70, 1.4), (60, 1.2), (200, 4.0), (90, 1.8), (110, 2.2), (150, 3.0)]
+        {
             let share = check(60.0, 1000, 3000, cpu, watts);
             assert!((share.idle - 40.0).abs() < 1e-9);
         }

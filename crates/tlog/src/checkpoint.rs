@@ -87,7 +87,11 @@ impl Checkpoint {
     }
 
     /// The checkpoint in a note, when the note is signed by one of the log's keys and speaks of `origin`.
-    pub fn open(note: &SignedNote, origin: &str, log_keys: &[VerifyingKey]) -> Result<OpenedCheckpoint, CheckpointError> {
+    pub fn open(
+        note: &SignedNote,
+        origin: &str,
+        log_keys: &[VerifyingKey],
+    ) -> Result<OpenedCheckpoint, CheckpointError> {
         let signers = note.verify(log_keys)?.into_iter().cloned().collect();
         let checkpoint: Self = note.text().parse()?;
         if checkpoint.origin != origin {

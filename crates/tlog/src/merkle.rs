@@ -135,12 +135,7 @@ pub fn root_of_leaves(leaves: &[Hash]) -> Hash {
 
 /// Each hashing from the leaf to the root that `proof` leads to; the last step's `result` is that root (in a tree of
 /// one leaf there is no step and the leaf itself is the root). Compares with no claimed root: [`verify_inclusion`] does.
-pub fn inclusion_steps(
-    leaf: &Hash,
-    index: u64,
-    size: u64,
-    proof: &[Hash],
-) -> Result<Vec<InclusionStep>, ProofError> {
+pub fn inclusion_steps(leaf: &Hash, index: u64, size: u64, proof: &[Hash]) -> Result<Vec<InclusionStep>, ProofError> {
     if index >= size {
         return Err(ProofError::IndexOutOfTree { index, size });
     }

@@ -123,8 +123,7 @@ impl TlogProof {
         origin: &str,
         log_keys: &[VerifyingKey],
     ) -> Result<OpenedCheckpoint, TlogProofError> {
-        let opened =
-            Checkpoint::open(&self.checkpoint, origin, log_keys).map_err(TlogProofError::Checkpoint)?;
+        let opened = Checkpoint::open(&self.checkpoint, origin, log_keys).map_err(TlogProofError::Checkpoint)?;
         let head = &opened.checkpoint;
         verify_inclusion(leaf, self.index, head.size, &self.hashes, &head.root).map_err(TlogProofError::Inclusion)?;
         Ok(opened)
@@ -200,7 +199,8 @@ mod tests {
 
     #[test]
     fn malformed_files() {
-        let check = |text: &str, error: TlogProofError| assert_eq!(TlogProof::parse(text.as_bytes()), Err(error), "{text}");
+        let check =
+            |text: &str, error: TlogProofError| assert_eq!(TlogProof::parse(text.as_bytes()), Err(error), "{text}");
         let change = |from: &str, to: &str| {
             let changed = GOLDEN.replacen(from, to, 1);
             assert_ne!(changed, GOLDEN);

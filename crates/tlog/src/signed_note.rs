@@ -392,7 +392,8 @@ mod tests {
     #[test]
     fn malformed_notes() {
         let line = NOTE.split_once("\n\n").unwrap().1;
-        let check = |note: &str, error: NoteError| assert_eq!(SignedNote::parse(note.as_bytes()), Err(error), "{note:?}");
+        let check =
+            |note: &str, error: NoteError| assert_eq!(SignedNote::parse(note.as_bytes()), Err(error), "{note:?}");
         check("", NoteError::NoSeparator);
         check("text\n", NoteError::NoSeparator);
         check(line, NoteError::NoSeparator);

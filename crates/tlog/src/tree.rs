@@ -297,13 +297,9 @@ mod tests {
     #[test]
     fn pushing_completes_nodes() {
         let mut tree = Frontier::new();
-        let completed: Vec<Vec<NodeId>> = (0..4_u8)
-            .map(|i| tree.push(leaf_hash(&[i])).into_iter().map(|(id, _)| id).collect())
-            .collect();
-        assert_eq!(
-            completed,
-            [ids(&[(0, 0)]), ids(&[(0, 1), (1, 0)]), ids(&[(0, 2)]), ids(&[(0, 3), (1, 1), (2, 0)])]
-        );
+        let completed: Vec<Vec<NodeId>> =
+            (0..4_u8).map(|i| tree.push(leaf_hash(&[i])).into_iter().map(|(id, _)| id).collect()).collect();
+        assert_eq!(completed, [ids(&[(0, 0)]), ids(&[(0, 1), (1, 0)]), ids(&[(0, 2)]), ids(&[(0, 3), (1, 1), (2, 0)])]);
     }
 
     #[test]
