@@ -1,0 +1,333 @@
+//! The site: browser modules, style sheet, static files, in `target/site`.
+//!
+//! ```text
+//! crates/hydrate       --cargo, wasm32-->  hydrate.wasm       --wasm-bindgen--> [wasm-opt] -->  pkg/deliveryos.{js,wasm}
+//! crates/verifier-web  --cargo, wasm32-->  verifier_web.wasm  --wasm-bindgen--> [wasm-opt] -->  pkg/verifier.{js,wasm}
+//! style/main.css with its @imports, joined                                                 -->  pkg/deliveryos.css
+//! public/**                                                                                -->  **
+//! ```
+//! A release also carries a `.br` beside every file that compresses. Names are stable: the server sends an ETag over the content.
+//!
+//! Cargo decides what to recompile; the steps after it run again only when their inputs (modules, style, static files, tools) changed.
+
+use crate::fingerprint::{self, Fingerprint};
+use crate::run;
+use crate::setup::{self, BrowserTarget, Found};
+use crate::workspace::Workspace;
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+
+/// What a first visit may cost over the network, compressed: the page's own script and module, and the style sheet. About a second
+/// on a phone's 3 Mbit/s.
+pub(crate) const FIRST_LOAD_LIMIT: u64 = 350_000;
+/// What a first visit loads; the verifier comes with the first receipt that is opened.
+const FIRST_LOAD: [&str; 3] = [
+    "pkg/deliveryos.js",
+    "pkg/deliveryos.wasm",
+    "pkg/deliveryos.css",
+];
+/// Browser crates and the name of their files.
+const MODULES: [(&str, &str); 2] = [("hydrate", "deliveryos"), ("verifier-web", "verifier")];
+/// Files that brotli makes smaller; images and fonts are compressed already.
+const COMPRESSIBLE: [&str; 8] = [
+    "js",
+    "wasm",
+    "css",
+    "svg",
+    "json",
+    "txt",
+    "html",
+    "webmanifest",
+];
+/// What rustc 1.95 lets LLVM use by default, and every browser since 2023 has.
+const WASM_FEATURES: [&str; 7] = [
+    "--enable-bulk-memory",
+    "--enable-bulk-memory-opt",
+    "--enable-sign-ext",
+    "--enable-mutable-globals",
+    "--enable-nontrapping-float-to-int",
+    "--enable-multivalue",
+    "--enable-reference-types",
+];
+
+/// What the site weighs.
+pub(crate) struct Report {
+    /// Path in the site, bytes, bytes after brotli (releases only).
+    files: Vec<(String, u64, Option<u64>)>,
+}
+
+/// Builds the site, or finds it as it should be.
+pub(crate) fn build(workspace: &Workspace, release: bool) -> Result<Report> {
+    let target = setup::browser_target(workspace)?;
+    run::step(&format!("browser modules: {}", target.describe()), || {
+        compile(workspace, &target, release)
+    })?;
+
+    let optimiser = if release { optimiser(workspace)? } else { None };
+    let fingerprint = inputs(workspace, &target, release, optimiser.as_deref())?;
+    let stamp = workspace.root.join("target/site.stamp");
+    if !fingerprint::fresh(&stamp, &fingerprint) || !workspace.site().is_dir() {
+        run::step("site: target/site", || {
+            assemble(workspace, release, optimiser.as_deref())
+        })?;
+        fingerprint::remember(&stamp, &fingerprint)?;
+    }
+    Report::read(workspace)
+}
+
+/// Compiles the browser crates.
+pub(crate) fn compile(workspace: &Workspace, target: &BrowserTarget, release: bool) -> Result<()> {
+    let mut cargo = target.cargo_build(workspace, release);
+    for (name, _) in MODULES {
+        cargo.args(["--package", name]);
+    }
+    run::run(&mut cargo)
+}
+
+fn optimiser(workspace: &Workspace) -> Result<Option<PathBuf>> {
+    match setup::wasm_opt(workspace)? {
+        Found::At(path) => Ok(Some(path)),
+        Found::Missing(why) => {
+            eprintln!("    without wasm-opt the modules stay about a fifth larger. {why}");
+            Ok(None)
+        }
+    }
+}
+
+fn inputs(
+    workspace: &Workspace,
+    target: &BrowserTarget,
+    release: bool,
+    optimiser: Option<&Path>,
+) -> Result<String> {
+    let mut all = Fingerprint::default();
+    all.value("release", &[u8::from(release)]);
+    all.value("target", target.describe().as_bytes());
+    all.value(
+        "wasm-opt",
+        optimiser
+            .map(Path::to_string_lossy)
+            .unwrap_or_default()
+            .as_bytes(),
+    );
+    for (name, _) in MODULES {
+        all.file(&BrowserTarget::artifact(workspace, release, name))?;
+    }
+    all.tree(&workspace.root.join("style"))?
+        .tree(&workspace.root.join("public"))?;
+    all.tree(&workspace.root.join("xtask/site"))?
+        .file(&workspace.root.join("xtask/src/site.rs"))?;
+    Ok(all.finish())
+}
+
+fn assemble(workspace: &Workspace, release: bool, optimiser: Option<&Path>) -> Result<()> {
+    // Beside the real one and swapped in whole: a server that reads from it never sees half a site.
+    let fresh = workspace.root.join("target/site.new");
+    remove(&fresh)?;
+    let pkg = fresh.join("pkg");
+    std::fs::create_dir_all(&pkg)?;
+    copy_tree(&workspace.root.join("public"), &fresh)?;
+
+    let tool = site_tool(workspace)?;
+    for (name, out) in MODULES {
+        let module = BrowserTarget::artifact(workspace, release, name);
+        let mut bind = run::command(&tool.to_string_lossy());
+        bind.arg("bind")
+            .arg(&module)
+            .args(["--name", out])
+            .arg("--out")
+            .arg(&pkg);
+        if !release {
+            bind.arg("--keep-names");
+        }
+        run::run(&mut bind)?;
+        if let Some(optimiser) = optimiser {
+            let file = pkg.join(format!("{out}.wasm"));
+            run::step(&format!("wasm-opt -Oz {out}.wasm"), || {
+                run::run(
+                    run::command(&optimiser.to_string_lossy())
+                        .arg("-Oz")
+                        .args(WASM_FEATURES)
+                        .arg(&file)
+                        .arg("-o")
+                        .arg(&file),
+                )
+            })?;
+        }
+    }
+    std::fs::write(
+        pkg.join("deliveryos.css"),
+        join_styles(&workspace.root.join("style"))?,
+    )?;
+    if release {
+        run::step("brotli", || {
+            let mut compress = run::command(&tool.to_string_lossy());
+            compress.arg("compress");
+            compress.args(
+                fingerprint::files_below(&fresh)?
+                    .iter()
+                    .filter(|file| compressible(file)),
+            );
+            run::run(&mut compress)
+        })?;
+    }
+    remove(&workspace.site())?;
+    std::fs::rename(&fresh, workspace.site())?;
+    Ok(())
+}
+
+fn compressible(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|end| COMPRESSIBLE.iter().any(|known| end == *known))
+}
+
+/// wasm-bindgen's library and brotli, in a program of its own: they take most of a minute to build, and `cargo xtask --help` should not.
+fn site_tool(workspace: &Workspace) -> Result<PathBuf> {
+    let mut cargo = run::cargo();
+    cargo
+        .current_dir(&workspace.root)
+        .args(["build", "--package", "xtask-site"]);
+    run::run(&mut cargo)?;
+    Ok(workspace.target.join("debug/xtask-site"))
+}
+
+/// `style/main.css` with each `@import "part.css";` replaced by the part, so that the order stands in one place to read. Every file in
+/// `style/` must be imported once.
+fn join_styles(dir: &Path) -> Result<String> {
+    let main = dir.join("main.css");
+    let text = std::fs::read_to_string(&main)
+        .with_context(|| format!("cannot read {}", main.display()))?;
+    let mut css = String::new();
+    let mut imported = vec![main];
+    for line in text.lines() {
+        let Some(import) = line.trim().strip_prefix("@import ") else {
+            css.push_str(line);
+            css.push('\n');
+            continue;
+        };
+        let import = import.trim_end_matches(';').trim();
+        let (name, layer) = match import.split_once(" layer(") {
+            Some((name, layer)) => (name, Some(layer.trim_end_matches(')'))),
+            None => (import, None),
+        };
+        let part = dir.join(
+            name.trim()
+                .trim_start_matches("url(")
+                .trim_end_matches(')')
+                .trim_matches(['"', '\'']),
+        );
+        let body = std::fs::read_to_string(&part)
+            .with_context(|| format!("style/main.css imports {}", part.display()))?;
+        match layer {
+            Some(layer) => css.push_str(&format!("@layer {layer} {{\n{body}}}\n")),
+            None => css.push_str(&body),
+        }
+        imported.push(part);
+    }
+    for file in fingerprint::files_below(dir)? {
+        if file.extension().is_some_and(|end| end == "css") && !imported.contains(&file) {
+            bail!("style/main.css does not import {}", file.display());
+        }
+    }
+    Ok(css)
+}
+
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    for file in fingerprint::files_below(from)? {
+        let target = to.join(file.strip_prefix(from)?);
+        if let Some(dir) = target.parent() {
+            std::fs::create_dir_all(dir)?;
+        }
+        std::fs::copy(&file, &target).with_context(|| format!("cannot copy {}", file.display()))?;
+    }
+    Ok(())
+}
+
+fn remove(dir: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", dir.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Report {
+    fn read(workspace: &Workspace) -> Result<Self> {
+        let site = workspace.site();
+        let mut files = Vec::new();
+        for path in fingerprint::files_below(&site)? {
+            if path.extension().is_some_and(|end| end == "br") {
+                continue;
+            }
+            let compressed = PathBuf::from(format!("{}.br", path.display()));
+            let compressed = std::fs::metadata(compressed).ok().map(|meta| meta.len());
+            let name = path.strip_prefix(&site)?.to_string_lossy().into_owned();
+            files.push((name, std::fs::metadata(&path)?.len(), compressed));
+        }
+        Ok(Self { files })
+    }
+
+    /// Bytes over the network on the first visit, compressed.
+    ///
+    /// # Errors
+    /// When a file of the first load is missing or is not compressed: then this is no release.
+    pub(crate) fn first_load(&self) -> Result<u64> {
+        FIRST_LOAD.iter().try_fold(0, |sum, name| {
+            let file = self.files.iter().find(|file| file.0 == *name);
+            let file = file.with_context(|| format!("the site has no {name}"))?;
+            Ok(sum
+                + file
+                    .2
+                    .with_context(|| format!("{name} is not compressed: not a release"))?)
+        })
+    }
+
+    /// The table of sizes and the sum against its limit.
+    pub(crate) fn print_sizes(&self) {
+        println!("{:<28} {:>11} {:>11}", "file", "bytes", "brotli");
+        for (name, raw, compressed) in &self.files {
+            let compressed = compressed.map_or_else(|| "-".to_owned(), |bytes| bytes.to_string());
+            println!("{name:<28} {raw:>11} {compressed:>11}");
+        }
+        match self.first_load() {
+            Ok(sum) => println!(
+                "first load: {sum} of at most {FIRST_LOAD_LIMIT} bytes{}",
+                if sum > FIRST_LOAD_LIMIT {
+                    ": TOO LARGE"
+                } else {
+                    ""
+                }
+            ),
+            Err(error) => println!("first load: unknown ({error})"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn styles_are_joined_in_the_order_of_main() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        write(
+            "main.css",
+            "@layer base, parts;\n@import \"b.css\" layer(base);\n@import url(\"a.css\");\n",
+        );
+        write("a.css", "a {}\n");
+        write("b.css", "b {}\n");
+        assert_eq!(
+            join_styles(dir.path()).unwrap(),
+            "@layer base, parts;\n@layer base {\nb {}\n}\na {}\n"
+        );
+        write("c.css", "c {}\n");
+        assert!(
+            join_styles(dir.path())
+                .unwrap_err()
+                .to_string()
+                .contains("c.css")
+        );
+    }
+}

@@ -1,0 +1,465 @@
+//! `cargo xtask test`: everything in order, one summary, one last line `N passed, N failed, N skipped`.
+
+use crate::check::{self, CheckArgs};
+use crate::setup;
+use crate::workspace::{Package, Workspace};
+use crate::{binary, run, site};
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+/// A test program that prints nothing for this long hangs. The longest quiet stretch is one simulation test.
+const TEST_QUIET: Duration = Duration::from_secs(600);
+/// A test says so itself when something it needs is absent.
+const SKIP_WORD: &str = "SKIPPED:";
+/// Lines of a failed program that are shown; all of it is in the log file that is named beside.
+const SHOWN_LINES: usize = 200;
+
+#[derive(clap::Args)]
+pub(crate) struct TestArgs {
+    /// Only these sections.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Section>,
+    /// All but these.
+    #[arg(long, value_delimiter = ',')]
+    skip: Vec<Section>,
+    /// Only the cargo tests of these crates.
+    #[arg(long, short)]
+    package: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Section {
+    /// As `cargo xtask check`.
+    Check,
+    /// `cargo test`, crate by crate.
+    Unit,
+    /// The examples in the documentation.
+    Doc,
+    /// Playwright, hydrated and with JavaScript off, against the built executable.
+    Browser,
+}
+
+/// What was counted.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+/// One line of the summary.
+struct Line {
+    name: String,
+    counts: Counts,
+    time: Duration,
+}
+
+/// Runs the sections, all of them even when one fails.
+///
+/// # Errors
+/// When anything failed.
+pub(crate) fn run(workspace: &Workspace, args: &TestArgs) -> Result<()> {
+    let start = Instant::now();
+    let mut lines = Vec::new();
+    for section in Section::value_variants() {
+        if (!args.only.is_empty() && !args.only.contains(section)) || args.skip.contains(section) {
+            continue;
+        }
+        if !args.package.is_empty() && *section != Section::Unit {
+            continue;
+        }
+        let name = section
+            .to_possible_value()
+            .map(|value| value.get_name().to_owned())
+            .unwrap_or_default();
+        eprintln!("\n==== {name} ====");
+        let begun = Instant::now();
+        let done = match section {
+            Section::Check => Ok(checks(workspace)),
+            Section::Unit => unit(workspace, &args.package),
+            Section::Doc => doc(workspace),
+            Section::Browser => browser(workspace),
+        };
+        match done {
+            Ok(done) => lines.extend(done),
+            Err(error) => {
+                eprintln!("{name}: FAILED\n{error:#}");
+                lines.push(Line {
+                    name,
+                    counts: Counts {
+                        failed: 1,
+                        ..Counts::default()
+                    },
+                    time: begun.elapsed(),
+                });
+            }
+        }
+    }
+    summary(&lines, start.elapsed())
+}
+
+fn summary(lines: &[Line], time: Duration) -> Result<()> {
+    let mut sum = Counts::default();
+    println!(
+        "\n{:<44} {:>7} {:>7} {:>8} {:>12}",
+        "", "passed", "failed", "skipped", "time"
+    );
+    for line in lines {
+        let Counts {
+            passed,
+            failed,
+            skipped,
+        } = line.counts;
+        let mark = if failed > 0 { "  <- FAILED" } else { "" };
+        println!(
+            "{:<44} {passed:>7} {failed:>7} {skipped:>8} {:>12}{mark}",
+            line.name,
+            run::seconds(line.time)
+        );
+        sum.add(line.counts);
+    }
+    println!("all of it in {}", run::seconds(time));
+    println!(
+        "{} passed, {} failed, {} skipped",
+        sum.passed, sum.failed, sum.skipped
+    );
+    if sum.failed > 0 {
+        bail!("{} failed", sum.failed);
+    }
+    Ok(())
+}
+
+impl Counts {
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+
+    /// From the lines of Rust's test harness. A test that says [`SKIP_WORD`] has not tested: it is counted as skipped.
+    fn of_harness(text: &str) -> Self {
+        let mut counts = Self::default();
+        for line in text
+            .lines()
+            .filter_map(|line| line.strip_prefix("test result: "))
+        {
+            let mut words = line
+                .split([' ', ';'])
+                .filter(|word| !word.is_empty())
+                .peekable();
+            while let Some(word) = words.next() {
+                let (Ok(number), Some(kind)) = (word.parse::<u64>(), words.peek()) else {
+                    continue;
+                };
+                match *kind {
+                    "passed" => counts.passed += number,
+                    "failed" => counts.failed += number,
+                    "ignored" => counts.skipped += number,
+                    _ => {}
+                }
+            }
+        }
+        let mut saying = 0;
+        let mut said = true;
+        for line in text.lines() {
+            if line.starts_with("---- ") {
+                said = false;
+            } else if line.contains(SKIP_WORD) && !said {
+                said = true;
+                saying += 1;
+            }
+        }
+        let saying = u64::min(saying, counts.passed);
+        counts.passed -= saying;
+        counts.skipped += saying;
+        counts
+    }
+}
+
+fn checks(workspace: &Workspace) -> Vec<Line> {
+    let start = Instant::now();
+    let outcomes = check::outcomes(workspace, &CheckArgs::default());
+    let mut counts = Counts::default();
+    for outcome in &outcomes {
+        if outcome.failure.is_some() {
+            counts.failed += 1;
+            eprintln!("check {} failed", outcome.part);
+        } else {
+            counts.passed += 1;
+        }
+    }
+    vec![Line {
+        name: "check".to_owned(),
+        counts,
+        time: start.elapsed(),
+    }]
+}
+
+/// A compiled test program.
+struct Program {
+    package: String,
+    target: String,
+    dir: PathBuf,
+    path: PathBuf,
+}
+
+fn unit(workspace: &Workspace, only: &[String]) -> Result<Vec<Line>> {
+    for name in only {
+        if !workspace
+            .packages
+            .iter()
+            .any(|package| package.name == *name)
+        {
+            bail!("no crate is named {name}");
+        }
+    }
+    // Loud when absent; the tests that need it say so once more.
+    setup::prometheus(workspace)?.required_on_ci("Prometheus")?;
+    if std::env::var_os("DELIVERYOS_TEST_DATA").is_none() {
+        eprintln!(
+            "{SKIP_WORD} DELIVERYOS_TEST_DATA is not set: tests against published vectors and recipes of others are skipped"
+        );
+    }
+    let programs = compile_tests(workspace)?;
+    let mut lines = Vec::new();
+    for package in workspace
+        .packages
+        .iter()
+        .filter(|package| only.is_empty() || only.contains(&package.name))
+    {
+        for program in programs
+            .iter()
+            .filter(|program| program.package == package.name)
+        {
+            lines.push(run_program(workspace, program)?);
+        }
+    }
+    Ok(lines)
+}
+
+/// Compiles all tests in one go, so that every crate has the features it has in the executable.
+fn compile_tests(workspace: &Workspace) -> Result<Vec<Program>> {
+    let mut cargo = run::cargo();
+    cargo.current_dir(&workspace.root).args([
+        "test",
+        "--no-run",
+        "--workspace",
+        "--exclude",
+        "hydrate",
+        "--exclude",
+        "verifier-web",
+        "--message-format",
+        "json-render-diagnostics",
+    ]);
+    let shown = run::line(&cargo);
+    let output = run::step("compile the tests", || {
+        let output = cargo
+            .stderr(Stdio::inherit())
+            .output()
+            .with_context(|| format!("cannot start `{shown}`"))?;
+        if !output.status.success() {
+            bail!("`{shown}` failed ({})", output.status);
+        }
+        Ok(output)
+    })?;
+    let text = String::from_utf8(output.stdout).context("cargo wrote no UTF-8")?;
+    let messages = text
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let tests = messages.filter(|message| message["profile"]["test"] == true);
+    Ok(tests
+        .filter_map(|message| program(workspace, &message))
+        .collect())
+}
+
+fn program(workspace: &Workspace, message: &Value) -> Option<Program> {
+    let id = message["package_id"].as_str()?;
+    let package: &Package = workspace.packages.iter().find(|package| package.id == id)?;
+    Some(Program {
+        package: package.name.clone(),
+        target: message["target"]["name"].as_str()?.to_owned(),
+        dir: package.dir.clone(),
+        path: PathBuf::from(message["executable"].as_str()?),
+    })
+}
+
+fn run_program(workspace: &Workspace, program: &Program) -> Result<Line> {
+    let name = if program.package.replace('-', "_") == program.target.replace('-', "_") {
+        program.package.clone()
+    } else {
+        format!("{} ({})", program.package, program.target)
+    };
+    let mut command = run::command(&program.path.to_string_lossy());
+    command
+        .current_dir(&program.dir)
+        .env("CARGO_MANIFEST_DIR", &program.dir)
+        .env("CARGO_PKG_NAME", &program.package)
+        .env("PATH", path_with_peers(workspace)?)
+        .arg("--show-output");
+    let start = Instant::now();
+    let ended = run::limited(&mut command, TEST_QUIET, || 0, |_| {})?;
+    let mut counts = Counts::of_harness(&ended.text);
+    let good = ended.status.is_some_and(|status| status.success());
+    if !good && counts.failed == 0 {
+        // Killed, or crashed before it could count.
+        counts.failed = 1;
+    }
+    let log = workspace
+        .cache()
+        .join("test-logs")
+        .join(format!("{}-{}.log", program.package, program.target));
+    write_log(&log, &ended.text)?;
+    for line in ended.text.lines().filter(|line| line.contains(SKIP_WORD)) {
+        eprintln!("    {line}");
+    }
+    let time = start.elapsed();
+    if good {
+        eprintln!("{name}: {} passed ({})", counts.passed, run::seconds(time));
+    } else {
+        let why = if ended.status.is_none() {
+            format!("silent for {}, killed", run::seconds(TEST_QUIET))
+        } else {
+            "FAILED".to_owned()
+        };
+        eprintln!(
+            "{name}: {why}; whole output in {}\n{}",
+            log.display(),
+            failures(&ended.text)
+        );
+    }
+    Ok(Line { name, counts, time })
+}
+
+/// The harness repeats what failed after the line `failures:`; a crash has no such line, then the end is shown.
+fn failures(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let from = lines
+        .iter()
+        .position(|line| *line == "failures:")
+        .unwrap_or(lines.len().saturating_sub(SHOWN_LINES));
+    lines[from..]
+        .iter()
+        .take(SHOWN_LINES)
+        .map(|line| format!("    {line}\n"))
+        .collect()
+}
+
+fn write_log(path: &Path, text: &str) -> Result<()> {
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir)?;
+    }
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn path_with_peers(workspace: &Workspace) -> Result<std::ffi::OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let parts = std::env::split_paths(&path).chain([setup::peers(workspace)]);
+    std::env::join_paths(parts).context("PATH holds an impossible entry")
+}
+
+fn doc(workspace: &Workspace) -> Result<Vec<Line>> {
+    let start = Instant::now();
+    let mut cargo = run::cargo();
+    cargo
+        .current_dir(&workspace.root)
+        .args(["test", "--doc", "--workspace", "--no-fail-fast"]);
+    cargo.args(["--exclude", "hydrate", "--exclude", "verifier-web"]);
+    let ended = run::limited(&mut cargo, TEST_QUIET, || 0, |_| {})?;
+    let mut counts = Counts::of_harness(&ended.text);
+    if !ended.status.is_some_and(|status| status.success()) {
+        counts.failed = counts.failed.max(1);
+        eprintln!("{}", failures(&ended.text));
+    }
+    Ok(vec![Line {
+        name: "examples in the documentation".to_owned(),
+        counts,
+        time: start.elapsed(),
+    }])
+}
+
+fn browser(workspace: &Workspace) -> Result<Vec<Line>> {
+    let start = Instant::now();
+    let line = |counts| {
+        vec![Line {
+            name: "browser (Playwright)".to_owned(),
+            counts,
+            time: start.elapsed(),
+        }]
+    };
+    let skipped = Counts {
+        skipped: 1,
+        ..Counts::default()
+    };
+    site::build(workspace, false)?;
+    let executable = binary::build(workspace, false)?;
+    let Some(playwright) = setup::playwright(workspace)?.required_on_ci("Playwright")? else {
+        return Ok(line(skipped));
+    };
+    let Some(chromium) = setup::chromium()?.required_on_ci("Chromium")? else {
+        return Ok(line(skipped));
+    };
+
+    let report = workspace.cache().join("playwright.json");
+    match std::fs::remove_file(&report) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let mut command = run::command(&playwright.to_string_lossy());
+    command
+        .current_dir(workspace.root.join("end2end"))
+        .args(["test", "--reporter=list,json"])
+        .env("PLAYWRIGHT_JSON_OUTPUT_FILE", &report)
+        .env("DELIVERYOS_BIN", &executable)
+        .env("CHROMIUM", &chromium);
+    let status = command.status().context("cannot start Playwright")?;
+    let text = std::fs::read_to_string(&report).context("Playwright wrote no report")?;
+    let json: Value = serde_json::from_str(&text).context("Playwright's report is not JSON")?;
+    let stat = |key: &str| json["stats"][key].as_u64().unwrap_or(0);
+    // A flaky test passed on a second try: for us it has failed, there are no second tries in the configuration.
+    let mut counts = Counts {
+        passed: stat("expected"),
+        failed: stat("unexpected") + stat("flaky"),
+        skipped: stat("skipped"),
+    };
+    if !status.success() && counts.failed == 0 {
+        counts.failed = 1;
+    }
+    Ok(line(counts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_harness_is_counted() {
+        let text = "test a ... ok\ntest result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.01s\n\
+                    test result: FAILED. 5 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s\n";
+        assert_eq!(
+            Counts::of_harness(text),
+            Counts {
+                passed: 8,
+                failed: 2,
+                skipped: 1
+            }
+        );
+    }
+
+    #[test]
+    fn a_test_that_says_skipped_has_not_passed() {
+        let text = "successes:\n\n---- a stdout ----\nSKIPPED: no data\nSKIPPED: no data\n\n---- b stdout ----\nSKIPPED: no peer\n\n\
+                    test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s\n";
+        assert_eq!(
+            Counts::of_harness(text),
+            Counts {
+                passed: 1,
+                failed: 0,
+                skipped: 2
+            }
+        );
+    }
+}
