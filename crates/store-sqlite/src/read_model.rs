@@ -1,0 +1,183 @@
+//! The port `projections::ReadModel`.
+
+use async_trait::async_trait;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use model::{Digest, ReleaseId, Tick, Timestamp};
+use projections::{
+    MAX_PAGE, Overview, RECENT, ReadError, ReadModel, Receipt, ReceiptFilter, ReceiptProof, ReleaseFilter, ReleaseRow,
+    ReleaseView, thin,
+};
+use receipt_log::{StoreError, proofs};
+use receipts::Payload;
+use serde_json::{Map, Value};
+use sqlx::{QueryBuilder, Row as _, Sqlite, sqlite::SqliteRow};
+
+use crate::{
+    SqliteStore,
+    error::store_error,
+    log_store::{index, signed, stored_entry},
+};
+
+/// Releases in flight that the overview shows: each service has at most one, and a screen holds fewer.
+const MAX_IN_FLIGHT: i64 = 200;
+/// Receipts of one release that its page shows; see `receipt_log`'s limit for one release.
+const MAX_OF_RELEASE: i64 = 30_000;
+/// Ticks read for one answer before thinning: a day of seconds, with room.
+const MAX_TICKS: usize = 100_000;
+/// Points of one answer: more than any screen has pixels.
+const MAX_POINTS: usize = 10_000;
+
+const RECEIPT_COLUMNS: &str = "SELECT e.idx, e.bytes, n.hash, r.kind, r.actor, r.time, r.release FROM p_receipt r
+     JOIN entry e ON e.idx = r.idx LEFT JOIN node n ON n.id = r.idx WHERE true";
+
+#[async_trait]
+impl ReadModel for SqliteStore {
+    async fn overview(&self) -> Result<Overview, ReadError> {
+        // One statement is one snapshot: rows and index belong together.
+        let rows = sqlx::query(
+            "SELECT next, NULL FROM p_cursor
+             UNION ALL SELECT * FROM (SELECT NULL, row FROM p_release WHERE state = 'in-flight' ORDER BY started DESC LIMIT ?1)
+             UNION ALL SELECT * FROM (SELECT NULL, row FROM p_release WHERE state <> 'in-flight' ORDER BY started DESC LIMIT ?2)",
+        )
+        .bind(MAX_IN_FLIGHT)
+        .bind(RECENT as i64)
+        .fetch_all(&self.inner.readers)
+        .await
+        .map_err(store)?;
+        let mut as_of = None;
+        let mut releases = Vec::with_capacity(rows.len());
+        for row in &rows {
+            match row.try_get::<Option<String>, _>(1).map_err(store)? {
+                Some(json) => releases.push(release_row(&json)?),
+                None => as_of = index(row, 0).map_err(failed)?.checked_sub(1),
+            }
+        }
+        Ok(Overview::assemble(releases, as_of))
+    }
+
+    async fn releases(&self, filter: ReleaseFilter) -> Result<Vec<ReleaseRow>, ReadError> {
+        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new("SELECT row FROM p_release WHERE true");
+        if let Some(service) = &filter.service {
+            query.push(" AND service = ").push_bind(service.as_str().to_owned());
+        }
+        if let Some(state) = filter.state {
+            query.push(" AND state = ").push_bind(state);
+        }
+        if let Some(before) = filter.before {
+            query.push(" AND started < ").push_bind(before.as_millis());
+        }
+        query.push(" ORDER BY started DESC, id DESC LIMIT ").push_bind(page(filter.limit));
+        let rows: Vec<String> = query.build_query_scalar().fetch_all(&self.inner.readers).await.map_err(store)?;
+        rows.iter().map(|json| release_row(json)).collect()
+    }
+
+    async fn release(&self, id: &ReleaseId) -> Result<Option<ReleaseView>, ReadError> {
+        let mut transaction = self.inner.readers.begin().await.map_err(store)?;
+        let next = sqlx::query("SELECT next FROM p_cursor").fetch_one(&mut *transaction).await.map_err(store)?;
+        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(RECEIPT_COLUMNS);
+        query.push(" AND r.release = ").push_bind(id.as_str().to_owned());
+        query.push(" ORDER BY r.idx LIMIT ").push_bind(MAX_OF_RELEASE);
+        let rows = query.build().fetch_all(&mut *transaction).await.map_err(store)?;
+        transaction.rollback().await.map_err(store)?;
+        let receipts = rows.iter().map(receipt).collect::<Result<Vec<_>, _>>()?;
+        let Some(mut view) = ReleaseView::of(receipts) else { return Ok(None) };
+        // Everything before the cursor was read, also what is not of this release.
+        view.as_of = view.as_of.max(index(&next, 0).map_err(failed)?.saturating_sub(1));
+        Ok(Some(view))
+    }
+
+    async fn receipts(&self, filter: ReceiptFilter) -> Result<Vec<Receipt>, ReadError> {
+        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(RECEIPT_COLUMNS);
+        if let Some(release) = &filter.release {
+            query.push(" AND r.release = ").push_bind(release.as_str().to_owned());
+        }
+        if let Some(kind) = filter.kind {
+            query.push(" AND r.kind = ").push_bind(kind.as_str());
+        }
+        if let Some(actor) = &filter.actor {
+            query.push(" AND r.actor = ").push_bind(actor.as_str().to_owned());
+        }
+        if let Some(before) = filter.before {
+            query.push(" AND r.idx < ").push_bind(i64::try_from(before).unwrap_or(i64::MAX));
+        }
+        query.push(" ORDER BY r.idx DESC LIMIT ").push_bind(page(filter.limit));
+        let rows = query.build().fetch_all(&self.inner.readers).await.map_err(store)?;
+        rows.iter().map(receipt).collect()
+    }
+
+    async fn receipt(&self, index: u64) -> Result<Option<ReceiptProof>, ReadError> {
+        if signed(index).is_err() {
+            return Ok(None);
+        }
+        let Some(parts) = proofs::receipt(self, index).await.map_err(failed)? else { return Ok(None) };
+        Ok(Some(ReceiptProof {
+            index,
+            entry: STANDARD.encode(&parts.entry),
+            inclusion: parts.inclusion.iter().map(tlog::Hash::to_base64).collect(),
+            checkpoint: parts.checkpoint.to_string(),
+            tlog_proof: parts.to_tlog_proof(),
+        }))
+    }
+
+    async fn consistency(&self, old: u64, new: u64) -> Result<Option<Vec<String>>, ReadError> {
+        let proof = proofs::consistency(self, old, new).await.map_err(failed)?;
+        Ok(proof.map(|proof| proof.iter().map(tlog::Hash::to_base64).collect()))
+    }
+
+    async fn ticks(&self, release: &ReleaseId, from: Timestamp, to: Timestamp, max: u32) -> Result<Vec<Tick>, ReadError> {
+        let ticks = self.ticks_between(release, from, to, MAX_TICKS, false).await.map_err(failed)?;
+        Ok(thin(ticks, (max as usize).min(MAX_POINTS)))
+    }
+
+    async fn segment(&self, digest: &Digest) -> Result<Option<Vec<u8>>, ReadError> {
+        receipt_log::Store::segment(self, digest).await.map_err(failed)
+    }
+}
+
+/// A receipt as lists show it. One whose bytes are damaged is listed by what the index table says of it, and says so: a
+/// single bad byte must not hide the receipts around it. Its own page shows what does not verify.
+fn receipt(row: &SqliteRow) -> Result<Receipt, ReadError> {
+    let at = index(row, 0).map_err(failed)?;
+    let read = stored_entry(row).map_err(|error| error.to_string());
+    let read = read.and_then(|stored| receipt_log::read(stored).map_err(|(_, why)| why));
+    match read {
+        Ok(logged) => Ok(Receipt { index: at, payload: logged.payload }),
+        Err(why) => Ok(Receipt { index: at, payload: placeholder(row, &why)? }),
+    }
+}
+
+fn placeholder(row: &SqliteRow, why: &str) -> Result<Payload, ReadError> {
+    let text = |column| row.try_get::<String, _>(column).map_err(store);
+    let release: Option<String> = row.try_get(6).map_err(store)?;
+    let unreadable = |error: model::ParseError| ReadError::Damaged(error.to_string());
+    Ok(Payload {
+        kind: text(3)?.parse().map_err(unreadable)?,
+        actor: text(4)?.parse().map_err(unreadable)?,
+        time: Timestamp::from_millis(row.try_get(5).map_err(store)?),
+        release: release.map(|release| release.parse().map_err(unreadable)).transpose()?,
+        cite: Vec::new(),
+        joules: None,
+        energy: None,
+        facts: Map::from_iter([("damaged".to_owned(), Value::String(why.to_owned()))]),
+    })
+}
+
+fn release_row(json: &str) -> Result<ReleaseRow, ReadError> {
+    serde_json::from_str(json).map_err(|error| ReadError::Damaged(error.to_string()))
+}
+
+fn page(limit: u32) -> i64 {
+    limit.clamp(1, MAX_PAGE).into()
+}
+
+fn store(error: sqlx::Error) -> ReadError {
+    failed(store_error(error))
+}
+
+fn failed(error: StoreError) -> ReadError {
+    match error {
+        StoreError::Damaged(why) => ReadError::Damaged(why),
+        other => ReadError::Store(other.to_string()),
+    }
+}
+
