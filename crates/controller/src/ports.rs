@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
-use model::{Digest, Energy, Epoch, ReleaseId, ServiceId, Tick, Timestamp, Track, Version, Weight};
+use model::{Digest, Epoch, ReleaseId, ServiceId, Tick, Timestamp, Track, Version, Weight};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
@@ -236,16 +236,4 @@ pub enum MigrationError {
     /// It took too long and was ended.
     #[error("the migration was ended after {0} s")]
     TimedOut(u64),
-}
-
-/// Measures the energy of operations.
-pub trait Meter: Send + Sync {
-    /// Starts measuring one.
-    fn start(&self) -> Box<dyn Metered>;
-}
-
-/// An operation that is being measured.
-pub trait Metered: Send {
-    /// What it took until now; `None` when that cannot be told.
-    fn stop(self: Box<Self>) -> Option<Energy>;
 }

@@ -231,3 +231,57 @@ async fn a_prometheus_request_as_sent() {
     let refused = source.ask(web::Ask { json_path: "{$..a}", ..web_ask("peer") }).await.unwrap_err();
     assert!(matches!(&refused, MetricError::NotSupported(why) if why.contains("recursive")), "{refused:?}");
 }
+
+fn prometheus(address: &str) -> rollout::Provider {
+    rollout::Provider::Prometheus(rollout::recipe::Prometheus {
+        address: address.to_owned(),
+        query: "up".to_owned(),
+        range: None,
+        headers: Vec::new(),
+        timeout_ms: None,
+    })
+}
+
+fn web(url: &str) -> rollout::Provider {
+    rollout::Provider::Web(rollout::recipe::Web {
+        url: url.to_owned(),
+        method: "GET".to_owned(),
+        headers: Vec::new(),
+        body: None,
+        json_path: "{$.data.result[1]}".to_owned(),
+        timeout_ms: None,
+    })
+}
+
+/// Peers for the conformance suite: one that answers, hangs, is down, garbles, and one that is not allowed.
+async fn subject(
+    source: fn(Allowed) -> Arc<dyn controller::MetricSource>,
+    provider: fn(&str) -> rollout::Provider,
+    foreign: rollout::Provider,
+) -> controller::conformance::MetricSubject {
+    let answers = Peer::start(Reply::Json(r#"{"status":"success","data":{"resultType":"scalar","result":[1,"2"]}}"#.to_owned())).await;
+    let (hangs, garbles, forbidden) =
+        (Peer::start(Reply::Hang).await, Peer::start(Reply::Json("<html>".to_owned())).await, Peer::start(Reply::Hang).await);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let down = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let sources = [("a", &answers.url), ("h", &hangs.url), ("d", &down), ("g", &garbles.url)]
+        .map(|(name, url)| (name.to_owned(), SourceConfig { url: url.clone(), headers: BTreeMap::new() }));
+    controller::conformance::MetricSubject {
+        source: source(Allowed::new(&BTreeMap::from(sources)).unwrap()),
+        answers: provider(&answers.url),
+        hangs: provider("h"),
+        down: provider(&down),
+        garbles: provider("g"),
+        forbidden: provider(&forbidden.url),
+        foreign,
+        keep: Box::new((answers, hangs, garbles, forbidden)),
+    }
+}
+
+#[tokio::test]
+async fn both_keep_the_contract() {
+    use controller::conformance::metric_source;
+    metric_source(|| subject(|a| Arc::new(PrometheusSource::new(a)), prometheus, web("a"))).await;
+    metric_source(|| subject(|a| Arc::new(WebSource::new(a)), web, prometheus("a"))).await;
+}

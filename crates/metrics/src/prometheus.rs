@@ -6,8 +6,10 @@
 
 use std::time::Duration;
 
-use controller::MetricError;
+use async_trait::async_trait;
+use controller::{MetricAnswer, MetricError, MetricSource};
 use model::Timestamp;
+use rollout::Provider;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -92,6 +94,46 @@ impl PrometheusSource {
         let value = read(&body).map_err(|e| e.at(&source, status.is_success(), status.as_u16()))?;
         Ok(Answer { value, source })
     }
+}
+
+#[async_trait]
+impl MetricSource for PrometheusSource {
+    fn handles(&self, provider: &Provider) -> bool {
+        matches!(provider, Provider::Prometheus(_))
+    }
+
+    async fn measure(&self, provider: &Provider, now: Timestamp, timeout: Duration) -> Result<MetricAnswer, MetricError> {
+        let Provider::Prometheus(p) = provider else { return Err(not_supported(provider)) };
+        let range = p.range.map(|r| Range {
+            start: now.plus_millis(-r.start_ms_ago),
+            end: now.plus_millis(-r.end_ms_ago),
+            step: millis(r.step_ms),
+        });
+        let ask = Ask {
+            address: &p.address,
+            query: &p.query,
+            range,
+            headers: p.headers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect(),
+            timeout: p.timeout_ms.map_or(DEFAULT_TIMEOUT, millis).min(timeout),
+        };
+        let answer = self.ask(ask, now).await?;
+        Ok(MetricAnswer { value: answer.value, query: p.query.clone(), source: answer.source })
+    }
+}
+
+/// For a provider of another kind.
+pub(crate) fn not_supported(provider: &Provider) -> MetricError {
+    MetricError::NotSupported(match provider {
+        Provider::Builtin(_) => "builtin".to_owned(),
+        Provider::Prometheus(_) => "prometheus".to_owned(),
+        Provider::Web(_) => "web".to_owned(),
+        Provider::Other(name) => cut(name),
+    })
+}
+
+/// Milliseconds of a recipe; negative ones are none.
+pub(crate) fn millis(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
 }
 
 #[derive(Deserialize)]

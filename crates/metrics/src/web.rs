@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
-use controller::MetricError;
+use async_trait::async_trait;
+use controller::{MetricAnswer, MetricError, MetricSource};
+use model::Timestamp;
 use reqwest::{Method, header::CONTENT_TYPE};
+use rollout::{Provider, recipe::WebBody};
 use serde_json::Value;
 
 use crate::{
     allow::Allowed,
     fetch::{cut, fetch},
     jsonpath::JsonPath,
+    prometheus::{millis, not_supported},
 };
 
 /// Time for an answer when the recipe says nothing: Argo Rollouts' default for this provider.
@@ -95,6 +99,32 @@ impl WebSource {
             Ok(value) => Ok(Answer { value, source }),
             Err(why) => Err(MetricError::Unreadable(source, why)),
         }
+    }
+}
+
+#[async_trait]
+impl MetricSource for WebSource {
+    fn handles(&self, provider: &Provider) -> bool {
+        matches!(provider, Provider::Web(_))
+    }
+
+    async fn measure(&self, provider: &Provider, _now: Timestamp, timeout: Duration) -> Result<MetricAnswer, MetricError> {
+        let Provider::Web(w) = provider else { return Err(not_supported(provider)) };
+        let ask = Ask {
+            url: &w.url,
+            method: &w.method,
+            headers: w.headers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect(),
+            body: w.body.as_ref().map(|b| match b {
+                WebBody::Text(text) => Body::Text(text),
+                WebBody::Json(value) => Body::Json(value),
+            }),
+            json_path: &w.json_path,
+            timeout: w.timeout_ms.map_or(DEFAULT_TIMEOUT, millis).min(timeout),
+        };
+        let answer = self.ask(ask).await?;
+        let method = if w.method.is_empty() { "GET" } else { &w.method };
+        let path = if w.json_path.is_empty() { String::new() } else { format!(" {}", w.json_path) };
+        Ok(MetricAnswer { value: answer.value, query: format!("{method} {}{path}", answer.source), source: answer.source })
     }
 }
 

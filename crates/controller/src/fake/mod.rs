@@ -11,7 +11,7 @@ mod samples;
 pub use log::{LogFault, MemoryLog};
 pub use metrics::{FakeMetrics, Scripted};
 pub use runtime::{Call, FakeRuntime, Faults, Profile};
-pub use samples::{FakeMigrations, MemorySamples, NoEnergy};
+pub use samples::{FakeMigrations, MemorySamples};
 
 use model::Timestamp;
 use receipt_log::Clock;

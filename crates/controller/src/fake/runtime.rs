@@ -455,3 +455,35 @@ impl Runtime for FakeRuntime {
         self.ticks.subscribe()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use model::Digest;
+
+    use super::*;
+    use crate::{WorkloadSource, conformance::RuntimeSubject};
+
+    fn workload(version: &str, byte: u8) -> Workload {
+        Workload {
+            version: version.parse().unwrap(),
+            digest: Digest::from_sha256(&[byte; 32]),
+            source: WorkloadSource::Process { command: vec!["x".to_owned()], env: BTreeMap::new(), health_path: "/".to_owned() },
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_fake_keeps_the_contract() {
+        crate::conformance::runtime(|| async {
+            RuntimeSubject {
+                runtime: Arc::new(FakeRuntime::new(TokioClock::new(Timestamp::from_millis(1_790_000_000_000)))),
+                service: "checkout".parse().unwrap(),
+                stable: workload("v1", 1),
+                canary: workload("v2", 2),
+                keep: Box::new(()),
+            }
+        })
+        .await;
+    }
+}

@@ -1,4 +1,4 @@
-//! Samples in memory, migrations that only count, and no energy.
+//! Samples in memory, and migrations that only count.
 
 use std::{sync::Mutex, time::Duration};
 
@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use model::{ReleaseId, Tick, Timestamp};
 
 use super::lock;
-use crate::{Measurement, Meter, Metered, MigrationError, Migrations, SampleError, SampleStore};
+use crate::{Measurement, MigrationError, Migrations, SampleError, SampleStore};
 
 /// Keeps samples in memory.
 #[derive(Debug, Default)]
@@ -73,21 +73,5 @@ impl Migrations for FakeMigrations {
         }
         lock(&self.runs).push((name.to_owned(), operation.to_owned()));
         Ok("done".to_owned())
-    }
-}
-
-/// Measures nothing.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoEnergy;
-
-impl Meter for NoEnergy {
-    fn start(&self) -> Box<dyn Metered> {
-        Box::new(Self)
-    }
-}
-
-impl Metered for NoEnergy {
-    fn stop(self: Box<Self>) -> Option<model::Energy> {
-        None
     }
 }
