@@ -67,10 +67,12 @@ fn checked(request: &str) -> Result<Report, String> {
     if request.len() > MAX_REQUEST {
         return Err(format!("the request is longer than {MAX_REQUEST} bytes"));
     }
-    let request: Request = serde_json::from_str(request).map_err(|error| format!("the request cannot be read: {error}"))?;
+    let request: Request =
+        serde_json::from_str(request).map_err(|error| format!("the request cannot be read: {error}"))?;
     let parts = ReceiptParts::from_text(request.index, &request.entry, &request.inclusion, &request.checkpoint)
         .map_err(|error| error.to_string())?;
-    let pinned: tlog::VerifyingKey = request.vkey.parse().map_err(|error| format!("the trusted key cannot be read: {error}"))?;
+    let pinned: tlog::VerifyingKey =
+        request.vkey.parse().map_err(|error| format!("the trusted key cannot be read: {error}"))?;
     let consistency = request.consistency.as_deref().map(hashes).transpose()?;
     Ok(verify_receipt(&parts, &pinned, request.seen, consistency.as_deref()))
 }
