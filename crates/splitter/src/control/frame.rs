@@ -28,6 +28,11 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         Self { reader, buffer: Vec::new(), searched: 0, limit }
     }
 
+    /// The reader, without what is left in the buffer.
+    pub(crate) fn into_reader(self) -> R {
+        self.reader
+    }
+
     /// The next line without its end; `None` at the end of the stream.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<u8>>, LineError> {
         loop {

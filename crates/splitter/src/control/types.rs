@@ -287,6 +287,12 @@ pub enum Refusal {
         /// The version's id.
         version: String,
     },
+    /// The operation id was used for something else before.
+    #[error("operation_conflict: operation {operation_id:?} was another one before")]
+    OperationConflict {
+        /// The id.
+        operation_id: String,
+    },
     /// There is no canary to send requests to, or to promote.
     #[error("no_canary: service {service:?} has no canary")]
     NoCanary {
