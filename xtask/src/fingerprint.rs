@@ -21,8 +21,7 @@ impl Fingerprint {
 
     /// Adds a file's content under its path.
     pub(crate) fn file(&mut self, path: &Path) -> Result<&mut Self> {
-        let bytes =
-            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(self.value(&path.to_string_lossy(), &bytes))
     }
 
@@ -54,11 +53,7 @@ pub(crate) fn files_below(dir: &Path) -> Result<Vec<PathBuf>> {
         };
         for entry in entries {
             let path = entry?.path();
-            if path.is_dir() {
-                todo.push(path)
-            } else {
-                files.push(path)
-            }
+            if path.is_dir() { todo.push(path) } else { files.push(path) }
         }
     }
     files.sort();

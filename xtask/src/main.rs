@@ -10,11 +10,7 @@
 //! - [`binary`]: the one executable;
 //! - [`check`]: format, lints, purity of the W crates, direction of dependencies, tidiness, size;
 //! - [`test`]: everything in order, with one summary;
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command-line program speaks to its terminal"
-)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program speaks to its terminal")]
 
 mod binary;
 mod check;

@@ -11,24 +11,15 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// What `cargo run` sets for the program it starts and another Cargo must not inherit: it would rebuild crates whose build scripts
 /// watch these, or run a foreign compiler with our libraries.
-const CARGO_RUN_PREFIXES: [&str; 6] = [
-    "CARGO_MANIFEST_",
-    "CARGO_PKG_",
-    "CARGO_BIN_",
-    "CARGO_CRATE_",
-    "CARGO_PRIMARY_",
-    "LD_LIBRARY_PATH",
-];
+const CARGO_RUN_PREFIXES: [&str; 6] =
+    ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_", "LD_LIBRARY_PATH"];
 
 /// A program, without the variables that `cargo run` added for xtask itself.
 pub(crate) fn command(program: &str) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
-        if CARGO_RUN_PREFIXES
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
-        {
+        if CARGO_RUN_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
             command.env_remove(&*name);
         }
     }
@@ -52,9 +43,7 @@ pub(crate) fn exists(program: &str) -> bool {
 /// Where a program is, by `PATH`.
 pub(crate) fn find(program: &str) -> Option<std::path::PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|dir| dir.join(program))
-        .find(|file| file.is_file())
+    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
 }
 
 /// Runs to the end with our own output.
@@ -63,9 +52,7 @@ pub(crate) fn find(program: &str) -> Option<std::path::PathBuf> {
 /// When it cannot be started or does not end with 0; the message is the command line.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let line = line(command);
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start `{line}`"))?;
+    let status = command.status().with_context(|| format!("cannot start `{line}`"))?;
     succeed(&line, status)
 }
 
@@ -75,15 +62,9 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// As [`run`].
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let line = line(command);
-    let output = command
-        .output()
-        .with_context(|| format!("cannot start `{line}`"))?;
+    let output = command.output().with_context(|| format!("cannot start `{line}`"))?;
     if !output.status.success() {
-        bail!(
-            "`{line}`: {}\n{}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim_end()
-        );
+        bail!("`{line}`: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr).trim_end());
     }
     String::from_utf8(output.stdout).with_context(|| format!("`{line}` did not write UTF-8"))
 }
@@ -164,21 +145,13 @@ pub(crate) fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T>
 /// A duration as people say it.
 pub(crate) fn seconds(time: Duration) -> String {
     let all = time.as_secs_f64();
-    if all < 60.0 {
-        format!("{all:.1} s")
-    } else {
-        format!("{} min {:02} s", time.as_secs() / 60, time.as_secs() % 60)
-    }
+    if all < 60.0 { format!("{all:.1} s") } else { format!("{} min {:02} s", time.as_secs() / 60, time.as_secs() % 60) }
 }
 
 /// The command line, for messages.
 pub(crate) fn line(command: &Command) -> String {
     let mut parts = vec![command.get_program().to_string_lossy().into_owned()];
-    parts.extend(
-        command
-            .get_args()
-            .map(|arg| arg.to_string_lossy().into_owned()),
-    );
+    parts.extend(command.get_args().map(|arg| arg.to_string_lossy().into_owned()));
     if let Some(name) = std::path::Path::new(&parts[0]).file_name() {
         parts[0] = name.to_string_lossy().into_owned();
     }
@@ -195,14 +168,8 @@ fn succeed(line: &str, status: ExitStatus) -> Result<()> {
 fn read_lines(child: &mut Child) -> mpsc::Receiver<String> {
     let (send, receive) = mpsc::channel();
     let outputs: [Option<Box<dyn Read + Send>>; 2] = [
-        child
-            .stdout
-            .take()
-            .map(|out| Box::new(out) as Box<dyn Read + Send>),
-        child
-            .stderr
-            .take()
-            .map(|out| Box::new(out) as Box<dyn Read + Send>),
+        child.stdout.take().map(|out| Box::new(out) as Box<dyn Read + Send>),
+        child.stderr.take().map(|out| Box::new(out) as Box<dyn Read + Send>),
     ];
     for output in outputs.into_iter().flatten() {
         let send = send.clone();
@@ -210,9 +177,7 @@ fn read_lines(child: &mut Child) -> mpsc::Receiver<String> {
             let mut reader = BufReader::new(output);
             let mut bytes = Vec::new();
             while reader.read_until(b'\n', &mut bytes).is_ok_and(|n| n > 0) {
-                let text = String::from_utf8_lossy(&bytes)
-                    .trim_end_matches(['\n', '\r'])
-                    .to_owned();
+                let text = String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']).to_owned();
                 bytes.clear();
                 if send.send(text).is_err() {
                     break;
@@ -229,30 +194,16 @@ mod tests {
 
     #[test]
     fn a_silent_program_is_killed_and_a_talking_one_is_not() {
-        let silent = limited(
-            command("sleep").arg("60"),
-            Duration::from_millis(200),
-            || 0,
-            |_| {},
-        )
-        .unwrap();
+        let silent = limited(command("sleep").arg("60"), Duration::from_millis(200), || 0, |_| {}).unwrap();
         assert!(silent.status.is_none());
-        let talking = limited(
-            command("printf").arg("a\\nb"),
-            Duration::from_secs(20),
-            || 0,
-            |_| {},
-        )
-        .unwrap();
+        let talking = limited(command("printf").arg("a\\nb"), Duration::from_secs(20), || 0, |_| {}).unwrap();
         assert!(talking.status.is_some_and(|status| status.success()));
         assert_eq!(talking.text, "a\nb\n");
     }
 
     #[test]
     fn a_failure_names_the_command_and_its_words() {
-        let error = output(command("ls").arg("/nonexistent"))
-            .unwrap_err()
-            .to_string();
+        let error = output(command("ls").arg("/nonexistent")).unwrap_err().to_string();
         assert!(error.contains("`ls /nonexistent`"), "{error}");
         assert!(error.contains("No such file"), "{error}");
     }

@@ -18,6 +18,8 @@ const RUSTUP_QUIET: Duration = Duration::from_secs(45);
 const RUSTUP_RETRY: Duration = Duration::from_secs(24 * 3600);
 /// npm and apt-get print as they go; this long without a line means that they hang.
 const INSTALL_QUIET: Duration = Duration::from_secs(300);
+/// `debian` chooses Debian's toolchain even where the usual one has the target: to see that this way works.
+const CHOICE: &str = "XTASK_BROWSER_TOOLCHAIN";
 /// Debian's toolchain for browser targets, with the standard library's source.
 const DEBIAN_PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "lld-19"];
 /// Names under which Debian installs the linker, best first.
@@ -113,13 +115,9 @@ impl BrowserTarget {
             Self::Debian { linker } => {
                 let mut cargo = run::command("/usr/bin/cargo");
                 // The calling cargo's choices are not this one's: another compiler, another set of flags.
-                for name in [
-                    "CARGO",
-                    "RUSTUP_TOOLCHAIN",
-                    "RUSTC_WRAPPER",
-                    "RUSTC_WORKSPACE_WRAPPER",
-                    "CARGO_ENCODED_RUSTFLAGS",
-                ] {
+                for name in
+                    ["CARGO", "RUSTUP_TOOLCHAIN", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO_ENCODED_RUSTFLAGS"]
+                {
                     cargo.env_remove(name);
                 }
                 cargo
@@ -131,16 +129,8 @@ impl BrowserTarget {
             }
         };
         // Flags for the machine's own processor mean nothing to the browser's.
-        cargo
-            .env_remove("RUSTFLAGS")
-            .env("CARGO_TARGET_DIR", Self::dir(workspace));
-        cargo.current_dir(&workspace.root).args([
-            "build",
-            "--target",
-            TARGET,
-            "--profile",
-            profile(release),
-        ]);
+        cargo.env_remove("RUSTFLAGS").env("CARGO_TARGET_DIR", Self::dir(workspace));
+        cargo.current_dir(&workspace.root).args(["build", "--target", TARGET, "--profile", profile(release)]);
         if matches!(self, Self::Debian { .. }) {
             cargo.arg("-Zbuild-std=std,panic_abort");
         }
@@ -150,10 +140,7 @@ impl BrowserTarget {
     /// The compiled module of a browser crate.
     pub(crate) fn artifact(workspace: &Workspace, release: bool, crate_name: &str) -> PathBuf {
         let file = format!("{}.wasm", crate_name.replace('-', "_"));
-        Self::dir(workspace)
-            .join(TARGET)
-            .join(profile(release))
-            .join(file)
+        Self::dir(workspace).join(TARGET).join(profile(release)).join(file)
     }
 
     fn dir(workspace: &Workspace) -> PathBuf {
@@ -170,16 +157,15 @@ fn profile(release: bool) -> &'static str {
 /// # Errors
 /// When there is none; the message has the exact command.
 pub(crate) fn browser_target(workspace: &Workspace) -> Result<BrowserTarget> {
-    if usual_has_target()? {
+    let debian_wanted = std::env::var(CHOICE).is_ok_and(|choice| choice == "debian");
+    if !debian_wanted && usual_has_target()? {
         return Ok(BrowserTarget::Usual);
     }
     if let Some(linker) = debian_toolchain(workspace) {
         return Ok(BrowserTarget::Debian { linker });
     }
-    if run::exists("rustup") && !refused_lately(workspace) {
-        let added = run::step(&format!("rustup target add {TARGET}"), || {
-            add_target(workspace)
-        })?;
+    if !debian_wanted && run::exists("rustup") && !refused_lately(workspace) {
+        let added = run::step(&format!("rustup target add {TARGET}"), || add_target(workspace))?;
         if added && usual_has_target()? {
             return Ok(BrowserTarget::Usual);
         }
@@ -200,14 +186,9 @@ pub(crate) fn browser_target(workspace: &Workspace) -> Result<BrowserTarget> {
 
 fn usual_has_target() -> Result<bool> {
     let sysroot = run::output(run::command("rustc").args(["--print", "sysroot"]))?;
-    let lib = Path::new(sysroot.trim())
-        .join("lib/rustlib")
-        .join(TARGET)
-        .join("lib");
+    let lib = Path::new(sysroot.trim()).join("lib/rustlib").join(TARGET).join("lib");
     let std = std::fs::read_dir(lib).into_iter().flatten().flatten();
-    Ok(std
-        .into_iter()
-        .any(|file| file.file_name().to_string_lossy().starts_with("libstd-")))
+    Ok(std.into_iter().any(|file| file.file_name().to_string_lossy().starts_with("libstd-")))
 }
 
 /// Debian's toolchain, when it is complete and not older than the workspace asks for.
@@ -225,16 +206,11 @@ fn debian_toolchain(workspace: &Workspace) -> Option<&'static str> {
     if !library.is_file() {
         return None;
     }
-    LINKERS
-        .into_iter()
-        .find(|linker| Path::new("/usr/bin").join(linker).is_file())
+    LINKERS.into_iter().find(|linker| Path::new("/usr/bin").join(linker).is_file())
 }
 
 fn numbers(version: &str) -> Vec<u32> {
-    version
-        .split(['.', '-', '+'])
-        .map_while(|part| part.parse().ok())
-        .collect()
+    version.split(['.', '-', '+']).map_while(|part| part.parse().ok()).collect()
 }
 
 fn refusal(workspace: &Workspace) -> PathBuf {
@@ -243,11 +219,7 @@ fn refusal(workspace: &Workspace) -> PathBuf {
 
 fn refused_lately(workspace: &Workspace) -> bool {
     let written = std::fs::metadata(refusal(workspace)).and_then(|meta| meta.modified());
-    written.is_ok_and(|time| {
-        SystemTime::now()
-            .duration_since(time)
-            .is_ok_and(|age| age < RUSTUP_RETRY)
-    })
+    written.is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age < RUSTUP_RETRY))
 }
 
 /// Whether it worked; a failure is remembered.
@@ -292,9 +264,7 @@ fn authority() -> Option<Authority> {
     if run::output(run::command("id").arg("-u")).is_ok_and(|id| id.trim() == "0") {
         return Some(Authority::Root);
     }
-    run::output(run::command("sudo").args(["-n", "true"]))
-        .ok()
-        .map(|_| Authority::Sudo)
+    run::output(run::command("sudo").args(["-n", "true"])).ok().map(|_| Authority::Sudo)
 }
 
 /// Installs Debian packages when this user may. `false`: may not, or there is no apt-get, or it failed (said on the terminal).
@@ -314,38 +284,23 @@ fn apt_install(packages: &[&str], what: &str) -> Result<bool> {
                 sudo
             }
         };
-        command
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .args(["-q", "-o", "DPkg::Lock::Timeout=120"])
-            .args(args);
+        command.env("DEBIAN_FRONTEND", "noninteractive").args(["-q", "-o", "DPkg::Lock::Timeout=120"]).args(args);
         let mut last = String::new();
-        let ended = run::limited(
-            &mut command,
-            INSTALL_QUIET,
-            || 0,
-            |line| line.clone_into(&mut last),
-        )?;
+        let ended = run::limited(&mut command, INSTALL_QUIET, || 0, |line| line.clone_into(&mut last))?;
         let good = ended.status.is_some_and(|status| status.success());
         if !good {
-            eprintln!(
-                "    `{}` did not succeed:\n{}",
-                run::line(&command),
-                tail(&ended.text, 8)
-            );
+            eprintln!("    `{}` did not succeed:\n{}", run::line(&command), tail(&ended.text, 8));
         }
         Ok(good)
     };
-    run::step(
-        &format!("{what}: apt-get install {}", packages.join(" ")),
-        || {
-            let install = [&["install", "-y", "--no-install-recommends"], packages].concat();
-            // Package lists of a fresh machine are missing or old; lists that work need no refresh.
-            if lists_are_there(packages) && apt(&install)? {
-                return Ok(true);
-            }
-            Ok(apt(&["update"])? && apt(&install)?)
-        },
-    )
+    run::step(&format!("{what}: apt-get install {}", packages.join(" ")), || {
+        let install = [&["install", "-y", "--no-install-recommends"], packages].concat();
+        // Package lists of a fresh machine are missing or old; lists that work need no refresh.
+        if lists_are_there(packages) && apt(&install)? {
+            return Ok(true);
+        }
+        Ok(apt(&["update"])? && apt(&install)?)
+    })
 }
 
 fn lists_are_there(packages: &[&str]) -> bool {
@@ -357,13 +312,10 @@ fn lists_are_there(packages: &[&str]) -> bool {
 
 fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.lines().collect();
-    all[all.len().saturating_sub(lines)..]
-        .iter()
-        .map(|line| format!("      {line}\n"))
-        .collect()
+    all[all.len().saturating_sub(lines)..].iter().map(|line| format!("      {line}\n")).collect()
 }
 
-/// `wasm-opt`, from npm's `binaryen` unless there is one on the `PATH`... which may be years old, so npm's pinned one is preferred.
+/// `wasm-opt`: npm's pinned `binaryen`, else the one on the `PATH`, which may be years old.
 pub(crate) fn wasm_opt(workspace: &Workspace) -> Result<Found> {
     let dir = workspace.root.join("xtask/wasm-opt");
     match npm_install(workspace, &dir, "wasm-opt")? {
@@ -383,12 +335,10 @@ pub(crate) fn playwright(workspace: &Workspace) -> Result<Found> {
 
 /// `npm ci`, when the lock file is not the one that was installed last. Returns `node_modules`.
 fn npm_install(workspace: &Workspace, dir: &Path, what: &str) -> Result<Found> {
-    if !run::exists("npm")
-        && !(run::exists("apt-get") && apt_install(&["nodejs", "npm"], what)? && run::exists("npm"))
+    if !run::exists("npm") && !(run::exists("apt-get") && apt_install(&["nodejs", "npm"], what)? && run::exists("npm"))
     {
         return Ok(Found::Missing(
-            "Node.js with npm is not installed (Debian: `sudo apt-get install -y nodejs npm`)."
-                .to_owned(),
+            "Node.js with npm is not installed (Debian: `sudo apt-get install -y nodejs npm`).".to_owned(),
         ));
     }
     let modules = dir.join("node_modules");
@@ -399,48 +349,31 @@ fn npm_install(workspace: &Workspace, dir: &Path, what: &str) -> Result<Found> {
     if crate::fingerprint::fresh(&stamp, &fingerprint) {
         return Ok(Found::At(modules));
     }
-    run::step(
-        &format!("{what}: npm ci in {}", workspace.relative(dir)),
-        || {
-            let mut npm = run::command("npm");
-            npm.current_dir(dir)
-                .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
-                // Browsers come from the system; the download would hang where only registries are reachable.
-                .env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1");
-            let ended = run::limited(&mut npm, INSTALL_QUIET, || bytes_below(&modules), |_| {})?;
-            if ended.status.is_some_and(|status| status.success()) {
-                crate::fingerprint::remember(&stamp, &fingerprint)?;
-                return Ok(Found::At(modules));
-            }
-            Ok(Found::Missing(format!(
-                "`npm ci` in {} failed:\n{}",
-                workspace.relative(dir),
-                tail(&ended.text, 8)
-            )))
-        },
-    )
+    run::step(&format!("{what}: npm ci in {}", workspace.relative(dir)), || {
+        let mut npm = run::command("npm");
+        npm.current_dir(dir)
+            .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
+            // Browsers come from the system; the download would hang where only registries are reachable.
+            .env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1");
+        let ended = run::limited(&mut npm, INSTALL_QUIET, || bytes_below(&modules), |_| {})?;
+        if ended.status.is_some_and(|status| status.success()) {
+            crate::fingerprint::remember(&stamp, &fingerprint)?;
+            return Ok(Found::At(modules));
+        }
+        Ok(Found::Missing(format!("`npm ci` in {} failed:\n{}", workspace.relative(dir), tail(&ended.text, 8))))
+    })
 }
 
 /// A Chromium for Playwright.
 pub(crate) fn chromium() -> Result<Found> {
-    let names = [
-        "chromium",
-        "chromium-browser",
-        "google-chrome-stable",
-        "google-chrome",
-    ];
+    let names = ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"];
     let find = || names.into_iter().find_map(run::find);
     if let Some(path) = find() {
         return Ok(Found::At(path));
     }
     apt_install(&["chromium"], "Chromium")?;
     Ok(find().map_or_else(
-        || {
-            Found::Missing(
-                "Install it: `sudo apt-get install -y chromium` (or any Chrome on the PATH)."
-                    .to_owned(),
-            )
-        },
+        || Found::Missing("Install it: `sudo apt-get install -y chromium` (or any Chrome on the PATH).".to_owned()),
         Found::At,
     ))
 }
@@ -453,16 +386,12 @@ pub(crate) fn prometheus(workspace: &Workspace) -> Result<Found> {
     }
     let path = peers(workspace).join("prometheus");
     if !path.is_file() && run::exists("apt-get") && run::exists("dpkg") {
-        run::step("Prometheus: unpack Debian's package", || {
-            unpack_package(workspace, "prometheus")
-        })?;
+        run::step("Prometheus: unpack Debian's package", || unpack_package(workspace, "prometheus"))?;
     }
     if path.is_file() {
         return Ok(Found::At(path));
     }
-    Ok(Found::Missing(
-        "Install it: `sudo apt-get install -y prometheus`.".to_owned(),
-    ))
+    Ok(Found::Missing("Install it: `sudo apt-get install -y prometheus`.".to_owned()))
 }
 
 /// Where unpacked peers are; put on the `PATH` of tests.
@@ -476,35 +405,21 @@ fn unpack_package(workspace: &Workspace, package: &str) -> Result<bool> {
     std::fs::create_dir_all(&downloads)?;
     let download = || {
         let mut apt = run::command("apt-get");
-        apt.current_dir(&downloads)
-            .args(["-q", "download", package]);
+        apt.current_dir(&downloads).args(["-q", "download", package]);
         run::limited(&mut apt, INSTALL_QUIET, || bytes_below(&downloads), |_| {})
     };
     let mut ended = download()?;
-    if !ended.status.is_some_and(|status| status.success())
-        && matches!(authority(), Some(Authority::Root))
-    {
-        run::limited(
-            run::command("apt-get").args(["-q", "update"]),
-            INSTALL_QUIET,
-            || 0,
-            |_| {},
-        )?;
+    if !ended.status.is_some_and(|status| status.success()) && matches!(authority(), Some(Authority::Root)) {
+        run::limited(run::command("apt-get").args(["-q", "update"]), INSTALL_QUIET, || 0, |_| {})?;
         ended = download()?;
     }
     if !ended.status.is_some_and(|status| status.success()) {
-        eprintln!(
-            "    apt-get download {package} did not succeed:\n{}",
-            tail(&ended.text, 4)
-        );
+        eprintln!("    apt-get download {package} did not succeed:\n{}", tail(&ended.text, 4));
         return Ok(false);
     }
     let deb = crate::fingerprint::files_below(&downloads)?
         .into_iter()
-        .find(|file| {
-            file.file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with(&format!("{package}_")))
-        })
+        .find(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&format!("{package}_"))))
         .with_context(|| format!("apt-get downloaded no {package}"))?;
     run::run(run::command("dpkg").arg("-x").arg(&deb).arg(&root))?;
     Ok(true)

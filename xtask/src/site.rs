@@ -21,24 +21,11 @@ use std::path::{Path, PathBuf};
 /// on a phone's 3 Mbit/s.
 pub(crate) const FIRST_LOAD_LIMIT: u64 = 350_000;
 /// What a first visit loads; the verifier comes with the first receipt that is opened.
-const FIRST_LOAD: [&str; 3] = [
-    "pkg/deliveryos.js",
-    "pkg/deliveryos.wasm",
-    "pkg/deliveryos.css",
-];
+const FIRST_LOAD: [&str; 3] = ["pkg/deliveryos.js", "pkg/deliveryos.wasm", "pkg/deliveryos.css"];
 /// Browser crates and the name of their files.
 const MODULES: [(&str, &str); 2] = [("hydrate", "deliveryos"), ("verifier-web", "verifier")];
 /// Files that brotli makes smaller; images and fonts are compressed already.
-const COMPRESSIBLE: [&str; 8] = [
-    "js",
-    "wasm",
-    "css",
-    "svg",
-    "json",
-    "txt",
-    "html",
-    "webmanifest",
-];
+const COMPRESSIBLE: [&str; 8] = ["js", "wasm", "css", "svg", "json", "txt", "html", "webmanifest"];
 /// What rustc 1.95 lets LLVM use by default, and every browser since 2023 has.
 const WASM_FEATURES: [&str; 7] = [
     "--enable-bulk-memory",
@@ -59,17 +46,13 @@ pub(crate) struct Report {
 /// Builds the site, or finds it as it should be.
 pub(crate) fn build(workspace: &Workspace, release: bool) -> Result<Report> {
     let target = setup::browser_target(workspace)?;
-    run::step(&format!("browser modules: {}", target.describe()), || {
-        compile(workspace, &target, release)
-    })?;
+    run::step(&format!("browser modules: {}", target.describe()), || compile(workspace, &target, release))?;
 
     let optimiser = if release { optimiser(workspace)? } else { None };
     let fingerprint = inputs(workspace, &target, release, optimiser.as_deref())?;
     let stamp = workspace.root.join("target/site.stamp");
     if !fingerprint::fresh(&stamp, &fingerprint) || !workspace.site().is_dir() {
-        run::step("site: target/site", || {
-            assemble(workspace, release, optimiser.as_deref())
-        })?;
+        run::step("site: target/site", || assemble(workspace, release, optimiser.as_deref()))?;
         fingerprint::remember(&stamp, &fingerprint)?;
     }
     Report::read(workspace)
@@ -94,29 +77,16 @@ fn optimiser(workspace: &Workspace) -> Result<Option<PathBuf>> {
     }
 }
 
-fn inputs(
-    workspace: &Workspace,
-    target: &BrowserTarget,
-    release: bool,
-    optimiser: Option<&Path>,
-) -> Result<String> {
+fn inputs(workspace: &Workspace, target: &BrowserTarget, release: bool, optimiser: Option<&Path>) -> Result<String> {
     let mut all = Fingerprint::default();
     all.value("release", &[u8::from(release)]);
     all.value("target", target.describe().as_bytes());
-    all.value(
-        "wasm-opt",
-        optimiser
-            .map(Path::to_string_lossy)
-            .unwrap_or_default()
-            .as_bytes(),
-    );
+    all.value("wasm-opt", optimiser.map(Path::to_string_lossy).unwrap_or_default().as_bytes());
     for (name, _) in MODULES {
         all.file(&BrowserTarget::artifact(workspace, release, name))?;
     }
-    all.tree(&workspace.root.join("style"))?
-        .tree(&workspace.root.join("public"))?;
-    all.tree(&workspace.root.join("xtask/site"))?
-        .file(&workspace.root.join("xtask/src/site.rs"))?;
+    all.tree(&workspace.root.join("style"))?.tree(&workspace.root.join("public"))?;
+    all.tree(&workspace.root.join("xtask/site"))?.file(&workspace.root.join("xtask/src/site.rs"))?;
     Ok(all.finish())
 }
 
@@ -132,11 +102,7 @@ fn assemble(workspace: &Workspace, release: bool, optimiser: Option<&Path>) -> R
     for (name, out) in MODULES {
         let module = BrowserTarget::artifact(workspace, release, name);
         let mut bind = run::command(&tool.to_string_lossy());
-        bind.arg("bind")
-            .arg(&module)
-            .args(["--name", out])
-            .arg("--out")
-            .arg(&pkg);
+        bind.arg("bind").arg(&module).args(["--name", out]).arg("--out").arg(&pkg);
         if !release {
             bind.arg("--keep-names");
         }
@@ -155,19 +121,12 @@ fn assemble(workspace: &Workspace, release: bool, optimiser: Option<&Path>) -> R
             })?;
         }
     }
-    std::fs::write(
-        pkg.join("deliveryos.css"),
-        join_styles(&workspace.root.join("style"))?,
-    )?;
+    std::fs::write(pkg.join("deliveryos.css"), join_styles(&workspace.root.join("style"))?)?;
     if release {
         run::step("brotli", || {
             let mut compress = run::command(&tool.to_string_lossy());
             compress.arg("compress");
-            compress.args(
-                fingerprint::files_below(&fresh)?
-                    .iter()
-                    .filter(|file| compressible(file)),
-            );
+            compress.args(fingerprint::files_below(&fresh)?.iter().filter(|file| compressible(file)));
             run::run(&mut compress)
         })?;
     }
@@ -177,16 +136,13 @@ fn assemble(workspace: &Workspace, release: bool, optimiser: Option<&Path>) -> R
 }
 
 fn compressible(path: &Path) -> bool {
-    path.extension()
-        .is_some_and(|end| COMPRESSIBLE.iter().any(|known| end == *known))
+    path.extension().is_some_and(|end| COMPRESSIBLE.iter().any(|known| end == *known))
 }
 
 /// wasm-bindgen's library and brotli, in a program of its own: they take most of a minute to build, and `cargo xtask --help` should not.
 fn site_tool(workspace: &Workspace) -> Result<PathBuf> {
     let mut cargo = run::cargo();
-    cargo
-        .current_dir(&workspace.root)
-        .args(["build", "--package", "xtask-site"]);
+    cargo.current_dir(&workspace.root).args(["build", "--package", "xtask-site"]);
     run::run(&mut cargo)?;
     Ok(workspace.target.join("debug/xtask-site"))
 }
@@ -195,8 +151,7 @@ fn site_tool(workspace: &Workspace) -> Result<PathBuf> {
 /// `style/` must be imported once.
 fn join_styles(dir: &Path) -> Result<String> {
     let main = dir.join("main.css");
-    let text = std::fs::read_to_string(&main)
-        .with_context(|| format!("cannot read {}", main.display()))?;
+    let text = std::fs::read_to_string(&main).with_context(|| format!("cannot read {}", main.display()))?;
     let mut css = String::new();
     let mut imported = vec![main];
     for line in text.lines() {
@@ -210,14 +165,9 @@ fn join_styles(dir: &Path) -> Result<String> {
             Some((name, layer)) => (name, Some(layer.trim_end_matches(')'))),
             None => (import, None),
         };
-        let part = dir.join(
-            name.trim()
-                .trim_start_matches("url(")
-                .trim_end_matches(')')
-                .trim_matches(['"', '\'']),
-        );
-        let body = std::fs::read_to_string(&part)
-            .with_context(|| format!("style/main.css imports {}", part.display()))?;
+        let part = dir.join(name.trim().trim_start_matches("url(").trim_end_matches(')').trim_matches(['"', '\'']));
+        let body =
+            std::fs::read_to_string(&part).with_context(|| format!("style/main.css imports {}", part.display()))?;
         match layer {
             Some(layer) => css.push_str(&format!("@layer {layer} {{\n{body}}}\n")),
             None => css.push_str(&body),
@@ -268,18 +218,18 @@ impl Report {
         Ok(Self { files })
     }
 
-    /// Bytes over the network on the first visit, compressed.
+    /// Bytes over the network on the first visit. A file without a compressed twin did not shrink and is sent as it is.
     ///
     /// # Errors
-    /// When a file of the first load is missing or is not compressed: then this is no release.
+    /// When a file of the first load is missing, or nothing is compressed: then this is no release.
     pub(crate) fn first_load(&self) -> Result<u64> {
+        if self.files.iter().all(|file| file.2.is_none()) {
+            bail!("nothing is compressed: not a release");
+        }
         FIRST_LOAD.iter().try_fold(0, |sum, name| {
             let file = self.files.iter().find(|file| file.0 == *name);
             let file = file.with_context(|| format!("the site has no {name}"))?;
-            Ok(sum
-                + file
-                    .2
-                    .with_context(|| format!("{name} is not compressed: not a release"))?)
+            Ok(sum + file.2.unwrap_or(file.1))
         })
     }
 
@@ -293,11 +243,7 @@ impl Report {
         match self.first_load() {
             Ok(sum) => println!(
                 "first load: {sum} of at most {FIRST_LOAD_LIMIT} bytes{}",
-                if sum > FIRST_LOAD_LIMIT {
-                    ": TOO LARGE"
-                } else {
-                    ""
-                }
+                if sum > FIRST_LOAD_LIMIT { ": TOO LARGE" } else { "" }
             ),
             Err(error) => println!("first load: unknown ({error})"),
         }
@@ -312,22 +258,11 @@ mod tests {
     fn styles_are_joined_in_the_order_of_main() {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
-        write(
-            "main.css",
-            "@layer base, parts;\n@import \"b.css\" layer(base);\n@import url(\"a.css\");\n",
-        );
+        write("main.css", "@layer base, parts;\n@import \"b.css\" layer(base);\n@import url(\"a.css\");\n");
         write("a.css", "a {}\n");
         write("b.css", "b {}\n");
-        assert_eq!(
-            join_styles(dir.path()).unwrap(),
-            "@layer base, parts;\n@layer base {\nb {}\n}\na {}\n"
-        );
+        assert_eq!(join_styles(dir.path()).unwrap(), "@layer base, parts;\n@layer base {\nb {}\n}\na {}\n");
         write("c.css", "c {}\n");
-        assert!(
-            join_styles(dir.path())
-                .unwrap_err()
-                .to_string()
-                .contains("c.css")
-        );
+        assert!(join_styles(dir.path()).unwrap_err().to_string().contains("c.css"));
     }
 }

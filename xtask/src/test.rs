@@ -72,10 +72,7 @@ pub(crate) fn run(workspace: &Workspace, args: &TestArgs) -> Result<()> {
         if !args.package.is_empty() && *section != Section::Unit {
             continue;
         }
-        let name = section
-            .to_possible_value()
-            .map(|value| value.get_name().to_owned())
-            .unwrap_or_default();
+        let name = section.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
         eprintln!("\n==== {name} ====");
         let begun = Instant::now();
         let done = match section {
@@ -88,14 +85,7 @@ pub(crate) fn run(workspace: &Workspace, args: &TestArgs) -> Result<()> {
             Ok(done) => lines.extend(done),
             Err(error) => {
                 eprintln!("{name}: FAILED\n{error:#}");
-                lines.push(Line {
-                    name,
-                    counts: Counts {
-                        failed: 1,
-                        ..Counts::default()
-                    },
-                    time: begun.elapsed(),
-                });
+                lines.push(Line { name, counts: Counts { failed: 1, ..Counts::default() }, time: begun.elapsed() });
             }
         }
     }
@@ -104,29 +94,15 @@ pub(crate) fn run(workspace: &Workspace, args: &TestArgs) -> Result<()> {
 
 fn summary(lines: &[Line], time: Duration) -> Result<()> {
     let mut sum = Counts::default();
-    println!(
-        "\n{:<44} {:>7} {:>7} {:>8} {:>12}",
-        "", "passed", "failed", "skipped", "time"
-    );
+    println!("\n{:<44} {:>7} {:>7} {:>8} {:>12}", "", "passed", "failed", "skipped", "time");
     for line in lines {
-        let Counts {
-            passed,
-            failed,
-            skipped,
-        } = line.counts;
+        let Counts { passed, failed, skipped } = line.counts;
         let mark = if failed > 0 { "  <- FAILED" } else { "" };
-        println!(
-            "{:<44} {passed:>7} {failed:>7} {skipped:>8} {:>12}{mark}",
-            line.name,
-            run::seconds(line.time)
-        );
+        println!("{:<44} {passed:>7} {failed:>7} {skipped:>8} {:>12}{mark}", line.name, run::seconds(line.time));
         sum.add(line.counts);
     }
     println!("all of it in {}", run::seconds(time));
-    println!(
-        "{} passed, {} failed, {} skipped",
-        sum.passed, sum.failed, sum.skipped
-    );
+    println!("{} passed, {} failed, {} skipped", sum.passed, sum.failed, sum.skipped);
     if sum.failed > 0 {
         bail!("{} failed", sum.failed);
     }
@@ -143,14 +119,8 @@ impl Counts {
     /// From the lines of Rust's test harness. A test that says [`SKIP_WORD`] has not tested: it is counted as skipped.
     fn of_harness(text: &str) -> Self {
         let mut counts = Self::default();
-        for line in text
-            .lines()
-            .filter_map(|line| line.strip_prefix("test result: "))
-        {
-            let mut words = line
-                .split([' ', ';'])
-                .filter(|word| !word.is_empty())
-                .peekable();
+        for line in text.lines().filter_map(|line| line.strip_prefix("test result: ")) {
+            let mut words = line.split([' ', ';']).filter(|word| !word.is_empty()).peekable();
             while let Some(word) = words.next() {
                 let (Ok(number), Some(kind)) = (word.parse::<u64>(), words.peek()) else {
                     continue;
@@ -192,11 +162,7 @@ fn checks(workspace: &Workspace) -> Vec<Line> {
             counts.passed += 1;
         }
     }
-    vec![Line {
-        name: "check".to_owned(),
-        counts,
-        time: start.elapsed(),
-    }]
+    vec![Line { name: "check".to_owned(), counts, time: start.elapsed() }]
 }
 
 /// A compiled test program.
@@ -209,11 +175,7 @@ struct Program {
 
 fn unit(workspace: &Workspace, only: &[String]) -> Result<Vec<Line>> {
     for name in only {
-        if !workspace
-            .packages
-            .iter()
-            .any(|package| package.name == *name)
-        {
+        if !workspace.packages.iter().any(|package| package.name == *name) {
             bail!("no crate is named {name}");
         }
     }
@@ -226,15 +188,8 @@ fn unit(workspace: &Workspace, only: &[String]) -> Result<Vec<Line>> {
     }
     let programs = compile_tests(workspace)?;
     let mut lines = Vec::new();
-    for package in workspace
-        .packages
-        .iter()
-        .filter(|package| only.is_empty() || only.contains(&package.name))
-    {
-        for program in programs
-            .iter()
-            .filter(|program| program.package == package.name)
-        {
+    for package in workspace.packages.iter().filter(|package| only.is_empty() || only.contains(&package.name)) {
+        for program in programs.iter().filter(|program| program.package == package.name) {
             lines.push(run_program(workspace, program)?);
         }
     }
@@ -257,23 +212,16 @@ fn compile_tests(workspace: &Workspace) -> Result<Vec<Program>> {
     ]);
     let shown = run::line(&cargo);
     let output = run::step("compile the tests", || {
-        let output = cargo
-            .stderr(Stdio::inherit())
-            .output()
-            .with_context(|| format!("cannot start `{shown}`"))?;
+        let output = cargo.stderr(Stdio::inherit()).output().with_context(|| format!("cannot start `{shown}`"))?;
         if !output.status.success() {
             bail!("`{shown}` failed ({})", output.status);
         }
         Ok(output)
     })?;
     let text = String::from_utf8(output.stdout).context("cargo wrote no UTF-8")?;
-    let messages = text
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let tests = messages.filter(|message| message["profile"]["test"] == true);
-    Ok(tests
-        .filter_map(|message| program(workspace, &message))
-        .collect())
+    Ok(tests.filter_map(|message| program(workspace, &message)).collect())
 }
 
 fn program(workspace: &Workspace, message: &Value) -> Option<Program> {
@@ -308,10 +256,7 @@ fn run_program(workspace: &Workspace, program: &Program) -> Result<Line> {
         // Killed, or crashed before it could count.
         counts.failed = 1;
     }
-    let log = workspace
-        .cache()
-        .join("test-logs")
-        .join(format!("{}-{}.log", program.package, program.target));
+    let log = workspace.cache().join("test-logs").join(format!("{}-{}.log", program.package, program.target));
     write_log(&log, &ended.text)?;
     for line in ended.text.lines().filter(|line| line.contains(SKIP_WORD)) {
         eprintln!("    {line}");
@@ -325,11 +270,7 @@ fn run_program(workspace: &Workspace, program: &Program) -> Result<Line> {
         } else {
             "FAILED".to_owned()
         };
-        eprintln!(
-            "{name}: {why}; whole output in {}\n{}",
-            log.display(),
-            failures(&ended.text)
-        );
+        eprintln!("{name}: {why}; whole output in {}\n{}", log.display(), failures(&ended.text));
     }
     Ok(Line { name, counts, time })
 }
@@ -337,15 +278,8 @@ fn run_program(workspace: &Workspace, program: &Program) -> Result<Line> {
 /// The harness repeats what failed after the line `failures:`; a crash has no such line, then the end is shown.
 fn failures(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
-    let from = lines
-        .iter()
-        .position(|line| *line == "failures:")
-        .unwrap_or(lines.len().saturating_sub(SHOWN_LINES));
-    lines[from..]
-        .iter()
-        .take(SHOWN_LINES)
-        .map(|line| format!("    {line}\n"))
-        .collect()
+    let from = lines.iter().position(|line| *line == "failures:").unwrap_or(lines.len().saturating_sub(SHOWN_LINES));
+    lines[from..].iter().take(SHOWN_LINES).map(|line| format!("    {line}\n")).collect()
 }
 
 fn write_log(path: &Path, text: &str) -> Result<()> {
@@ -364,9 +298,7 @@ fn path_with_peers(workspace: &Workspace) -> Result<std::ffi::OsString> {
 fn doc(workspace: &Workspace) -> Result<Vec<Line>> {
     let start = Instant::now();
     let mut cargo = run::cargo();
-    cargo
-        .current_dir(&workspace.root)
-        .args(["test", "--doc", "--workspace", "--no-fail-fast"]);
+    cargo.current_dir(&workspace.root).args(["test", "--doc", "--workspace", "--no-fail-fast"]);
     cargo.args(["--exclude", "hydrate", "--exclude", "verifier-web"]);
     let ended = run::limited(&mut cargo, TEST_QUIET, || 0, |_| {})?;
     let mut counts = Counts::of_harness(&ended.text);
@@ -374,26 +306,13 @@ fn doc(workspace: &Workspace) -> Result<Vec<Line>> {
         counts.failed = counts.failed.max(1);
         eprintln!("{}", failures(&ended.text));
     }
-    Ok(vec![Line {
-        name: "examples in the documentation".to_owned(),
-        counts,
-        time: start.elapsed(),
-    }])
+    Ok(vec![Line { name: "examples in the documentation".to_owned(), counts, time: start.elapsed() }])
 }
 
 fn browser(workspace: &Workspace) -> Result<Vec<Line>> {
     let start = Instant::now();
-    let line = |counts| {
-        vec![Line {
-            name: "browser (Playwright)".to_owned(),
-            counts,
-            time: start.elapsed(),
-        }]
-    };
-    let skipped = Counts {
-        skipped: 1,
-        ..Counts::default()
-    };
+    let line = |counts| vec![Line { name: "browser (Playwright)".to_owned(), counts, time: start.elapsed() }];
+    let skipped = Counts { skipped: 1, ..Counts::default() };
     site::build(workspace, false)?;
     let executable = binary::build(workspace, false)?;
     let Some(playwright) = setup::playwright(workspace)?.required_on_ci("Playwright")? else {
@@ -420,11 +339,8 @@ fn browser(workspace: &Workspace) -> Result<Vec<Line>> {
     let json: Value = serde_json::from_str(&text).context("Playwright's report is not JSON")?;
     let stat = |key: &str| json["stats"][key].as_u64().unwrap_or(0);
     // A flaky test passed on a second try: for us it has failed, there are no second tries in the configuration.
-    let mut counts = Counts {
-        passed: stat("expected"),
-        failed: stat("unexpected") + stat("flaky"),
-        skipped: stat("skipped"),
-    };
+    let mut counts =
+        Counts { passed: stat("expected"), failed: stat("unexpected") + stat("flaky"), skipped: stat("skipped") };
     if !status.success() && counts.failed == 0 {
         counts.failed = 1;
     }
@@ -439,27 +355,13 @@ mod tests {
     fn the_harness_is_counted() {
         let text = "test a ... ok\ntest result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.01s\n\
                     test result: FAILED. 5 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s\n";
-        assert_eq!(
-            Counts::of_harness(text),
-            Counts {
-                passed: 8,
-                failed: 2,
-                skipped: 1
-            }
-        );
+        assert_eq!(Counts::of_harness(text), Counts { passed: 8, failed: 2, skipped: 1 });
     }
 
     #[test]
     fn a_test_that_says_skipped_has_not_passed() {
         let text = "successes:\n\n---- a stdout ----\nSKIPPED: no data\nSKIPPED: no data\n\n---- b stdout ----\nSKIPPED: no peer\n\n\
                     test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s\n";
-        assert_eq!(
-            Counts::of_harness(text),
-            Counts {
-                passed: 1,
-                failed: 0,
-                skipped: 2
-            }
-        );
+        assert_eq!(Counts::of_harness(text), Counts { passed: 1, failed: 0, skipped: 2 });
     }
 }

@@ -37,21 +37,13 @@ impl Workspace {
     /// Asks Cargo.
     pub(crate) fn locate() -> Result<Self> {
         // The manifest directory of xtask, fixed when it was compiled, would be wrong in a moved clone.
-        let text =
-            run::output(run::cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
-        let json: Value =
-            serde_json::from_str(&text).context("cargo metadata did not answer with JSON")?;
+        let text = run::output(run::cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
+        let json: Value = serde_json::from_str(&text).context("cargo metadata did not answer with JSON")?;
         let path = |key: &str| -> Result<PathBuf> {
-            Ok(PathBuf::from(
-                json[key]
-                    .as_str()
-                    .with_context(|| format!("cargo metadata has no {key}"))?,
-            ))
+            Ok(PathBuf::from(json[key].as_str().with_context(|| format!("cargo metadata has no {key}"))?))
         };
         let root = path("workspace_root")?;
-        let list = json["packages"]
-            .as_array()
-            .context("cargo metadata has no packages")?;
+        let list = json["packages"].as_array().context("cargo metadata has no packages")?;
         let mut packages = Vec::new();
         for package in list {
             packages.push(Package::read(package)?);
@@ -64,12 +56,7 @@ impl Workspace {
             .find_map(|package| package["rust_version"].as_str())
             .context("no rust-version in Cargo.toml")?
             .to_owned();
-        Ok(Self {
-            target: path("target_directory")?,
-            root,
-            packages,
-            rust_version,
-        })
+        Ok(Self { target: path("target_directory")?, root, packages, rust_version })
     }
 
     /// The finished site. Always inside the workspace, wherever Cargo builds: the release executable embeds it by this path.
@@ -95,11 +82,8 @@ impl Workspace {
             "--others",
             "--exclude-standard",
         ]))?;
-        let mut files: Vec<PathBuf> = list
-            .lines()
-            .map(PathBuf::from)
-            .filter(|path| self.root.join(path).is_file())
-            .collect();
+        let mut files: Vec<PathBuf> =
+            list.lines().map(PathBuf::from).filter(|path| self.root.join(path).is_file()).collect();
         files.sort();
         files.dedup();
         Ok(files)
@@ -109,10 +93,7 @@ impl Workspace {
 impl Package {
     fn read(json: &Value) -> Result<Self> {
         let text = |key: &str| -> Result<String> {
-            Ok(json[key]
-                .as_str()
-                .with_context(|| format!("a package without {key}"))?
-                .to_owned())
+            Ok(json[key].as_str().with_context(|| format!("a package without {key}"))?.to_owned())
         };
         let manifest = PathBuf::from(text("manifest_path")?);
         let deps = json["dependencies"]
@@ -120,20 +101,12 @@ impl Package {
             .into_iter()
             .flatten()
             .filter(|dep| dep["path"].is_string())
-            .filter_map(|dep| {
-                Some(Dep {
-                    name: dep["name"].as_str()?.to_owned(),
-                    dev: dep["kind"] == "dev",
-                })
-            })
+            .filter_map(|dep| Some(Dep { name: dep["name"].as_str()?.to_owned(), dev: dep["kind"] == "dev" }))
             .collect();
         Ok(Self {
             name: text("name")?,
             id: text("id")?,
-            dir: manifest
-                .parent()
-                .context("a manifest without a directory")?
-                .to_owned(),
+            dir: manifest.parent().context("a manifest without a directory")?.to_owned(),
             deps,
         })
     }

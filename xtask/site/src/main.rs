@@ -38,12 +38,7 @@ enum Verb {
 
 fn main() -> Result<()> {
     match Args::parse().verb {
-        Verb::Bind {
-            module,
-            name,
-            out,
-            keep_names,
-        } => bind(&module, &name, &out, keep_names),
+        Verb::Bind { module, name, out, keep_names } => bind(&module, &name, &out, keep_names),
         Verb::Compress { files } => files.iter().try_for_each(|file| compress(file)),
     }
 }
@@ -57,9 +52,7 @@ fn bind(module: &Path, name: &str, out: &Path, keep_names: bool) -> Result<()> {
         .remove_name_section(!keep_names)
         .remove_producers_section(true);
     bindgen.web(true)?;
-    bindgen
-        .generate(out)
-        .with_context(|| format!("wasm-bindgen refuses {}", module.display()))?;
+    bindgen.generate(out).with_context(|| format!("wasm-bindgen refuses {}", module.display()))?;
     // wasm-bindgen's `NAME_bg.wasm` becomes `NAME.wasm`, as Leptos asks for it when it knows the output name.
     let (from, to) = (format!("{name}_bg.wasm"), format!("{name}.wasm"));
     std::fs::rename(out.join(&from), out.join(&to))?;

@@ -51,10 +51,7 @@ pub(crate) struct Outcome {
 /// When one failed.
 pub(crate) fn run(workspace: &Workspace, args: &CheckArgs) -> Result<()> {
     let outcomes = outcomes(workspace, args);
-    let failed = outcomes
-        .iter()
-        .filter(|outcome| outcome.failure.is_some())
-        .count();
+    let failed = outcomes.iter().filter(|outcome| outcome.failure.is_some()).count();
     if failed > 0 {
         bail!("{failed} of {} checks failed", outcomes.len());
     }
@@ -75,17 +72,10 @@ pub(crate) fn outcomes(workspace: &Workspace, args: &CheckArgs) -> Vec<Outcome> 
         let start = Instant::now();
         let failure = part.run(workspace).err().map(|error| format!("{error:#}"));
         match &failure {
-            None => eprintln!(
-                "    {}: ok ({})",
-                part.name(),
-                run::seconds(start.elapsed())
-            ),
+            None => eprintln!("    {}: ok ({})", part.name(), run::seconds(start.elapsed())),
             Some(failure) => eprintln!("    {}: FAILED\n{failure}", part.name()),
         }
-        outcomes.push(Outcome {
-            part: part.name(),
-            failure,
-        });
+        outcomes.push(Outcome { part: part.name(), failure });
     }
     outcomes
 }
@@ -104,11 +94,7 @@ impl Part {
 
     fn run(self, workspace: &Workspace) -> Result<()> {
         match self {
-            Self::Fmt => run::run(
-                run::cargo()
-                    .current_dir(&workspace.root)
-                    .args(["fmt", "--all", "--check"]),
-            ),
+            Self::Fmt => run::run(run::cargo().current_dir(&workspace.root).args(["fmt", "--all", "--check"])),
             Self::Tidy => tidy::check(workspace),
             Self::Directions => directions::check(workspace),
             Self::Clippy => clippy(workspace),
@@ -121,9 +107,7 @@ impl Part {
 /// The native set, `ssr`. The browser set is compiled by [`purity`], where warnings are errors too.
 fn clippy(workspace: &Workspace) -> Result<()> {
     let mut cargo = run::cargo();
-    cargo
-        .current_dir(&workspace.root)
-        .args(["clippy", "--workspace", "--all-targets"]);
+    cargo.current_dir(&workspace.root).args(["clippy", "--workspace", "--all-targets"]);
     for name in purity::BROWSER {
         cargo.args(["--exclude", name]);
     }
@@ -138,10 +122,7 @@ fn size(workspace: &Workspace) -> Result<()> {
     report.print_sizes();
     let sum = report.first_load()?;
     if sum > site::FIRST_LOAD_LIMIT {
-        bail!(
-            "the first load is {sum} bytes, at most {} are allowed",
-            site::FIRST_LOAD_LIMIT
-        );
+        bail!("the first load is {sum} bytes, at most {} are allowed", site::FIRST_LOAD_LIMIT);
     }
     Ok(())
 }

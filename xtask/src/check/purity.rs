@@ -7,17 +7,7 @@ use anyhow::{Result, bail};
 use serde_json::Value;
 
 /// The crates marked W in the architecture, without the two of [`BROWSER`].
-const PURE: [&str; 9] = [
-    "model",
-    "tlog",
-    "receipts",
-    "rollout",
-    "judge",
-    "flags",
-    "gates",
-    "dora",
-    "projections",
-];
+const PURE: [&str; 9] = ["model", "tlog", "receipts", "rollout", "judge", "flags", "gates", "dora", "projections"];
 /// The browser's own crates.
 pub(super) const BROWSER: [&str; 2] = ["hydrate", "verifier-web"];
 /// Crates that bring a runtime, a socket, a file, a clock or randomness.
@@ -47,15 +37,8 @@ const BANNED: [&str; 22] = [
 ];
 
 pub(crate) fn check(workspace: &Workspace) -> Result<()> {
-    let pure: Vec<&str> = PURE
-        .into_iter()
-        .filter(|name| {
-            workspace
-                .packages
-                .iter()
-                .any(|package| package.name == *name)
-        })
-        .collect();
+    let pure: Vec<&str> =
+        PURE.into_iter().filter(|name| workspace.packages.iter().any(|package| package.name == *name)).collect();
     let mut wrong = Vec::new();
     for name in &pure {
         wrong.extend(banned_below(workspace, name)?);
@@ -80,17 +63,11 @@ fn banned_below(workspace: &Workspace, name: &str) -> Result<Vec<String>> {
         "--prefix",
         "none",
     ]))?;
-    let found = tree
-        .lines()
-        .filter_map(|line| line.split_whitespace().next())
-        .filter(|found| BANNED.contains(found));
+    let found = tree.lines().filter_map(|line| line.split_whitespace().next()).filter(|found| BANNED.contains(found));
     let mut found: Vec<&str> = found.collect();
     found.sort_unstable();
     found.dedup();
-    Ok(found
-        .into_iter()
-        .map(|found| format!("{name} is pure and yet depends on {found}"))
-        .collect())
+    Ok(found.into_iter().map(|found| format!("{name} is pure and yet depends on {found}")).collect())
 }
 
 /// Compiles them, with the browser crates, in the profile that the site uses; a warning of ours is an error. Cargo repeats a crate's
@@ -106,9 +83,7 @@ fn compile(workspace: &Workspace, target: &BrowserTarget, pure: &[&str]) -> Resu
     let warnings = text
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| {
-            message["reason"] == "compiler-message" && message["message"]["level"] == "warning"
-        })
+        .filter(|message| message["reason"] == "compiler-message" && message["message"]["level"] == "warning")
         .count();
     if warnings > 0 {
         bail!("{warnings} warnings in crates for the browser (shown above)");

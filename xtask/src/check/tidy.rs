@@ -7,12 +7,8 @@ use std::path::Path;
 /// A file longer than this has two subjects, as a rule.
 const LONG_FILE: usize = 600;
 /// Unfinished or forgotten code. Written in pieces so that this file does not find itself.
-const UNFINISHED: [&str; 4] = [
-    concat!("todo", "!("),
-    concat!("unimplemented", "!("),
-    concat!("dbg", "!("),
-    concat!("FIX", "ME"),
-];
+const UNFINISHED: [&str; 4] =
+    [concat!("todo", "!("), concat!("unimplemented", "!("), concat!("dbg", "!("), concat!("FIX", "ME")];
 
 pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     let mut wrong = Vec::new();
@@ -21,14 +17,11 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
         if !(ends("rs") || ends("ts") || ends("css")) {
             continue;
         }
-        let text = std::fs::read_to_string(workspace.root.join(&file))
-            .with_context(|| format!("{}", file.display()))?;
+        let text =
+            std::fs::read_to_string(workspace.root.join(&file)).with_context(|| format!("{}", file.display()))?;
         let lines = text.lines().count();
         if lines > LONG_FILE {
-            eprintln!(
-                "    long: {} has {lines} lines; over {LONG_FILE} is two subjects, as a rule",
-                file.display()
-            );
+            eprintln!("    long: {} has {lines} lines; over {LONG_FILE} is two subjects, as a rule", file.display());
         }
         for (number, line) in text.lines().enumerate() {
             for word in UNFINISHED {
@@ -40,10 +33,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     }
     let manifest = read(workspace, "Cargo.toml")?;
     wrong.extend(dependencies_without_reason(&manifest));
-    wrong.extend(settings_that_disagree(
-        &manifest,
-        &read(workspace, "Leptos.toml")?,
-    )?);
+    wrong.extend(settings_that_disagree(&manifest, &read(workspace, "Leptos.toml")?)?);
     for dir in ["end2end", "xtask/wasm-opt"] {
         let lock = Path::new(dir).join("package-lock.json");
         if read(workspace, &lock.to_string_lossy())?.contains("\"resolved\"") {
@@ -60,8 +50,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
 }
 
 fn read(workspace: &Workspace, name: &str) -> Result<String> {
-    std::fs::read_to_string(workspace.root.join(name))
-        .with_context(|| format!("cannot read {name}"))
+    std::fs::read_to_string(workspace.root.join(name)).with_context(|| format!("cannot read {name}"))
 }
 
 /// External dependencies of the workspace whose line does not say why they are there. The first comment of a list without blank lines
@@ -78,9 +67,7 @@ fn dependencies_without_reason(manifest: &str) -> Vec<String> {
             continue;
         };
         if inside && !name.starts_with('#') && !value.contains("path = ") && !value.contains('#') {
-            wrong.push(format!(
-                "Cargo.toml: {name} does not say why it is there (a comment at the end of its line)"
-            ));
+            wrong.push(format!("Cargo.toml: {name} does not say why it is there (a comment at the end of its line)"));
         }
     }
     wrong
@@ -90,24 +77,16 @@ fn dependencies_without_reason(manifest: &str) -> Vec<String> {
 fn settings_that_disagree(manifest: &str, leptos: &str) -> Result<Vec<String>> {
     let table = |text: &str, file: &str| -> Result<toml::Table> {
         let all: toml::Table = text.parse().with_context(|| file.to_owned())?;
-        let found = all
-            .get("workspace")
-            .and_then(|v| v.get("metadata"))
-            .and_then(|v| v.get("leptos"))
-            .and_then(|v| v.get(0));
+        let found =
+            all.get("workspace").and_then(|v| v.get("metadata")).and_then(|v| v.get("leptos")).and_then(|v| v.get(0));
         found
             .and_then(|v| v.as_table())
             .cloned()
             .with_context(|| format!("{file} has no [[workspace.metadata.leptos]]"))
     };
-    let (left, right) = (
-        table(manifest, "Cargo.toml")?,
-        table(leptos, "Leptos.toml")?,
-    );
+    let (left, right) = (table(manifest, "Cargo.toml")?, table(leptos, "Leptos.toml")?);
     let keys = right.keys().filter(|key| left.get(*key) != right.get(*key));
-    Ok(keys
-        .map(|key| format!("Leptos.toml and Cargo.toml disagree on {key}"))
-        .collect())
+    Ok(keys.map(|key| format!("Leptos.toml and Cargo.toml disagree on {key}")).collect())
 }
 
 #[cfg(test)]
@@ -116,7 +95,8 @@ mod tests {
 
     #[test]
     fn a_dependency_needs_a_reason() {
-        let manifest = "[workspace.dependencies]\nmodel = { path = \"x\" }\na = \"1\" # why\nb = \"1\"\n[profile.dev]\nc = 1\n";
+        let manifest =
+            "[workspace.dependencies]\nmodel = { path = \"x\" }\na = \"1\" # why\nb = \"1\"\n[profile.dev]\nc = 1\n";
         let wrong = dependencies_without_reason(manifest);
         assert_eq!(wrong.len(), 1);
         assert!(wrong[0].contains(": b "), "{wrong:?}");
@@ -124,16 +104,9 @@ mod tests {
 
     #[test]
     fn settings_are_compared_key_by_key() {
-        let text = |port: u16| {
-            format!(
-                "[[workspace.metadata.leptos]]\nsite-addr = \"127.0.0.1:{port}\"\nname = \"x\"\n"
-            )
-        };
-        assert!(
-            settings_that_disagree(&text(1), &text(1))
-                .unwrap()
-                .is_empty()
-        );
+        let text =
+            |port: u16| format!("[[workspace.metadata.leptos]]\nsite-addr = \"127.0.0.1:{port}\"\nname = \"x\"\n");
+        assert!(settings_that_disagree(&text(1), &text(1)).unwrap().is_empty());
         assert_eq!(settings_that_disagree(&text(1), &text(2)).unwrap().len(), 1);
         assert!(settings_that_disagree(&text(1), "").is_err());
     }
