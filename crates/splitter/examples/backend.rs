@@ -14,7 +14,9 @@ fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let port: u16 = arguments.next().context("which port?")?.parse()?;
     let name = Bytes::from(arguments.next().context("which name?")?);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(tokio::runtime::LocalOptions::default())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(tokio::runtime::LocalOptions::default())?;
     runtime.block_on(async move {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
         loop {
@@ -33,7 +35,8 @@ fn main() -> anyhow::Result<()> {
                         Ok::<_, Infallible>(Response::new(Full::new(body)))
                     }
                 });
-                let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                let _ =
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
             });
         }
     })

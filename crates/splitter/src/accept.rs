@@ -51,7 +51,12 @@ impl Drop for Listener {
 }
 
 /// Listens on an address and accepts for a service until the value is dropped.
-pub(crate) fn listen(runtime: &tokio::runtime::Handle, asked: SocketAddr, service: &Arc<Service>, workers: &Arc<[Handle]>) -> std::io::Result<Listener> {
+pub(crate) fn listen(
+    runtime: &tokio::runtime::Handle,
+    asked: SocketAddr,
+    service: &Arc<Service>,
+    workers: &Arc<[Handle]>,
+) -> std::io::Result<Listener> {
     let _context = runtime.enter();
     let socket = if asked.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
@@ -60,14 +65,26 @@ pub(crate) fn listen(runtime: &tokio::runtime::Handle, asked: SocketAddr, servic
 }
 
 /// Accepts on a socket that a predecessor has passed on.
-pub(crate) fn listen_on(runtime: &tokio::runtime::Handle, asked: SocketAddr, socket: OwnedFd, service: &Arc<Service>, workers: &Arc<[Handle]>) -> std::io::Result<Listener> {
+pub(crate) fn listen_on(
+    runtime: &tokio::runtime::Handle,
+    asked: SocketAddr,
+    socket: OwnedFd,
+    service: &Arc<Service>,
+    workers: &Arc<[Handle]>,
+) -> std::io::Result<Listener> {
     let _context = runtime.enter();
     let listener = std::net::TcpListener::from(socket);
     listener.set_nonblocking(true)?;
     adopt(runtime, asked, TcpListener::from_std(listener)?, service, workers)
 }
 
-fn adopt(runtime: &tokio::runtime::Handle, asked: SocketAddr, listener: TcpListener, service: &Arc<Service>, workers: &Arc<[Handle]>) -> std::io::Result<Listener> {
+fn adopt(
+    runtime: &tokio::runtime::Handle,
+    asked: SocketAddr,
+    listener: TcpListener,
+    service: &Arc<Service>,
+    workers: &Arc<[Handle]>,
+) -> std::io::Result<Listener> {
     let actual = listener.local_addr()?;
     let socket = listener.as_fd().try_clone_to_owned()?;
     let stop = CancellationToken::new();
@@ -75,7 +92,13 @@ fn adopt(runtime: &tokio::runtime::Handle, asked: SocketAddr, listener: TcpListe
     Ok(Listener { asked, actual, socket, stop })
 }
 
-async fn accept(listener: TcpListener, address: SocketAddr, service: Arc<Service>, workers: Arc<[Handle]>, stop: CancellationToken) {
+async fn accept(
+    listener: TcpListener,
+    address: SocketAddr,
+    service: Arc<Service>,
+    workers: Arc<[Handle]>,
+    stop: CancellationToken,
+) {
     let mut failing = false;
     loop {
         let permits = Arc::clone(&service.permits);
@@ -98,11 +121,15 @@ async fn accept(listener: TcpListener, address: SocketAddr, service: Arc<Service
         match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
             Ok((stream, peer)) => {
                 failing = false;
-                let least = workers.iter().filter(|worker| worker.alive.load(Ordering::Acquire)).min_by_key(|worker| worker.connections.load(Ordering::Relaxed));
+                let least = workers
+                    .iter()
+                    .filter(|worker| worker.alive.load(Ordering::Acquire))
+                    .min_by_key(|worker| worker.connections.load(Ordering::Relaxed));
                 if let Some(worker) = least {
                     worker.connections.fetch_add(1, Ordering::Relaxed);
                     // Fails only when the worker ends; the client sees a closed connection, as it would a moment later.
-                    let _ = worker.sender.send(Message::Connection { stream, peer, service: Arc::clone(&service), permit });
+                    let _ =
+                        worker.sender.send(Message::Connection { stream, peer, service: Arc::clone(&service), permit });
                 }
             }
             Err(error) if is_the_clients(&error) => {}

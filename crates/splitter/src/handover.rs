@@ -17,7 +17,10 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg, sendmsg};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
+};
 use tokio::net::UnixStream;
 
 use crate::control::{Call, Line, MAX_ANSWER_LINE, Refusal, Request, Response, encode};
@@ -34,7 +37,9 @@ pub(crate) async fn give(engine: &Rc<Engine>, id: u64, stream: UnixStream) -> io
     let stream = stream.into_std()?;
     stream.set_nonblocking(false)?;
     stream.set_write_timeout(Some(STEP_LIMIT))?;
-    let refuse = |refusal| io::Write::write_all(&mut &stream, &encode(&Line::Answer { id, response: Response::Refused(refusal) }));
+    let refuse = |refusal| {
+        io::Write::write_all(&mut &stream, &encode(&Line::Answer { id, response: Response::Refused(refusal) }))
+    };
     if *engine.ending.borrow() != Ending::Not {
         return refuse(Refusal::ShuttingDown);
     }
@@ -94,7 +99,8 @@ pub(crate) fn take(control_socket: &Path) -> Result<HashMap<SocketAddr, OwnedFd>
     };
     let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_SOCKETS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let received = recvmsg(&stream, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC).map_err(io::Error::from)?;
+    let received = recvmsg(&stream, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)
+        .map_err(io::Error::from)?;
     if received.bytes == 0 {
         return Err(TakeOverError::Unreadable("no sockets follow".into()));
     }

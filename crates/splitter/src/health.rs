@@ -37,7 +37,11 @@ async fn ask(version: &Version, health: &Health) -> Result<(), String> {
     let status = match version.protocol {
         Protocol::Http1 => {
             let (mut sender, connection) = http1::handshake(io).await.map_err(|error| broke(&error))?;
-            let request = request.uri(path).header(header::HOST, authority).body(Empty::<Bytes>::new()).map_err(|error| broke(&error))?;
+            let request = request
+                .uri(path)
+                .header(header::HOST, authority)
+                .body(Empty::<Bytes>::new())
+                .map_err(|error| broke(&error))?;
             let answer = sender.send_request(request);
             let task = tokio::task::spawn_local(connection);
             let answer = answer.await;
@@ -46,7 +50,10 @@ async fn ask(version: &Version, health: &Health) -> Result<(), String> {
         }
         Protocol::H2c => {
             let (mut sender, connection) = http2::handshake(LocalExec, io).await.map_err(|error| broke(&error))?;
-            let request = request.uri(format!("http://{authority}{path}")).body(Empty::<Bytes>::new()).map_err(|error| broke(&error))?;
+            let request = request
+                .uri(format!("http://{authority}{path}"))
+                .body(Empty::<Bytes>::new())
+                .map_err(|error| broke(&error))?;
             let answer = sender.send_request(request);
             let task = tokio::task::spawn_local(connection);
             let answer = answer.await;
@@ -56,5 +63,9 @@ async fn ask(version: &Version, health: &Health) -> Result<(), String> {
     }
     .map_err(|error| broke(&error))?
     .status();
-    if status.is_success() || status.is_redirection() { Ok(()) } else { Err(format!("the health check was answered {}", status.as_u16())) }
+    if status.is_success() || status.is_redirection() {
+        Ok(())
+    } else {
+        Err(format!("the health check was answered {}", status.as_u16()))
+    }
 }

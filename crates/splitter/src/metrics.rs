@@ -17,7 +17,10 @@ use crate::engine::Engine;
 use crate::stats::{Counts, Delta};
 
 /// Upper bounds of the duration histogram, µs. From 0.5 ms to 60 s, about 2.5 apart, with the usual 5, 10, 25, 50, 100.
-const BOUNDS_US: [u64; 16] = [500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 75_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000, 10_000_000, 60_000_000];
+const BOUNDS_US: [u64; 16] = [
+    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 75_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+    5_000_000, 10_000_000, 60_000_000,
+];
 
 /// Releases whose counters are kept at once; the one counted longest ago goes first. Well above what a day of releases leaves.
 const MAX_SERIES: usize = 256;
@@ -81,19 +84,43 @@ pub(crate) fn render(series: &Series, gauges: &[Gauges], epoch: u64) -> String {
         let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}");
         samples(&mut page);
     };
-    let labels = |(service, track, release): &(String, &'static str, String)| format!("service=\"{}\",version=\"{track}\",release=\"{}\"", escape(service), escape(release));
-    family("deliveryos_requests_total", "counter", "Requests ended, by class of the status sent to the client.", &mut |page| {
-        for (key, series) in &series.all {
-            for (class, count) in series.counts.classes.iter().enumerate() {
-                let _ = writeln!(page, "deliveryos_requests_total{{{},code_class=\"{}xx\"}} {count}", labels(key), class + 1);
+    let labels = |(service, track, release): &(String, &'static str, String)| {
+        format!("service=\"{}\",version=\"{track}\",release=\"{}\"", escape(service), escape(release))
+    };
+    family(
+        "deliveryos_requests_total",
+        "counter",
+        "Requests ended, by class of the status sent to the client.",
+        &mut |page| {
+            for (key, series) in &series.all {
+                for (class, count) in series.counts.classes.iter().enumerate() {
+                    let _ = writeln!(
+                        page,
+                        "deliveryos_requests_total{{{},code_class=\"{}xx\"}} {count}",
+                        labels(key),
+                        class + 1
+                    );
+                }
             }
-        }
-    });
+        },
+    );
     type Pick = fn(&Counts) -> u64;
     let counters: [(&str, &str, Pick); 8] = [
-        ("deliveryos_request_errors_total", "Requests failed: 5xx of the version, upstream failures and time-outs.", |counts| counts.errors),
-        ("deliveryos_upstream_failures_total", "Requests failed because the version could not be reached or broke off.", |counts| counts.upstream_failures),
-        ("deliveryos_upstream_timeouts_total", "Requests failed because the version did not answer in time.", |counts| counts.timeouts),
+        (
+            "deliveryos_request_errors_total",
+            "Requests failed: 5xx of the version, upstream failures and time-outs.",
+            |counts| counts.errors,
+        ),
+        (
+            "deliveryos_upstream_failures_total",
+            "Requests failed because the version could not be reached or broke off.",
+            |counts| counts.upstream_failures,
+        ),
+        (
+            "deliveryos_upstream_timeouts_total",
+            "Requests failed because the version did not answer in time.",
+            |counts| counts.timeouts,
+        ),
         ("deliveryos_client_aborts_total", "Requests that the client gave up.", |counts| counts.client_aborts),
         ("deliveryos_requests_cut_total", "Requests cut at the drain limit.", |counts| counts.cut),
         ("deliveryos_requests_started_total", "Requests sent on.", |counts| counts.started),
@@ -107,30 +134,56 @@ pub(crate) fn render(series: &Series, gauges: &[Gauges], epoch: u64) -> String {
             }
         });
     }
-    family("deliveryos_request_duration_seconds", "histogram", "From a request's head to the last byte of its answer.", &mut |page| {
-        for (key, series) in &series.all {
-            let mut sum = 0;
-            for (bound, count) in BOUNDS_US.iter().zip(series.buckets) {
-                sum += count;
-                let _ = writeln!(page, "deliveryos_request_duration_seconds_bucket{{{},le=\"{}\"}} {sum}", labels(key), *bound as f64 / 1e6);
+    family(
+        "deliveryos_request_duration_seconds",
+        "histogram",
+        "From a request's head to the last byte of its answer.",
+        &mut |page| {
+            for (key, series) in &series.all {
+                let mut sum = 0;
+                for (bound, count) in BOUNDS_US.iter().zip(series.buckets) {
+                    sum += count;
+                    let _ = writeln!(
+                        page,
+                        "deliveryos_request_duration_seconds_bucket{{{},le=\"{}\"}} {sum}",
+                        labels(key),
+                        *bound as f64 / 1e6
+                    );
+                }
+                let count = series.counts.n;
+                let _ =
+                    writeln!(page, "deliveryos_request_duration_seconds_bucket{{{},le=\"+Inf\"}} {count}", labels(key));
+                let _ = writeln!(
+                    page,
+                    "deliveryos_request_duration_seconds_sum{{{}}} {}",
+                    labels(key),
+                    series.counts.sum_us as f64 / 1e6
+                );
+                let _ = writeln!(page, "deliveryos_request_duration_seconds_count{{{}}} {count}", labels(key));
             }
-            let count = series.counts.n;
-            let _ = writeln!(page, "deliveryos_request_duration_seconds_bucket{{{},le=\"+Inf\"}} {count}", labels(key));
-            let _ = writeln!(page, "deliveryos_request_duration_seconds_sum{{{}}} {}", labels(key), series.counts.sum_us as f64 / 1e6);
-            let _ = writeln!(page, "deliveryos_request_duration_seconds_count{{{}}} {count}", labels(key));
-        }
-    });
-    let version = |service: &str, track: Track, release: &str| labels(&(service.to_owned(), track.as_str(), release.to_owned()));
+        },
+    );
+    let version =
+        |service: &str, track: Track, release: &str| labels(&(service.to_owned(), track.as_str(), release.to_owned()));
     family("deliveryos_requests_in_flight", "gauge", "Requests under way.", &mut |page| {
         for (service, track, release, in_flight) in distinct(gauges, |version| version.2) {
             let _ = writeln!(page, "deliveryos_requests_in_flight{{{}}} {in_flight}", version(service, track, release));
         }
     });
-    family("deliveryos_version_restarts_total", "counter", "Times a version's process was started again.", &mut |page| {
-        for (service, track, release, restarts) in distinct(gauges, |version| version.3) {
-            let _ = writeln!(page, "deliveryos_version_restarts_total{{{}}} {restarts}", version(service, track, release));
-        }
-    });
+    family(
+        "deliveryos_version_restarts_total",
+        "counter",
+        "Times a version's process was started again.",
+        &mut |page| {
+            for (service, track, release, restarts) in distinct(gauges, |version| version.3) {
+                let _ = writeln!(
+                    page,
+                    "deliveryos_version_restarts_total{{{}}} {restarts}",
+                    version(service, track, release)
+                );
+            }
+        },
+    );
     family("deliveryos_weight", "gauge", "Percent of requests sent to the canary.", &mut |page| {
         for gauge in gauges {
             let _ = writeln!(page, "deliveryos_weight{{service=\"{}\"}} {}", escape(&gauge.service), gauge.weight);
@@ -138,7 +191,12 @@ pub(crate) fn render(series: &Series, gauges: &[Gauges], epoch: u64) -> String {
     });
     family("deliveryos_client_connections", "gauge", "Client connections open.", &mut |page| {
         for gauge in gauges {
-            let _ = writeln!(page, "deliveryos_client_connections{{service=\"{}\"}} {}", escape(&gauge.service), gauge.connections);
+            let _ = writeln!(
+                page,
+                "deliveryos_client_connections{{service=\"{}\"}} {}",
+                escape(&gauge.service),
+                gauge.connections
+            );
         }
     });
     family("deliveryos_epoch", "gauge", "Controller epoch in force.", &mut |page| {
@@ -183,14 +241,21 @@ pub(crate) async fn serve(engine: Rc<Engine>, listener: TcpListener) {
                 async move { Ok::<_, std::convert::Infallible>(response) }
             });
             // hyper's header limit of 30 s also ends idle connections.
-            let _ = hyper::server::conn::http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), answer).await;
+            let _ = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .serve_connection(TokioIo::new(stream), answer)
+                .await;
         });
     }
 }
 
 fn answer(engine: &Engine, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let (status, kind, body) = match (request.method(), request.uri().path()) {
-        (&Method::GET | &Method::HEAD, "/metrics") => (StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", render(&engine.series.borrow(), &engine.gauges(), engine.hello().epoch)),
+        (&Method::GET | &Method::HEAD, "/metrics") => (
+            StatusCode::OK,
+            "text/plain; version=0.0.4; charset=utf-8",
+            render(&engine.series.borrow(), &engine.gauges(), engine.hello().epoch),
+        ),
         (_, "/metrics") => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".into()),
         _ => (StatusCode::NOT_FOUND, "text/plain", "see /metrics\n".into()),
     };
@@ -214,7 +279,12 @@ mod tests {
         stats.settle(Outcome::Failed(502), 10);
         let mut series = Series::default();
         series.add("shop", Track::Canary, "v\"2\\", &stats.take(1).unwrap());
-        let gauges = [Gauges { service: "shop".into(), weight: 5, connections: 3, versions: vec![(Track::Canary, "v2".into(), 1, 0), (Track::Canary, "v2".into(), 2, 1)] }];
+        let gauges = [Gauges {
+            service: "shop".into(),
+            weight: 5,
+            connections: 3,
+            versions: vec![(Track::Canary, "v2".into(), 1, 0), (Track::Canary, "v2".into(), 2, 1)],
+        }];
         let page = render(&series, &gauges, 7);
         let has = |line: &str| assert!(page.lines().any(|l| l == line), "{line}\n{page}");
         let labels = r#"service="shop",version="canary",release="v\"2\\""#;
@@ -228,7 +298,8 @@ mod tests {
         has("deliveryos_weight{service=\"shop\"} 5");
         has("deliveryos_requests_in_flight{service=\"shop\",version=\"canary\",release=\"v2\"} 3");
         has("deliveryos_epoch 7");
-        let samples: Vec<&str> = page.lines().filter(|line| !line.starts_with('#')).map(|line| line.rsplit_once(' ').unwrap().0).collect();
+        let samples: Vec<&str> =
+            page.lines().filter(|line| !line.starts_with('#')).map(|line| line.rsplit_once(' ').unwrap().0).collect();
         let distinct: std::collections::HashSet<_> = samples.iter().collect();
         assert_eq!(distinct.len(), samples.len(), "a series appears twice");
     }

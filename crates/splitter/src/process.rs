@@ -104,7 +104,8 @@ impl Process {
         let child = process.spawn()?;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
         // A child that was not waited for keeps its id, even if it has ended already; then its end is seen at once.
-        let identity = pid.map(|pid| Identity::of(pid).unwrap_or_else(|| Identity { pid, start: 0, boot: machine_boot() }));
+        let identity =
+            pid.map(|pid| Identity::of(pid).unwrap_or_else(|| Identity { pid, start: 0, boot: machine_boot() }));
         let identity = identity.ok_or_else(|| io::Error::other("the process has no id"))?;
         Ok(Self { identity, child: Some(child) })
     }
@@ -163,7 +164,12 @@ pub(crate) fn limit_log(path: &Path) {
 /// Where a version's process writes.
 pub(crate) fn log_path(state_dir: &Path, service: &str, version: &str) -> PathBuf {
     // Ids may hold anything but control characters; file names may not.
-    let safe = |text: &str| -> String { text.chars().take(60).map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') { c } else { '_' }).collect() };
+    let safe = |text: &str| -> String {
+        text.chars()
+            .take(60)
+            .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') { c } else { '_' })
+            .collect()
+    };
     state_dir.join("logs").join(format!("{}@{}.log", safe(service), safe(version)))
 }
 

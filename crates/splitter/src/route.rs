@@ -62,7 +62,14 @@ impl Lane {
 
 impl Version {
     pub(crate) fn new(uid: u64, target: Target, protocol: Protocol, idle_ms: u64, workers: usize) -> Self {
-        Self { uid, target, protocol, cut: AtomicBool::new(false), idle_ms: AtomicU64::new(idle_ms), lanes: (0..workers).map(|_| Padded::default()).collect() }
+        Self {
+            uid,
+            target,
+            protocol,
+            cut: AtomicBool::new(false),
+            idle_ms: AtomicU64::new(idle_ms),
+            lanes: (0..workers).map(|_| Padded::default()).collect(),
+        }
     }
 
     /// The gauge of a worker.
@@ -114,7 +121,16 @@ pub(crate) struct BlockCache {
 
 impl Route {
     #[allow(clippy::too_many_arguments)] // the parts of one value
-    pub(crate) fn new(generation: u64, seed: u64, weight: u8, stable: Option<Arc<Version>>, canary: Option<Arc<Version>>, sticky: Option<Sticky>, trust_forwarded: bool, limits: Limits) -> Self {
+    pub(crate) fn new(
+        generation: u64,
+        seed: u64,
+        weight: u8,
+        stable: Option<Arc<Version>>,
+        canary: Option<Arc<Version>>,
+        sticky: Option<Sticky>,
+        trust_forwarded: bool,
+        limits: Limits,
+    ) -> Self {
         Self { generation, weight, stable, canary, sticky, trust_forwarded, limits, seed, position: Padded::default() }
     }
 
@@ -123,7 +139,11 @@ impl Route {
         let position = self.position.0.fetch_add(1, Ordering::Relaxed);
         let (block, at) = (position / split::BLOCK, position % split::BLOCK);
         if cache.generation != self.generation || cache.block != block {
-            *cache = BlockCache { generation: self.generation, block, positions: split::canary_positions(self.seed, block, self.weight) };
+            *cache = BlockCache {
+                generation: self.generation,
+                block,
+                positions: split::canary_positions(self.seed, block, self.weight),
+            };
         }
         track(cache.positions >> at & 1 == 1)
     }
@@ -217,7 +237,10 @@ mod tests {
             let route = route(u64::from(weight) + 1, weight);
             let cohort: Vec<bool> = keys.iter().map(|key| route.stuck(key.as_bytes()) == Track::Canary).collect();
             let smaller = self::route(1, weight.saturating_sub(1));
-            assert!(keys.iter().zip(&cohort).all(|(key, now)| *now || smaller.stuck(key.as_bytes()) == Track::Stable), "left the cohort at {weight}");
+            assert!(
+                keys.iter().zip(&cohort).all(|(key, now)| *now || smaller.stuck(key.as_bytes()) == Track::Stable),
+                "left the cohort at {weight}"
+            );
             let size = cohort.iter().filter(|c| **c).count();
             assert!(size >= before);
             before = size;

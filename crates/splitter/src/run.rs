@@ -112,7 +112,8 @@ pub fn run(options: &Options) -> Result<(), RunError> {
     // Children are given paths: they must mean the same in their working directories.
     let state_dir = options.state_dir.canonicalize().map_err(unusable)?;
     let socket = state_dir.join(SOCKET_NAME);
-    let lock_file = File::options().create(true).truncate(false).write(true).open(state_dir.join(LOCK_NAME)).map_err(unusable)?;
+    let lock_file =
+        File::options().create(true).truncate(false).write(true).open(state_dir.join(LOCK_NAME)).map_err(unusable)?;
     let sockets = take_lock(&lock_file, options, &socket)?;
     let state_path = state_dir.join(STATE_NAME);
     let saved = state::load(&state_path).map_err(|source| RunError::State { path: state_path.clone(), source })?;
@@ -122,10 +123,23 @@ pub fn run(options: &Options) -> Result<(), RunError> {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         count => count,
     };
-    let (handles, threads): (Vec<_>, Vec<_>) = (0..count.min(MAX_WORKERS)).map(|index| worker::start(index, clock)).collect::<io::Result<Vec<_>>>().map_err(RunError::System)?.into_iter().unzip();
-    let acceptor = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("accept").enable_all().build().map_err(RunError::System)?;
+    let (handles, threads): (Vec<_>, Vec<_>) = (0..count.min(MAX_WORKERS))
+        .map(|index| worker::start(index, clock))
+        .collect::<io::Result<Vec<_>>>()
+        .map_err(RunError::System)?
+        .into_iter()
+        .unzip();
+    let acceptor = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("accept")
+        .enable_all()
+        .build()
+        .map_err(RunError::System)?;
     let saver = Saver::start(state_path).map_err(RunError::System)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(tokio::runtime::LocalOptions::default()).map_err(RunError::System)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(tokio::runtime::LocalOptions::default())
+        .map_err(RunError::System)?;
 
     let parts = Parts { clock, state_dir, workers: Arc::from(handles), acceptor: acceptor.handle().clone(), saver };
     let result = runtime.block_on(async {
@@ -191,7 +205,9 @@ fn take_lock(lock: &File, options: &Options, socket: &Path) -> Result<HashMap<So
     let unusable = |source| RunError::StateDir { path: options.state_dir.clone(), source };
     match lock.try_lock() {
         Ok(()) => return Ok(HashMap::new()),
-        Err(TryLockError::WouldBlock) if !options.take_over => return Err(RunError::AlreadyRunning(options.state_dir.clone())),
+        Err(TryLockError::WouldBlock) if !options.take_over => {
+            return Err(RunError::AlreadyRunning(options.state_dir.clone()));
+        }
         Err(TryLockError::WouldBlock) => {}
         Err(TryLockError::Error(error)) => return Err(unusable(error)),
     }

@@ -88,7 +88,10 @@ async fn talk(engine: &Rc<Engine>, stream: UnixStream) -> std::io::Result<()> {
         let Call { id, request } = match serde_json::from_slice(&line) {
             Ok(call) => call,
             Err(error) => {
-                let id = serde_json::from_slice::<serde_json::Value>(&line).ok().and_then(|value| value.get("id")?.as_u64()).unwrap_or(0);
+                let id = serde_json::from_slice::<serde_json::Value>(&line)
+                    .ok()
+                    .and_then(|value| value.get("id")?.as_u64())
+                    .unwrap_or(0);
                 let response = Response::Refused(Refusal::BadRequest { reason: error.to_string() });
                 write(&mut writer, &encode(&Line::Answer { id, response })).await?;
                 continue;

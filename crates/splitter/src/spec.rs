@@ -242,15 +242,24 @@ impl VersionSpec {
         in_range("health.threshold", u64::from(self.health.threshold), 1, 1_000)?;
         match &self.source {
             Source::Process { command, env, directory, port, grace_ms } => {
-                if command.is_empty() || command.len() > MAX_ARGUMENTS || command.first().is_some_and(String::is_empty) {
-                    return invalid("source.process.command", format!("a program and at most {MAX_ARGUMENTS} arguments"));
+                if command.is_empty() || command.len() > MAX_ARGUMENTS || command.first().is_some_and(String::is_empty)
+                {
+                    return invalid(
+                        "source.process.command",
+                        format!("a program and at most {MAX_ARGUMENTS} arguments"),
+                    );
                 }
                 if env.len() > MAX_ENVIRONMENT {
                     return invalid("source.process.env", format!("at most {MAX_ENVIRONMENT} variables"));
                 }
                 let texts = command.iter().chain(env.keys()).chain(env.values()).chain(directory);
-                if texts.clone().any(|text| text.len() > MAX_TEXT || text.contains('\0')) || env.keys().any(|key| key.is_empty() || key.contains('=')) {
-                    return invalid("source.process", format!("texts have at most {MAX_TEXT} bytes and no NUL, names no ="));
+                if texts.clone().any(|text| text.len() > MAX_TEXT || text.contains('\0'))
+                    || env.keys().any(|key| key.is_empty() || key.contains('='))
+                {
+                    return invalid(
+                        "source.process",
+                        format!("texts have at most {MAX_TEXT} bytes and no NUL, names no ="),
+                    );
                 }
                 if *port == Some(0) {
                     return invalid("source.process.port", "leave it out for a free port".into());
@@ -292,8 +301,15 @@ pub(crate) fn authority(url: &str) -> Result<http::uri::Authority, Refusal> {
         Err(error) => return invalid(field, format!("{url:?}: {error}")),
     };
     match (uri.scheme_str(), uri.authority()) {
-        (Some("http"), Some(authority)) if matches!(uri.path(), "" | "/") && uri.query().is_none() && !authority.as_str().contains('@') => Ok(authority.clone()),
-        (Some("https"), _) => invalid(field, format!("{url:?}: https to a version is not supported, put a TLS proxy on this machine in between")),
+        (Some("http"), Some(authority))
+            if matches!(uri.path(), "" | "/") && uri.query().is_none() && !authority.as_str().contains('@') =>
+        {
+            Ok(authority.clone())
+        }
+        (Some("https"), _) => invalid(
+            field,
+            format!("{url:?}: https to a version is not supported, put a TLS proxy on this machine in between"),
+        ),
         _ => invalid(field, format!("{url:?} is not http://host:port")),
     }
 }

@@ -112,7 +112,8 @@ mod tests {
 
     #[test]
     fn blocks_differ() {
-        let distinct: std::collections::HashSet<u128> = (0..1_000).map(|block| canary_positions(1, block, 50)).collect();
+        let distinct: std::collections::HashSet<u128> =
+            (0..1_000).map(|block| canary_positions(1, block, 50)).collect();
         assert_eq!(distinct.len(), 1_000);
         assert_ne!(canary_positions(1, 0, 50), canary_positions(2, 0, 50));
     }
@@ -120,7 +121,13 @@ mod tests {
     /// Values of the reference implementation (smhasher).
     #[test]
     fn murmur3_reference_values() {
-        for (input, expected) in [("", 0u32), ("a", 0x3c25_69b2), ("test", 0xba6b_d213), ("Hello, world!", 0xc036_3e43), ("The quick brown fox jumps over the lazy dog", 0x2e4f_f723)] {
+        for (input, expected) in [
+            ("", 0u32),
+            ("a", 0x3c25_69b2),
+            ("test", 0xba6b_d213),
+            ("Hello, world!", 0xc036_3e43),
+            ("The quick brown fox jumps over the lazy dog", 0x2e4f_f723),
+        ] {
             assert_eq!(murmur3_x86_32(input.as_bytes()), expected, "{input:?}");
         }
     }

@@ -136,7 +136,9 @@ impl Saver {
         std::thread::Builder::new().name("state".into()).spawn(move || {
             while let Ok(first) = receiver.recv() {
                 let (number, bytes) = receiver.try_iter().last().unwrap_or(first);
-                let error = replace(&path, &bytes, true).err().map(|error| format!("{} cannot be written: {error}", path.display()));
+                let error = replace(&path, &bytes, true)
+                    .err()
+                    .map(|error| format!("{} cannot be written: {error}", path.display()));
                 if let Some(error) = &error {
                     tracing::error!(%error, "the state is not saved");
                 }

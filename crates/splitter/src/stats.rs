@@ -140,7 +140,8 @@ impl WorkerStats {
         if self.counts == Counts::default() {
             return None;
         }
-        let latencies = self.latencies.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect();
+        let latencies =
+            self.latencies.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect();
         self.latencies.reset();
         Some(Delta { version, counts: std::mem::take(&mut self.counts), latencies })
     }
@@ -190,7 +191,10 @@ impl Second {
             // The exact sum, not the histogram's midpoints.
             mean_ms: (counts.n > 0).then(|| counts.sum_us as f64 / counts.n as f64 / 1000.0),
             sigma_ms: some.then(|| latencies.stdev() / 1000.0),
-            histogram: latencies.iter_recorded().map(|step| HistogramBucket(step.value_iterated_to(), step.count_at_value())).collect(),
+            histogram: latencies
+                .iter_recorded()
+                .map(|step| HistogramBucket(step.value_iterated_to(), step.count_at_value()))
+                .collect(),
             ..VersionTick::default()
         }
     }

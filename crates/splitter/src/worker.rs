@@ -75,7 +75,10 @@ pub(crate) fn start(index: usize, clock: Clock) -> std::io::Result<(Handle, std:
     let (open, alive) = (Arc::clone(&handle.connections), Arc::clone(&handle.alive));
     // Built here so that a failure is the caller's to report; a local runtime must be built where it runs.
     let thread = std::thread::Builder::new().name(format!("proxy-{index}")).spawn(move || {
-        match tokio::runtime::Builder::new_current_thread().enable_all().build_local(tokio::runtime::LocalOptions::default()) {
+        match tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build_local(tokio::runtime::LocalOptions::default())
+        {
             Ok(runtime) => runtime.block_on(run(index, clock, receiver, open)),
             Err(error) => tracing::error!(worker = index, %error, "a proxy thread cannot start its runtime"),
         }
@@ -152,7 +155,11 @@ impl Worker {
         if let Some(version) = versions.iter().find(|version| version.shared.uid == shared.uid) {
             return Rc::clone(version);
         }
-        let version = Rc::new(WorkerVersion { shared: Arc::clone(shared), stats: RefCell::new(WorkerStats::new()), pool: Rc::new(Pool::new(Arc::clone(shared), self.coarse_clock())) });
+        let version = Rc::new(WorkerVersion {
+            shared: Arc::clone(shared),
+            stats: RefCell::new(WorkerStats::new()),
+            pool: Rc::new(Pool::new(Arc::clone(shared), self.coarse_clock())),
+        });
         versions.push(Rc::clone(&version));
         version
     }
@@ -171,7 +178,9 @@ impl Worker {
 
     fn collect(&self) -> Vec<Delta> {
         let mut deltas = std::mem::take(&mut *self.leftover.borrow_mut());
-        deltas.extend(self.versions.borrow().iter().filter_map(|version| version.stats.borrow_mut().take(version.shared.uid)));
+        deltas.extend(
+            self.versions.borrow().iter().filter_map(|version| version.stats.borrow_mut().take(version.shared.uid)),
+        );
         deltas
     }
 

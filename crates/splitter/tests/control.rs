@@ -55,7 +55,10 @@ async fn changes_are_refused_by_name_or_applied_once() {
         (Ask::SetWeight { epoch: 6, operation_id: "x".into(), service: "nix".into(), weight: 1 }, "unknown_service"),
         (Ask::Status { service: Some("nix".into()) }, "unknown_service"),
         (Ask::StartVersion { epoch: 6, service: "shop".into(), track: model::Track::Canary, version }, "slot_taken"),
-        (Ask::StartVersion { epoch: 6, service: "shop".into(), track: model::Track::Canary, version: changed }, "version_conflict"),
+        (
+            Ask::StartVersion { epoch: 6, service: "shop".into(), track: model::Track::Canary, version: changed },
+            "version_conflict",
+        ),
         (Ask::StopVersion { epoch: 6, service: "shop".into(), version: "nix".into(), drain_ms: 0 }, "unknown_version"),
         (Ask::StopVersion { epoch: 6, service: "shop".into(), version: "b".into(), drain_ms: u64::MAX }, "invalid"),
         (invalid(|spec| spec.listen.clear()), "invalid"),
@@ -71,26 +74,55 @@ async fn changes_are_refused_by_name_or_applied_once() {
         assert_eq!(code(&refusal), expected, "{request:?}: {refusal}");
     }
     let status = splitter.status().await;
-    assert_eq!((status.hello.epoch, status.services[0].weight, status.services[0].listening.len()), (6, 60, 1), "a refusal changes nothing");
+    assert_eq!(
+        (status.hello.epoch, status.services[0].weight, status.services[0].listening.len()),
+        (6, 60, 1),
+        "a refusal changes nothing"
+    );
 
     // What is there already is left alone.
     let Answer::Done(done) = splitter.ask(Ask::Apply { epoch: 6, spec }).await.unwrap() else { panic!() };
     assert!(!done.fresh);
     assert_eq!(splitter.service("shop").await.weight, 60);
 
-    splitter.ask(Ask::StopVersion { epoch: 6, service: "shop".into(), version: "b".into(), drain_ms: 100 }).await.unwrap();
+    splitter
+        .ask(Ask::StopVersion { epoch: 6, service: "shop".into(), version: "b".into(), drain_ms: 100 })
+        .await
+        .unwrap();
     assert_eq!(splitter.service("shop").await.weight, 0, "a stopped canary has no weight");
     assert_eq!(code(&splitter.ask(weight(6, "op-5", 1)).await.unwrap_err()), "no_canary");
     let gone = eventually("it is gone", async || splitter.service("shop").await.stopped.pop()).await;
     assert_eq!((gone.version.as_str(), gone.cut, gone.killed), ("b", 0, false));
-    let Answer::Done(done) = splitter.ask(Ask::StopVersion { epoch: 6, service: "shop".into(), version: "b".into(), drain_ms: 100 }).await.unwrap() else { panic!() };
+    let Answer::Done(done) = splitter
+        .ask(Ask::StopVersion { epoch: 6, service: "shop".into(), version: "b".into(), drain_ms: 100 })
+        .await
+        .unwrap()
+    else {
+        panic!()
+    };
     assert!(!done.fresh);
 
     // A canary that nobody answers for is never given a weight.
     let nobody = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
-    splitter.ask(Ask::StartVersion { epoch: 6, service: "shop".into(), track: model::Track::Canary, version: url_version("d", nobody) }).await.unwrap();
+    splitter
+        .ask(Ask::StartVersion {
+            epoch: 6,
+            service: "shop".into(),
+            track: model::Track::Canary,
+            version: url_version("d", nobody),
+        })
+        .await
+        .unwrap();
     assert_eq!(code(&splitter.ask(weight(6, "op-6", 1)).await.unwrap_err()), "not_ready");
-    assert_eq!(code(&splitter.ask(Ask::Promote { epoch: 6, operation_id: "op-7".into(), service: "shop".into() }).await.unwrap_err()), "not_ready");
+    assert_eq!(
+        code(
+            &splitter
+                .ask(Ask::Promote { epoch: 6, operation_id: "op-7".into(), service: "shop".into() })
+                .await
+                .unwrap_err()
+        ),
+        "not_ready"
+    );
 
     splitter.ask(Ask::Remove { epoch: 6, service: "shop".into(), drain_ms: 100 }).await.unwrap();
     assert!(splitter.status().await.services.is_empty());
@@ -105,7 +137,11 @@ async fn lines_that_cannot_be_read_are_refused() {
         let _ = writer.write_all(&line).await;
         let mut lines = BufReader::new(reader).lines();
         let answer: serde_json::Value = serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap();
-        assert_eq!((answer["id"].as_u64().unwrap(), answer["response"]["code"].as_str().unwrap()), (id, "bad_request"), "{answer}");
+        assert_eq!(
+            (answer["id"].as_u64().unwrap(), answer["response"]["code"].as_str().unwrap()),
+            (id, "bad_request"),
+            "{answer}"
+        );
         if goes_on {
             writer.write_all(b"{\"id\":9,\"request\":{\"do\":\"hello\"}}\n").await.unwrap();
             let answer: serde_json::Value = serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap();

@@ -8,7 +8,8 @@ use splitter::Sticky;
 async fn pair() -> (Splitter, Backend, Backend, std::net::SocketAddr) {
     let (stable, canary) = (Backend::start("stable").await, Backend::start("canary").await);
     let splitter = Splitter::start().await;
-    let address = splitter.apply(service(url_version("a", stable.address), Some(url_version("b", canary.address)))).await;
+    let address =
+        splitter.apply(service(url_version("a", stable.address), Some(url_version("b", canary.address)))).await;
     (splitter, stable, canary, address)
 }
 
@@ -61,7 +62,8 @@ async fn a_weight_is_in_force_for_the_next_request() {
             }
         }
     }
-    let (last_sent, applied) = (splitter.service("shop").await.canary_last_sent.unwrap(), splitter.weight(0).await.applied_at);
+    let (last_sent, applied) =
+        (splitter.service("shop").await.canary_last_sent.unwrap(), splitter.weight(0).await.applied_at);
     assert!(last_sent < applied);
 }
 
@@ -119,7 +121,8 @@ async fn promotion_drops_nothing_and_histograms_follow_the_version() {
         })
         .collect();
     splitter.weight(100).await;
-    let promote = splitter::control::Request::Promote { epoch: 1, operation_id: "promote".into(), service: "shop".into() };
+    let promote =
+        splitter::control::Request::Promote { epoch: 1, operation_id: "promote".into(), service: "shop".into() };
     splitter.ask(promote.clone()).await.unwrap();
     let mut client = Http::connect(address).await;
     for _ in 0..100 {
@@ -129,7 +132,10 @@ async fn promotion_drops_nothing_and_histograms_follow_the_version() {
     let splitter::control::Response::Weight(again) = splitter.ask(promote).await.unwrap() else { panic!() };
     assert!(!again.fresh);
     let status = splitter.service("shop").await;
-    assert_eq!((status.weight, status.stable.unwrap().version, status.canary.unwrap().version), (0, "b".into(), "a".into()));
+    assert_eq!(
+        (status.weight, status.stable.unwrap().version, status.canary.unwrap().version),
+        (0, "b".into(), "a".into())
+    );
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     let mut sent = 100;
     for client in clients {

@@ -63,7 +63,8 @@ impl Client {
         let answer = tokio::time::timeout(ANSWER_LIMIT, async {
             self.writer.write_all(&encode(&Call { id, request })).await.map_err(LineError::from)?;
             loop {
-                let line = self.lines.next().await?.ok_or_else(|| ClientError::Broken("closed by the splitter".into()))?;
+                let line =
+                    self.lines.next().await?.ok_or_else(|| ClientError::Broken("closed by the splitter".into()))?;
                 match serde_json::from_slice(&line).map_err(|error| ClientError::Broken(error.to_string()))? {
                     Line::Answer { id: answered, response } if answered == id => return Ok(response),
                     // Id 0 answers a line whose id could not be read: it can only be ours, nothing else is under way.
@@ -105,7 +106,8 @@ impl Subscription {
     /// The next notice; an error when the connection ends. Cancel-safe.
     pub async fn next(&mut self) -> Result<Notice, ClientError> {
         loop {
-            let line = self.client.lines.next().await?.ok_or_else(|| ClientError::Broken("closed by the splitter".into()))?;
+            let line =
+                self.client.lines.next().await?.ok_or_else(|| ClientError::Broken("closed by the splitter".into()))?;
             match serde_json::from_slice(&line).map_err(|error| ClientError::Broken(error.to_string()))? {
                 Line::Notice { notice } => return Ok(notice),
                 Line::Answer { .. } => return Err(ClientError::Unexpected),

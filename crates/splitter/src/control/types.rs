@@ -280,7 +280,9 @@ pub enum Refusal {
         holds: String,
     },
     /// The id is in use with another definition or in another slot: ids are never reused for something else.
-    #[error("version_conflict: version {version:?} of service {service:?} is there with another definition or in the other slot")]
+    #[error(
+        "version_conflict: version {version:?} of service {service:?} is there with another definition or in the other slot"
+    )]
     VersionConflict {
         /// The service's id.
         service: String,

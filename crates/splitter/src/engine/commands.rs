@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use model::Track;
 
-use super::{Engine, Ending, ServiceEntry};
+use super::{Ending, Engine, ServiceEntry};
 use crate::accept::{Listener, listen};
 use crate::control::{DeadMan, Done, Refusal, Request, Response, Stamp, WeightSet};
 use crate::route::{Route, Service};
@@ -42,8 +42,12 @@ impl Engine {
     fn perform(self: &Rc<Self>, request: Request) -> Result<(Response, Option<u64>), Refusal> {
         match request {
             Request::Hello => return Ok((Response::Hello(self.hello()), None)),
-            Request::Status { service } => return self.status(service.as_deref()).map(|status| (Response::Status(status), None)),
-            Request::Subscribe { .. } | Request::HandOver => return Err(Refusal::BadRequest { reason: "asked in the wrong place".into() }),
+            Request::Status { service } => {
+                return self.status(service.as_deref()).map(|status| (Response::Status(status), None));
+            }
+            Request::Subscribe { .. } | Request::HandOver => {
+                return Err(Refusal::BadRequest { reason: "asked in the wrong place".into() });
+            }
             _ => {}
         }
         if *self.ending.borrow() != Ending::Not {
@@ -69,10 +73,15 @@ impl Engine {
             }
             Request::SetWeight { epoch, operation_id, service, weight } => {
                 if weight > 100 {
-                    return Err(Refusal::Invalid { field: "weight".into(), reason: format!("{weight} is not between 0 and 100") });
+                    return Err(Refusal::Invalid {
+                        field: "weight".into(),
+                        reason: format!("{weight} is not between 0 and 100"),
+                    });
                 }
                 self.admit(epoch)?;
-                self.once(&service, operation_id, format!("weight {weight}"), |engine, entry| engine.set_weight(entry, epoch, weight, &service))
+                self.once(&service, operation_id, format!("weight {weight}"), |engine, entry| {
+                    engine.set_weight(entry, epoch, weight, &service)
+                })
             }
             Request::StartVersion { epoch, service, track, version } => {
                 version.validate()?;
@@ -88,7 +97,9 @@ impl Engine {
             }
             Request::Promote { epoch, operation_id, service } => {
                 self.admit(epoch)?;
-                self.once(&service, operation_id, "promote".into(), |engine, entry| engine.promote(entry, epoch, &service))
+                self.once(&service, operation_id, "promote".into(), |engine, entry| {
+                    engine.promote(entry, epoch, &service)
+                })
             }
             Request::Shutdown { epoch, drain_ms, stop_versions } => {
                 drain_limit(drain_ms)?;
@@ -96,7 +107,9 @@ impl Engine {
                 self.ending.send_replace(Ending::Told { drain_ms, stop_versions });
                 Ok((self.done(true), None))
             }
-            Request::Hello | Request::Status { .. } | Request::Subscribe { .. } | Request::HandOver => Err(Refusal::BadRequest { reason: "answered before".into() }),
+            Request::Hello | Request::Status { .. } | Request::Subscribe { .. } | Request::HandOver => {
+                Err(Refusal::BadRequest { reason: "answered before".into() })
+            }
         }
     }
 
@@ -116,13 +129,23 @@ impl Engine {
     }
 
     /// Does something once per operation id: a repetition gets the first answer.
-    fn once(self: &Rc<Self>, service: &str, operation: String, asked: String, act: impl FnOnce(&Rc<Self>, &mut ServiceEntry) -> Result<WeightSet, Refusal>) -> Result<(Response, Option<u64>), Refusal> {
+    fn once(
+        self: &Rc<Self>,
+        service: &str,
+        operation: String,
+        asked: String,
+        act: impl FnOnce(&Rc<Self>, &mut ServiceEntry) -> Result<WeightSet, Refusal>,
+    ) -> Result<(Response, Option<u64>), Refusal> {
         if operation.is_empty() || operation.len() > MAX_OPERATION {
-            return Err(Refusal::Invalid { field: "operation_id".into(), reason: format!("1 to {MAX_OPERATION} characters") });
+            return Err(Refusal::Invalid {
+                field: "operation_id".into(),
+                reason: format!("1 to {MAX_OPERATION} characters"),
+            });
         }
         let set = {
             let mut services = self.services.borrow_mut();
-            let entry = services.get_mut(service).ok_or_else(|| Refusal::UnknownService { service: service.to_owned() })?;
+            let entry =
+                services.get_mut(service).ok_or_else(|| Refusal::UnknownService { service: service.to_owned() })?;
             if let Some(answer) = entry.answer_to(&operation) {
                 if answer.asked != asked {
                     return Err(Refusal::OperationConflict { operation_id: operation });
@@ -139,7 +162,13 @@ impl Engine {
         Ok((Response::Weight(set), Some(self.save())))
     }
 
-    fn set_weight(self: &Rc<Self>, entry: &mut ServiceEntry, epoch: u64, weight: u8, service: &str) -> Result<WeightSet, Refusal> {
+    fn set_weight(
+        self: &Rc<Self>,
+        entry: &mut ServiceEntry,
+        epoch: u64,
+        weight: u8,
+        service: &str,
+    ) -> Result<WeightSet, Refusal> {
         if weight > 0 {
             let canary = entry.canary.as_ref().ok_or_else(|| Refusal::NoCanary { service: service.to_owned() })?;
             if !canary.was_ready() {
@@ -166,7 +195,9 @@ impl Engine {
     fn promote(self: &Rc<Self>, entry: &mut ServiceEntry, epoch: u64, service: &str) -> Result<WeightSet, Refusal> {
         match &entry.canary {
             None => return Err(Refusal::NoCanary { service: service.to_owned() }),
-            Some(canary) if !canary.was_ready() => return Err(Refusal::NotReady { service: service.to_owned(), version: canary.spec.version.clone() }),
+            Some(canary) if !canary.was_ready() => {
+                return Err(Refusal::NotReady { service: service.to_owned(), version: canary.spec.version.clone() });
+            }
             Some(_) => {}
         }
         std::mem::swap(&mut entry.stable, &mut entry.canary);
@@ -205,12 +236,24 @@ impl Engine {
         let limits = bare.limits.clone();
         let shared = match services.get(&id) {
             Some(entry) => Arc::clone(&entry.shared),
-            None => Arc::new(Service::new(Route::new(self.new_id(), 0, 0, None, None, bare.sticky.clone(), bare.trust_forwarded, limits.clone()))),
+            None => Arc::new(Service::new(Route::new(
+                self.new_id(),
+                0,
+                0,
+                None,
+                None,
+                bare.sticky.clone(),
+                bare.trust_forwarded,
+                limits.clone(),
+            ))),
         };
         for address in &bare.listen {
-            let open = services.get(&id).is_some_and(|entry| entry.listeners.iter().any(|listener| listener.asked == *address));
+            let open = services
+                .get(&id)
+                .is_some_and(|entry| entry.listeners.iter().any(|listener| listener.asked == *address));
             if !open {
-                let listener = listen(&self.acceptor, *address, &shared, &self.workers).map_err(|error| Refusal::ListenFailed { address: *address, reason: error.to_string() })?;
+                let listener = listen(&self.acceptor, *address, &shared, &self.workers)
+                    .map_err(|error| Refusal::ListenFailed { address: *address, reason: error.to_string() })?;
                 opened.push(listener);
             }
         }
@@ -234,7 +277,9 @@ impl Engine {
         entry.listeners.extend(opened);
         // Addresses that are not wanted any more close; connections through them go on.
         entry.listeners.retain(|listener| bare.listen.contains(&listener.asked));
-        entry.missing.retain(|(asked, _)| bare.listen.contains(asked) && !entry.listeners.iter().any(|listener| listener.asked == *asked));
+        entry.missing.retain(|(asked, _)| {
+            bare.listen.contains(asked) && !entry.listeners.iter().any(|listener| listener.asked == *asked)
+        });
         resize(entry, &bare.limits);
         let changed = entry.spec != bare || !begin.is_empty() || !known;
         entry.spec = bare;
@@ -263,10 +308,17 @@ impl Engine {
     fn stop_version(self: &Rc<Self>, epoch: u64, service: &str, version: &str, drain_ms: u64) -> Result<bool, Refusal> {
         let mut services = self.services.borrow_mut();
         let entry = services.get_mut(service).ok_or_else(|| Refusal::UnknownService { service: service.to_owned() })?;
-        let track = [Track::Stable, Track::Canary].into_iter().find(|track| entry.slot(*track).is_some_and(|held| held.spec.version == version));
+        let track = [Track::Stable, Track::Canary]
+            .into_iter()
+            .find(|track| entry.slot(*track).is_some_and(|held| held.spec.version == version));
         let Some(track) = track else {
-            let known = entry.draining.iter().any(|held| held.spec.version == version) || entry.stopped.iter().any(|stopped| stopped.version == version);
-            return if known { Ok(false) } else { Err(Refusal::UnknownVersion { service: service.to_owned(), version: version.to_owned() }) };
+            let known = entry.draining.iter().any(|held| held.spec.version == version)
+                || entry.stopped.iter().any(|stopped| stopped.version == version);
+            return if known {
+                Ok(false)
+            } else {
+                Err(Refusal::UnknownVersion { service: service.to_owned(), version: version.to_owned() })
+            };
         };
         if track == Track::Canary {
             entry.weight = 0;
@@ -283,7 +335,8 @@ impl Engine {
     fn remove(self: &Rc<Self>, service: &str, drain_ms: u64) -> Result<(), Refusal> {
         let mut services = self.services.borrow_mut();
         // Out of the map at once; versions end in the background.
-        let mut entry = services.remove(service).ok_or_else(|| Refusal::UnknownService { service: service.to_owned() })?;
+        let mut entry =
+            services.remove(service).ok_or_else(|| Refusal::UnknownService { service: service.to_owned() })?;
         entry.weight = 0;
         let versions: Vec<_> = [entry.stable.take(), entry.canary.take()].into_iter().flatten().collect();
         entry.publish(self);

@@ -21,7 +21,9 @@ use tokio::sync::{Notify, watch};
 
 use crate::accept::Listener;
 use crate::clock::Clock;
-use crate::control::{DeadMan, Gap, Hello, KEPT_STOPPED, PROTOCOL, Refusal, ServiceStatus, Stamp, Status, StoppedVersion};
+use crate::control::{
+    DeadMan, Gap, Hello, KEPT_STOPPED, PROTOCOL, Refusal, ServiceStatus, Stamp, Status, StoppedVersion,
+};
 use crate::metrics::Series;
 use crate::route::{Route, Service};
 use crate::spec::ServiceSpec;
@@ -115,7 +117,16 @@ impl ServiceEntry {
     /// Makes slots and weight known to the workers: in force for the next request.
     fn publish(&mut self, engine: &Engine) {
         let version = |slot: &Option<Rc<VersionEntry>>| slot.as_ref().map(|version| Arc::clone(&version.shared));
-        let route = Route::new(engine.new_id(), random(), self.weight, version(&self.stable), version(&self.canary), self.spec.sticky.clone(), self.spec.trust_forwarded, self.spec.limits.clone());
+        let route = Route::new(
+            engine.new_id(),
+            random(),
+            self.weight,
+            version(&self.stable),
+            version(&self.canary),
+            self.spec.sticky.clone(),
+            self.spec.trust_forwarded,
+            self.spec.limits.clone(),
+        );
         self.shared.route.store(Arc::new(route));
         self.changed = true;
     }
@@ -132,7 +143,12 @@ impl ServiceEntry {
     }
 
     fn saved(&self) -> SavedService {
-        let listening = self.listeners.iter().map(|listener| (listener.asked, listener.actual)).chain(self.missing.iter().copied()).collect();
+        let listening = self
+            .listeners
+            .iter()
+            .map(|listener| (listener.asked, listener.actual))
+            .chain(self.missing.iter().copied())
+            .collect();
         SavedService {
             spec: self.spec.clone(),
             listening,
@@ -140,7 +156,12 @@ impl ServiceEntry {
             weight_epoch: self.weight_epoch,
             stable: self.stable.as_ref().map(|version| version.saved()),
             canary: self.canary.as_ref().map(|version| version.saved()),
-            draining: self.draining.iter().filter(|version| !version.is_gone()).map(|version| version.saved()).collect(),
+            draining: self
+                .draining
+                .iter()
+                .filter(|version| !version.is_gone())
+                .map(|version| version.saved())
+                .collect(),
             stopped: self.stopped.iter().cloned().collect(),
             answers: self.answers.iter().cloned().collect(),
             dead_man: self.dead_man,
@@ -157,7 +178,12 @@ impl ServiceEntry {
             connections: self.shared.connections.load(Ordering::Relaxed) as u64,
             stable: self.stable.as_ref().map(|version| version.status()),
             canary: self.canary.as_ref().map(|version| version.status()),
-            draining: self.draining.iter().filter(|version| !version.is_gone()).map(|version| version.status()).collect(),
+            draining: self
+                .draining
+                .iter()
+                .filter(|version| !version.is_gone())
+                .map(|version| version.status())
+                .collect(),
             stopped: self.stopped.iter().cloned().collect(),
             dead_man: self.dead_man,
         }
@@ -227,7 +253,10 @@ impl Engine {
             pid: std::process::id(),
             epoch: self.epoch.get(),
             started: self.started,
-            listening: services.iter().map(|(id, service)| (id.clone(), service.listeners.iter().map(|listener| listener.actual).collect())).collect(),
+            listening: services
+                .iter()
+                .map(|(id, service)| (id.clone(), service.listeners.iter().map(|listener| listener.actual).collect()))
+                .collect(),
             metrics: self.metrics_address.get(),
             gap: self.gap.get(),
             workers: self.workers.len(),
@@ -241,9 +270,19 @@ impl Engine {
         {
             return Err(Refusal::UnknownService { service: service.to_owned() });
         }
-        let statuses = services.iter().filter(|(id, _)| only.is_none_or(|only| only == *id)).map(|(id, service)| service.status(self, id)).collect();
+        let statuses = services
+            .iter()
+            .filter(|(id, _)| only.is_none_or(|only| only == *id))
+            .map(|(id, service)| service.status(self, id))
+            .collect();
         drop(services);
-        Ok(Status { hello: self.hello(), at: self.clock.now(), state_error: self.saver.error(), last_tick: *self.latest.borrow(), services: statuses })
+        Ok(Status {
+            hello: self.hello(),
+            at: self.clock.now(),
+            state_error: self.saver.error(),
+            last_tick: *self.latest.borrow(),
+            services: statuses,
+        })
     }
 
     /// Everything that a splitter which starts again needs.
@@ -270,7 +309,11 @@ impl Engine {
     /// The listening sockets, for a successor.
     pub(crate) fn sockets(&self) -> std::io::Result<Vec<(SocketAddr, OwnedFd)>> {
         let services = self.services.borrow();
-        services.values().flat_map(|service| &service.listeners).map(|listener| Ok((listener.actual, listener.socket.try_clone()?))).collect()
+        services
+            .values()
+            .flat_map(|service| &service.listeners)
+            .map(|listener| Ok((listener.actual, listener.socket.try_clone()?)))
+            .collect()
     }
 
     /// Ends the splitter: listeners closed, requests given time, processes ended or left, state saved.
@@ -311,15 +354,27 @@ impl Engine {
             let _ = worker.sender.send(Message::Close);
         }
         let limit = Instant::now() + Duration::from_millis(drain_ms);
-        let busy = || self.workers.iter().any(|worker| worker.alive.load(Ordering::Acquire) && worker.connections.load(Ordering::Relaxed) > 0);
+        let busy = || {
+            self.workers
+                .iter()
+                .any(|worker| worker.alive.load(Ordering::Acquire) && worker.connections.load(Ordering::Relaxed) > 0)
+        };
         while Instant::now() < limit && busy() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
     async fn release_versions(&self, stop: bool) {
-        let versions: Vec<Rc<VersionEntry>> = self.services.borrow().values().flat_map(|service| service.versions().map(|(_, version)| Rc::clone(version)).collect::<Vec<_>>()).collect();
-        let tasks: Vec<_> = versions.into_iter().map(|version| tokio::task::spawn_local(async move { version.release(stop).await })).collect();
+        let versions: Vec<Rc<VersionEntry>> = self
+            .services
+            .borrow()
+            .values()
+            .flat_map(|service| service.versions().map(|(_, version)| Rc::clone(version)).collect::<Vec<_>>())
+            .collect();
+        let tasks: Vec<_> = versions
+            .into_iter()
+            .map(|version| tokio::task::spawn_local(async move { version.release(stop).await }))
+            .collect();
         for task in tasks {
             let _ = task.await;
         }

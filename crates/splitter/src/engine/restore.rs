@@ -59,7 +59,8 @@ impl Engine {
 
     fn restore_service(self: &Rc<Self>, saved: SavedService, sockets: &mut HashMap<SocketAddr, OwnedFd>) {
         let id = saved.spec.service.clone();
-        let shared = Arc::new(Service::new(Route::new(self.new_id(), 0, 0, None, None, None, false, saved.spec.limits.clone())));
+        let shared =
+            Arc::new(Service::new(Route::new(self.new_id(), 0, 0, None, None, None, false, saved.spec.limits.clone())));
         let mut entry = ServiceEntry {
             shared: Arc::clone(&shared),
             listeners: Vec::new(),
@@ -77,10 +78,18 @@ impl Engine {
         };
         for (track, version) in [(Track::Stable, saved.stable), (Track::Canary, saved.canary)] {
             let Some(version) = version else { continue };
-            match self.begin_version(&id, track, version.spec.clone(), entry.spec.limits.upstream_idle_ms, Some(&version)) {
+            match self.begin_version(
+                &id,
+                track,
+                version.spec.clone(),
+                entry.spec.limits.upstream_idle_ms,
+                Some(&version),
+            ) {
                 Ok(begun) => *entry.slot_mut(track) = Some(begun),
                 // Checked when it was given; only a state file changed by hand gets here.
-                Err(error) => tracing::error!(service = %id, version = %version.spec.version, %error, "a version cannot be restored"),
+                Err(error) => {
+                    tracing::error!(service = %id, version = %version.spec.version, %error, "a version cannot be restored")
+                }
             }
         }
         if entry.canary.is_none() {

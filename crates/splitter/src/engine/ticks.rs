@@ -69,7 +69,9 @@ impl Engine {
     pub(crate) fn first_for(&self, since: Option<u64>, boot: Option<&str>) -> u64 {
         let next = *self.latest.borrow() + 1;
         match (since, boot) {
-            (Some(since), Some(boot)) if boot == self.boot => since.saturating_add(1).clamp(self.ring.borrow().first.max(1), next),
+            (Some(since), Some(boot)) if boot == self.boot => {
+                since.saturating_add(1).clamp(self.ring.borrow().first.max(1), next)
+            }
             // A subscriber of an earlier run has seen nothing of this one.
             (Some(_), Some(_)) => self.ring.borrow().first.max(1),
             _ => next,
@@ -114,7 +116,14 @@ impl Engine {
             service.draining.retain(|version| version.gone_since().is_none_or(|gone| gone + 2 > seq));
         }
         drop(services);
-        let tick = Tick { seq, boot: self.boot.clone(), at: self.clock.now(), interval_us: micros(interval), epoch: self.epoch.get(), services: ticks };
+        let tick = Tick {
+            seq,
+            boot: self.boot.clone(),
+            at: self.clock.now(),
+            interval_us: micros(interval),
+            epoch: self.epoch.get(),
+            services: ticks,
+        };
         self.ring.borrow_mut().push(seq, encode(&Line::Notice { notice: Notice::Tick(tick) }).into());
         self.latest.send_replace(seq);
     }
@@ -126,7 +135,13 @@ impl Engine {
             service: id.clone(),
             weight: service.weight,
             connections: service.shared.connections.load(Ordering::Relaxed) as u64,
-            versions: service.versions().filter(|(_, version)| !version.is_gone()).map(|(_, version)| (version.track.get(), version.spec.release.clone(), version.shared.in_flight(), version.restarts())).collect(),
+            versions: service
+                .versions()
+                .filter(|(_, version)| !version.is_gone())
+                .map(|(_, version)| {
+                    (version.track.get(), version.spec.release.clone(), version.shared.in_flight(), version.restarts())
+                })
+                .collect(),
         });
         gauges.collect()
     }
@@ -142,7 +157,11 @@ pub(crate) async fn run_ticks(engine: Rc<Engine>) {
     for round in 1u64.. {
         interval.tick().await;
         engine.check_dead_man();
-        let asked = engine.workers.iter().filter(|worker| worker.sender.send(Message::Collect { round, reply: reply.clone() }).is_ok()).count();
+        let asked = engine
+            .workers
+            .iter()
+            .filter(|worker| worker.sender.send(Message::Collect { round, reply: reply.clone() }).is_ok())
+            .count();
         let mut deltas = Vec::new();
         let mut answered = 0;
         let limit = tokio::time::sleep(COLLECT_LIMIT);

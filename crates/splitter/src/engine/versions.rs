@@ -14,12 +14,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::Engine;
 use crate::control::{Refusal, StoppedVersion, VersionState, VersionStatus};
+use crate::health;
 use crate::process::{self, Identity, Process};
 use crate::route::{Target, Version};
 use crate::spec::{Source, VersionSpec, authority};
 use crate::state::SavedVersion;
 use crate::worker::Message;
-use crate::health;
 
 /// Pause before a process that ended is started again: doubled each time up to the longest, and from the start again after it
 /// has run for [`STEADY`].
@@ -85,7 +85,13 @@ impl VersionEntry {
             Target::Local(port) => Some(port.load(Ordering::Relaxed)).filter(|port| *port > 0),
             Target::Remote { .. } => None,
         };
-        SavedVersion { spec: self.spec.clone(), port, process: live.process.clone(), was_ready: live.was_ready, restarts: live.restarts }
+        SavedVersion {
+            spec: self.spec.clone(),
+            port,
+            process: live.process.clone(),
+            was_ready: live.was_ready,
+            restarts: live.restarts,
+        }
     }
 
     pub(crate) fn was_ready(&self) -> bool {
@@ -147,12 +153,22 @@ impl VersionEntry {
 
 impl Engine {
     /// Begins to run a version; `earlier` is what an earlier splitter knew of it.
-    pub(super) fn begin_version(self: &Rc<Self>, service: &str, track: Track, spec: VersionSpec, idle_ms: u64, earlier: Option<&SavedVersion>) -> Result<Rc<VersionEntry>, Refusal> {
+    pub(super) fn begin_version(
+        self: &Rc<Self>,
+        service: &str,
+        track: Track,
+        spec: VersionSpec,
+        idle_ms: u64,
+        earlier: Option<&SavedVersion>,
+    ) -> Result<Rc<VersionEntry>, Refusal> {
         let target = match &spec.source {
-            Source::Process { .. } => Target::Local(AtomicU16::new(earlier.and_then(|earlier| earlier.port).unwrap_or(0))),
+            Source::Process { .. } => {
+                Target::Local(AtomicU16::new(earlier.and_then(|earlier| earlier.port).unwrap_or(0)))
+            }
             Source::Url(url) => {
                 let authority = authority(url)?;
-                let (host, port) = (authority.host().trim_matches(['[', ']']).to_owned(), authority.port_u16().unwrap_or(80));
+                let (host, port) =
+                    (authority.host().trim_matches(['[', ']']).to_owned(), authority.port_u16().unwrap_or(80));
                 let fixed = host.parse().ok().map(|ip| SocketAddr::new(ip, port));
                 Target::Remote { host, port, fixed }
             }
@@ -304,7 +320,15 @@ impl Engine {
             let gone = engine.clock.now();
             tracing::info!(service = %entry.service, version = %entry.spec.version, cut, killed, "a version is gone");
             if let Some(service) = engine.services.borrow_mut().get_mut(&entry.service) {
-                service.record_stopped(StoppedVersion { version: entry.spec.version.clone(), taken_out, drained, gone, finished: begun.saturating_sub(cut), cut, killed });
+                service.record_stopped(StoppedVersion {
+                    version: entry.spec.version.clone(),
+                    taken_out,
+                    drained,
+                    gone,
+                    finished: begun.saturating_sub(cut),
+                    cut,
+                    killed,
+                });
             }
             engine.save();
         });

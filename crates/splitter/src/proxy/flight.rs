@@ -136,7 +136,11 @@ impl Flight {
     }
 
     /// Polls a future unless the request is stopped.
-    pub(crate) fn poll_guarded<F: Future>(&self, cx: &mut Context<'_>, future: Pin<&mut F>) -> Poll<Result<F::Output, Stop>> {
+    pub(crate) fn poll_guarded<F: Future>(
+        &self,
+        cx: &mut Context<'_>,
+        future: Pin<&mut F>,
+    ) -> Poll<Result<F::Output, Stop>> {
         if let Some(stop) = self.stop.get() {
             return Poll::Ready(Err(stop));
         }

@@ -38,7 +38,18 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    for name in [header::CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, header::PROXY_AUTHENTICATE, header::PROXY_AUTHORIZATION, header::TE, header::TRAILER, header::TRANSFER_ENCODING, header::UPGRADE, HTTP2_SETTINGS] {
+    for name in [
+        header::CONNECTION,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        header::PROXY_AUTHENTICATE,
+        header::PROXY_AUTHORIZATION,
+        header::TE,
+        header::TRAILER,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        HTTP2_SETTINGS,
+    ] {
         headers.remove(name);
     }
 }
@@ -64,7 +75,12 @@ pub(crate) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// True when a list header carries a token, in any case.
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|part| part.trim().eq_ignore_ascii_case(token))
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|part| part.trim().eq_ignore_ascii_case(token))
 }
 
 /// True when the client takes trailers: the one value of `TE` that passes a hop (gRPC requires it).
@@ -98,12 +114,14 @@ pub(crate) fn join_cookies(headers: &mut HeaderMap) {
 
 /// The value of a cookie.
 pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
-    headers.get_all(header::COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).find_map(|pair| {
-        let pair = pair.trim_ascii();
-        let at = pair.iter().position(|byte| *byte == b'=')?;
-        let (key, value) = pair.split_at(at);
-        (key == name.as_bytes()).then(|| value.get(1..).unwrap_or_default())
-    })
+    headers.get_all(header::COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).find_map(
+        |pair| {
+            let pair = pair.trim_ascii();
+            let at = pair.iter().position(|byte| *byte == b'=')?;
+            let (key, value) = pair.split_at(at);
+            (key == name.as_bytes()).then(|| value.get(1..).unwrap_or_default())
+        },
+    )
 }
 
 /// Tells the version who asked, how and for which host.
@@ -137,7 +155,10 @@ mod tests {
     use super::*;
 
     fn map(lines: &[(&str, &str)]) -> HeaderMap {
-        lines.iter().map(|(name, value)| (HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap())).collect()
+        lines
+            .iter()
+            .map(|(name, value)| (HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap()))
+            .collect()
     }
 
     fn names(headers: &HeaderMap) -> Vec<String> {
@@ -156,8 +177,21 @@ mod tests {
         check(&[("accept", "*/*"), ("host", "a")], &["accept", "host"]);
         check(&[("connection", "close"), ("host", "a")], &["host"]);
         check(&[("connection", "X-One , x-two"), ("x-one", "1"), ("x-two", "2"), ("x-three", "3")], &["x-three"]);
-        check(&[("connection", "host, content-length"), ("host", "a"), ("content-length", "3")], &["content-length", "host"]);
-        check(&[("te", "trailers"), ("trailer", "x"), ("upgrade", "websocket"), ("keep-alive", "5"), ("proxy-connection", "x"), ("transfer-encoding", "chunked")], &[]);
+        check(
+            &[("connection", "host, content-length"), ("host", "a"), ("content-length", "3")],
+            &["content-length", "host"],
+        );
+        check(
+            &[
+                ("te", "trailers"),
+                ("trailer", "x"),
+                ("upgrade", "websocket"),
+                ("keep-alive", "5"),
+                ("proxy-connection", "x"),
+                ("transfer-encoding", "chunked"),
+            ],
+            &[],
+        );
     }
 
     #[test]

@@ -102,12 +102,20 @@ fn decide(context: &Context, request: &Request<Incoming>) -> Result<Decision, Re
     let route = context.service.route.load();
     let limits = &route.limits;
     if headers.len() > limits.headers {
-        return Err(Refused::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too-many-headers", format!("at most {} header lines", limits.headers)));
+        return Err(Refused::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "too-many-headers",
+            format!("at most {} header lines", limits.headers),
+        ));
     }
     if let Some(limit) = limits.body_bytes
         && request.body().size_hint().lower() > limit
     {
-        return Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", format!("a body has at most {limit} bytes")));
+        return Err(Refused::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body-too-large",
+            format!("a body has at most {limit} bytes"),
+        ));
     }
     let key = match &route.sticky {
         None => None,
@@ -123,7 +131,11 @@ fn decide(context: &Context, request: &Request<Incoming>) -> Result<Decision, Re
             Track::Stable => "no-stable-version",
             Track::Canary => "no-canary-version",
         };
-        return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, code, format!("there is no {} version", track.as_str())));
+        return Err(Refused::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            code,
+            format!("there is no {} version", track.as_str()),
+        ));
     };
     Ok(Decision {
         version: context.worker.version(version),
@@ -135,7 +147,13 @@ fn decide(context: &Context, request: &Request<Incoming>) -> Result<Decision, Re
 }
 
 /// Sends a request on and brings the answer.
-async fn send(context: &Rc<Context>, mut request: Request<Incoming>, trip: Trip, decision: &Decision, started: Instant) -> Result<Response<Answer>, Refused> {
+async fn send(
+    context: &Rc<Context>,
+    mut request: Request<Incoming>,
+    trip: Trip,
+    decision: &Decision,
+    started: Instant,
+) -> Result<Response<Answer>, Refused> {
     let version = &decision.version;
     let protocol = version.shared.protocol;
     let upgrade = if request.version() == HttpVersion::HTTP_11 { headers::upgrade(request.headers()) } else { None };
@@ -174,7 +192,11 @@ async fn send(context: &Rc<Context>, mut request: Request<Incoming>, trip: Trip,
                     if let Some(stop) = trip.stopped() {
                         return Err(stopped(&trip, stop));
                     }
-                    return Err(failed(&trip, "upstream-broke", &format!("broke the connection before it answered: {}", root(&error.into_error()))));
+                    return Err(failed(
+                        &trip,
+                        "upstream-broke",
+                        &format!("broke the connection before it answered: {}", root(&error.into_error())),
+                    ));
                 }
             },
             Err(stop) => return Err(stopped(&trip, stop)),
@@ -206,7 +228,13 @@ async fn send(context: &Rc<Context>, mut request: Request<Incoming>, trip: Trip,
 }
 
 /// The request as the version sees it.
-fn rewrite(context: &Context, request: Request<Incoming>, trip: &Trip, decision: &Decision, upgrade: Option<&HeaderValue>) -> Request<Upload> {
+fn rewrite(
+    context: &Context,
+    request: Request<Incoming>,
+    trip: &Trip,
+    decision: &Decision,
+    upgrade: Option<&HeaderValue>,
+) -> Request<Upload> {
     let (mut parts, body) = request.into_parts();
     let trailers = headers::wants_trailers(&parts.headers);
     headers::strip_hop_by_hop(&mut parts.headers);
@@ -245,7 +273,10 @@ fn rewrite(context: &Context, request: Request<Incoming>, trip: &Trip, decision:
         }
         Protocol::H2c => {
             parts.headers.remove(header::HOST);
-            let authority = host.as_ref().and_then(|host| host.to_str().ok()).map_or_else(|| decision.version.shared.target_text(), str::to_owned);
+            let authority = host
+                .as_ref()
+                .and_then(|host| host.to_str().ok())
+                .map_or_else(|| decision.version.shared.target_text(), str::to_owned);
             let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
             if let Ok(uri) = Uri::builder().scheme("http").authority(authority).path_and_query(path).build() {
                 parts.uri = uri;
@@ -270,7 +301,9 @@ fn connect_failed(trip: &Trip, error: &ConnectError) -> Refused {
             trip.settle(Outcome::Failed(503));
             Refused::new(StatusCode::SERVICE_UNAVAILABLE, "upstream-full", error.to_string())
         }
-        ConnectError::Connect(_) | ConnectError::Handshake(_) | ConnectError::NotStarted => failed(trip, "upstream-connect", &error.to_string()),
+        ConnectError::Connect(_) | ConnectError::Handshake(_) | ConnectError::NotStarted => {
+            failed(trip, "upstream-connect", &error.to_string())
+        }
     }
 }
 
@@ -286,20 +319,29 @@ fn stopped(trip: &Trip, stop: Stop) -> Refused {
         Stop::Connect | Stop::Answer | Stop::VersionIdle => {
             trip.settle(Outcome::TimedOut(504));
             let (code, text) = match stop {
-                Stop::Connect => ("connect-timeout", format!("the version did not accept a connection within {} ms", trip.times.connect)),
+                Stop::Connect => (
+                    "connect-timeout",
+                    format!("the version did not accept a connection within {} ms", trip.times.connect),
+                ),
                 _ => ("answer-timeout", format!("the version did not answer within {} ms", trip.times.answer)),
             };
             Refused::new(StatusCode::GATEWAY_TIMEOUT, code, text)
         }
         Stop::ClientIdle | Stop::ClientBroke => {
             trip.settle(Outcome::ClientGone);
-            Refused::new(StatusCode::REQUEST_TIMEOUT, "client-stalled", format!("the request's body stalled for {} ms", trip.times.idle))
+            Refused::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "client-stalled",
+                format!("the request's body stalled for {} ms", trip.times.idle),
+            )
         }
         Stop::TooLarge => {
             trip.settle(Outcome::ClientGone);
             Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "the request's body is over the limit")
         }
-        Stop::Drain => Refused::new(StatusCode::SERVICE_UNAVAILABLE, "drained", "the version was taken out before it answered"),
+        Stop::Drain => {
+            Refused::new(StatusCode::SERVICE_UNAVAILABLE, "drained", "the version was taken out before it answered")
+        }
     }
 }
 

@@ -98,7 +98,8 @@ impl Pool {
         let io = TokioIo::new(stream);
         match self.version.protocol {
             Protocol::Http1 => {
-                let (sender, connection) = http1::Builder::new().handshake(io).await.map_err(ConnectError::Handshake)?;
+                let (sender, connection) =
+                    http1::Builder::new().handshake(io).await.map_err(ConnectError::Handshake)?;
                 tokio::task::spawn_local(async move {
                     // Its error is the request's error, told there.
                     let _ = connection.with_upgrades().await;
@@ -107,7 +108,8 @@ impl Pool {
                 Ok(Sender::Http1(sender))
             }
             Protocol::H2c => {
-                let (sender, connection) = http2::Builder::new(LocalExec).handshake(io).await.map_err(ConnectError::Handshake)?;
+                let (sender, connection) =
+                    http2::Builder::new(LocalExec).handshake(io).await.map_err(ConnectError::Handshake)?;
                 tokio::task::spawn_local(async move {
                     let _ = connection.await;
                     drop(open);

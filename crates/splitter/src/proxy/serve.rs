@@ -74,7 +74,9 @@ impl Connection {
 
     fn is_idle(&self, now_ms: u64) -> bool {
         let times = &self.times;
-        times.requests.load(Ordering::Relaxed) == 0 && (self.http2.get() || times.head_since.load(Ordering::Relaxed) == 0) && now_ms >= times.idle_since.load(Ordering::Relaxed) + self.keep_alive_ms
+        times.requests.load(Ordering::Relaxed) == 0
+            && (self.http2.get() || times.head_since.load(Ordering::Relaxed) == 0)
+            && now_ms >= times.idle_since.load(Ordering::Relaxed) + self.keep_alive_ms
     }
 
     fn end(&self, how: End) {
@@ -93,9 +95,17 @@ pub(crate) async fn serve(worker: Rc<Worker>, service: Arc<Service>, stream: std
     let route = service.route.load_full();
     let limits = &route.limits;
 
-    let Ok(Some(http2)) = tokio::time::timeout(Duration::from_millis(limits.head_ms), speaks_http2(&stream)).await else { return };
+    let Ok(Some(http2)) = tokio::time::timeout(Duration::from_millis(limits.head_ms), speaks_http2(&stream)).await
+    else {
+        return;
+    };
     let now_ms = worker.now_ms();
-    let times = Arc::new(ConnectionTimes { now_ms: worker.coarse_clock(), requests: AtomicU64::new(0), head_since: AtomicU64::new(0), idle_since: AtomicU64::new(now_ms) });
+    let times = Arc::new(ConnectionTimes {
+        now_ms: worker.coarse_clock(),
+        requests: AtomicU64::new(0),
+        head_since: AtomicU64::new(0),
+        idle_since: AtomicU64::new(now_ms),
+    });
     let connection = Rc::new(Connection {
         times: Arc::clone(&times),
         http2: Cell::new(http2),
@@ -106,7 +116,12 @@ pub(crate) async fn serve(worker: Rc<Worker>, service: Arc<Service>, stream: std
         waker: RefCell::new(None),
     });
     let slot = worker.connections.borrow_mut().insert(Rc::clone(&connection));
-    let context = Rc::new(Context { cache: worker.cache(&service), worker: Rc::clone(&worker), service: Arc::clone(&service), client: headers::client_value(peer.ip()) });
+    let context = Rc::new(Context {
+        cache: worker.cache(&service),
+        worker: Rc::clone(&worker),
+        service: Arc::clone(&service),
+        client: headers::client_value(peer.ip()),
+    });
     let io = Watched { io: TokioIo::new(stream), times: Arc::clone(&times) };
     let requests = hyper::service::service_fn(move |request| {
         let under_way = UnderWay::begin(&times);
@@ -119,7 +134,9 @@ pub(crate) async fn serve(worker: Rc<Worker>, service: Arc<Service>, stream: std
     });
     if http2 {
         let mut builder = http2::Builder::new(LocalExec);
-        builder.max_concurrent_streams(limits.streams).max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX));
+        builder
+            .max_concurrent_streams(limits.streams)
+            .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX));
         drop(route);
         drive(&connection, builder.serve_connection(io, requests), |c| c.graceful_shutdown()).await;
     } else {
@@ -185,7 +202,11 @@ struct Watched {
 }
 
 impl hyper::rt::Read for Watched {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>, buf: ReadBufCursor<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<std::io::Result<()>> {
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
         if polled.is_ready() {
             let times = &self.times;
@@ -214,7 +235,11 @@ impl hyper::rt::Write for Watched {
         self.io.is_write_vectored()
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>, bufs: &[std::io::IoSlice<'_>]) -> Poll<std::io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        bufs: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
         Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
 }

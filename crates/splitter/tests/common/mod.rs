@@ -16,7 +16,10 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use splitter::control::{Client, ClientError, Refusal, Request as Ask, Response as Answer, ServiceStatus, Status, Tick, VersionTick, WeightSet};
+use splitter::control::{
+    Client, ClientError, Refusal, Request as Ask, Response as Answer, ServiceStatus, Status, Tick, VersionTick,
+    WeightSet,
+};
 use splitter::{Health, Limits, Protocol, ServiceSpec, Source, VersionSpec};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -60,9 +63,11 @@ impl Splitter {
         let child = spawn(dir.path(), arguments);
         let splitter = Self { dir, child, operations: AtomicU64::new(0) };
         let pid = splitter.child.id();
-        eventually("the splitter answers", async || match Client::connect(&splitter.socket()).await.ok()?.call(Ask::Hello).await {
-            Ok(Answer::Hello(hello)) if hello.pid == pid => Some(()),
-            _ => None,
+        eventually("the splitter answers", async || {
+            match Client::connect(&splitter.socket()).await.ok()?.call(Ask::Hello).await {
+                Ok(Answer::Hello(hello)) if hello.pid == pid => Some(()),
+                _ => None,
+            }
         })
         .await;
         splitter
@@ -86,7 +91,8 @@ impl Splitter {
 
     pub async fn apply(&self, spec: ServiceSpec) -> SocketAddr {
         let service = spec.service.clone();
-        let versions: Vec<String> = [&spec.stable, &spec.canary].into_iter().flatten().map(|v| v.version.clone()).collect();
+        let versions: Vec<String> =
+            [&spec.stable, &spec.canary].into_iter().flatten().map(|v| v.version.clone()).collect();
         self.ask(Ask::Apply { epoch: 1, spec }).await.unwrap();
         for version in versions {
             self.ready(&service, &version).await;
@@ -97,14 +103,22 @@ impl Splitter {
     pub async fn ready(&self, service: &str, version: &str) {
         eventually("the version is ready", async || {
             let status = self.service(service).await;
-            [&status.stable, &status.canary].into_iter().flatten().any(|v| v.version == version && v.was_ready).then_some(())
+            [&status.stable, &status.canary]
+                .into_iter()
+                .flatten()
+                .any(|v| v.version == version && v.was_ready)
+                .then_some(())
         })
         .await;
     }
 
     pub async fn weight(&self, weight: u8) -> WeightSet {
         let number = self.operations.fetch_add(1, Ordering::Relaxed);
-        match self.ask(Ask::SetWeight { epoch: 1, operation_id: format!("test-{number}"), service: "shop".into(), weight }).await.unwrap() {
+        match self
+            .ask(Ask::SetWeight { epoch: 1, operation_id: format!("test-{number}"), service: "shop".into(), weight })
+            .await
+            .unwrap()
+        {
             Answer::Weight(set) => set,
             other => panic!("{other:?}"),
         }
@@ -133,9 +147,13 @@ impl Splitter {
         let mut sum = VersionTick::default();
         let limit = Instant::now() + PATIENCE;
         loop {
-            let notice = tokio::time::timeout_at(limit.into(), ticks.next()).await.unwrap_or_else(|_| panic!("never counted: {sum:?}")).unwrap();
+            let notice = tokio::time::timeout_at(limit.into(), ticks.next())
+                .await
+                .unwrap_or_else(|_| panic!("never counted: {sum:?}"))
+                .unwrap();
             let splitter::control::Notice::Tick(Tick { services, .. }) = notice else { panic!("{notice:?}") };
-            for tick in services.into_iter().flat_map(|service| service.versions).filter(|tick| tick.version == version) {
+            for tick in services.into_iter().flat_map(|service| service.versions).filter(|tick| tick.version == version)
+            {
                 sum = add(sum, tick);
             }
             if enough(&sum) {
@@ -162,7 +180,10 @@ fn add(mut sum: VersionTick, tick: VersionTick) -> VersionTick {
 impl Drop for Splitter {
     fn drop(&mut self) {
         // In order, so that the processes of versions end too.
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.child.id() as i32), nix::sys::signal::Signal::SIGTERM);
+        let _ = nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(self.child.id() as i32),
+            nix::sys::signal::Signal::SIGTERM,
+        );
         let limit = Instant::now() + Duration::from_secs(15);
         while Instant::now() < limit {
             if !matches!(self.child.try_wait(), Ok(None)) {
@@ -176,7 +197,13 @@ impl Drop for Splitter {
 }
 
 pub fn spawn(dir: &Path, arguments: &[&str]) -> Child {
-    Command::new(example("splitter")).arg(dir).args(["--workers", "2"]).args(arguments).stdin(Stdio::null()).spawn().unwrap()
+    Command::new(example("splitter"))
+        .arg(dir)
+        .args(["--workers", "2"])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap()
 }
 
 pub fn url_version(name: &str, address: SocketAddr) -> VersionSpec {
@@ -192,8 +219,18 @@ pub fn url_version(name: &str, address: SocketAddr) -> VersionSpec {
 
 pub fn process_version(name: &str) -> VersionSpec {
     let backend = example("backend").display().to_string();
-    let source = Source::Process { command: vec![backend, "{port}".into(), name.into()], env: Default::default(), directory: None, port: None, grace_ms: 2_000 };
-    VersionSpec { source, health: Health { path: Some("/health".into()), interval_ms: 100, ..Health::default() }, ..url_version(name, SocketAddr::from(([127, 0, 0, 1], 1))) }
+    let source = Source::Process {
+        command: vec![backend, "{port}".into(), name.into()],
+        env: Default::default(),
+        directory: None,
+        port: None,
+        grace_ms: 2_000,
+    };
+    VersionSpec {
+        source,
+        health: Health { path: Some("/health".into()), interval_ms: 100, ..Health::default() },
+        ..url_version(name, SocketAddr::from(([127, 0, 0, 1], 1)))
+    }
 }
 
 pub fn service(stable: VersionSpec, canary: Option<VersionSpec>) -> ServiceSpec {
@@ -215,7 +252,7 @@ pub struct Backend {
     /// `/hold` answers once this is notified.
     pub release: Arc<Notify>,
     pub held: Arc<AtomicU64>,
-    task: tokio::task::JoinHandle<()>,
+    gone: tokio_util::sync::DropGuard,
 }
 
 impl Backend {
@@ -224,23 +261,21 @@ impl Backend {
         let address = listener.local_addr().unwrap();
         let (release, held) = (Arc::new(Notify::new()), Arc::new(AtomicU64::new(0)));
         let shared = (Arc::clone(&release), Arc::clone(&held));
-        let task = tokio::spawn(async move {
+        let gone = tokio_util::sync::CancellationToken::new();
+        let token = gone.clone();
+        tokio::spawn(gone.clone().run_until_cancelled_owned(async move {
             loop {
                 let Ok((stream, _)) = listener.accept().await else { return };
                 let shared = shared.clone();
-                tokio::spawn(async move {
+                tokio::spawn(token.clone().run_until_cancelled_owned(async move {
                     let service = hyper::service::service_fn(move |request| answer(name, request, shared.clone()));
-                    let _ = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new()).serve_connection_with_upgrades(TokioIo::new(stream), service).await;
-                });
+                    let _ = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new())
+                        .serve_connection_with_upgrades(TokioIo::new(stream), service)
+                        .await;
+                }));
             }
-        });
-        Self { address, release, held, task }
-    }
-}
-
-impl Drop for Backend {
-    fn drop(&mut self) {
-        self.task.abort();
+        }));
+        Self { address, release, held, gone: gone.drop_guard() }
     }
 }
 
@@ -250,7 +285,11 @@ fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).boxed()
 }
 
-async fn answer(name: &'static str, mut request: Request<Incoming>, (release, held): (Arc<Notify>, Arc<AtomicU64>)) -> Result<Response<Body>, Infallible> {
+async fn answer(
+    name: &'static str,
+    mut request: Request<Incoming>,
+    (release, held): (Arc<Notify>, Arc<AtomicU64>),
+) -> Result<Response<Body>, Infallible> {
     let path = request.uri().path().to_owned();
     Ok(match path.as_str() {
         "/hold" => {
@@ -260,8 +299,15 @@ async fn answer(name: &'static str, mut request: Request<Incoming>, (release, he
         }
         "/never" => std::future::pending().await,
         "/headers" => {
-            let lines: Vec<String> = request.headers().iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
-            Response::new(full(format!("{:?} {} {}\n{}", request.version(), request.method(), request.uri(), lines.join("\n"))))
+            let lines: Vec<String> =
+                request.headers().iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+            Response::new(full(format!(
+                "{:?} {} {}\n{}",
+                request.version(),
+                request.method(),
+                request.uri(),
+                lines.join("\n")
+            )))
         }
         "/echo" => match request.into_body().collect().await {
             Ok(body) => Response::new(full(body.to_bytes())),
@@ -280,17 +326,6 @@ async fn answer(name: &'static str, mut request: Request<Incoming>, (release, he
             let chunks = futures::stream::iter((0..64).map(move |_| Ok(Frame::data(chunk.clone()))));
             Response::new(BodyExt::boxed(StreamBody::new(chunks)))
         }
-        "/broken" => {
-            let chunks = futures::stream::iter(0..2).then(async |part| match part {
-                0 => Ok(Frame::data(Bytes::from_static(b"part"))),
-                _ => Err(()),
-            });
-            // A panic in a body's stream would be noisy: a length that is not kept breaks the connection as well.
-            let chunks = chunks.take(1).map(|frame| Ok(frame.unwrap_or_else(|()| Frame::data(Bytes::new()))));
-            let mut response = Response::new(BodyExt::boxed(StreamBody::new(chunks)));
-            response.headers_mut().insert(header::CONTENT_LENGTH, header::HeaderValue::from_static("100"));
-            response
-        }
         "/events" => {
             let first = futures::stream::iter([Ok(Frame::data(Bytes::from_static(b"data: one\n\n")))]);
             let then = futures::stream::once(async move {
@@ -304,7 +339,8 @@ async fn answer(name: &'static str, mut request: Request<Incoming>, (release, he
         "/trailers" => {
             let mut trailers = http::HeaderMap::new();
             trailers.insert("grpc-status", header::HeaderValue::from_static("0"));
-            let frames = futures::stream::iter([Ok(Frame::data(Bytes::from_static(b"message"))), Ok(Frame::trailers(trailers))]);
+            let frames =
+                futures::stream::iter([Ok(Frame::data(Bytes::from_static(b"message"))), Ok(Frame::trailers(trailers))]);
             Response::new(BodyExt::boxed(StreamBody::new(frames)))
         }
         "/socket" => {
