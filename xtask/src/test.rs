@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything in order, one summary, one last line `N passed, N failed, N skipped`.
 
-use crate::check::{self, CheckArgs};
+use crate::check::{self, BROWSER, CheckArgs};
 use crate::setup;
 use crate::workspace::{Package, Workspace};
 use crate::{binary, run, site};
@@ -186,7 +186,7 @@ fn unit(workspace: &Workspace, only: &[String]) -> Result<Vec<Line>> {
             "{SKIP_WORD} DELIVERYOS_TEST_DATA is not set: tests against published vectors and recipes of others are skipped"
         );
     }
-    let programs = compile_tests(workspace)?;
+    let programs = compile_tests(workspace, only)?;
     let mut lines = Vec::new();
     for package in workspace.packages.iter().filter(|package| only.is_empty() || only.contains(&package.name)) {
         for program in programs.iter().filter(|program| program.package == package.name) {
@@ -197,19 +197,18 @@ fn unit(workspace: &Workspace, only: &[String]) -> Result<Vec<Line>> {
 }
 
 /// Compiles all tests in one go, so that every crate has the features it has in the executable.
-fn compile_tests(workspace: &Workspace) -> Result<Vec<Program>> {
+fn compile_tests(workspace: &Workspace, only: &[String]) -> Result<Vec<Program>> {
     let mut cargo = run::cargo();
-    cargo.current_dir(&workspace.root).args([
-        "test",
-        "--no-run",
-        "--workspace",
-        "--exclude",
-        "hydrate",
-        "--exclude",
-        "verifier-web",
-        "--message-format",
-        "json-render-diagnostics",
-    ]);
+    cargo.current_dir(&workspace.root).args(["test", "--no-run", "--message-format", "json-render-diagnostics"]);
+    if only.is_empty() {
+        cargo.arg("--workspace");
+        for name in BROWSER {
+            cargo.args(["--exclude", name]);
+        }
+    }
+    for name in only {
+        cargo.args(["--package", name]);
+    }
     let shown = run::line(&cargo);
     let output = run::step("compile the tests", || {
         let output = cargo.stderr(Stdio::inherit()).output().with_context(|| format!("cannot start `{shown}`"))?;
@@ -299,7 +298,9 @@ fn doc(workspace: &Workspace) -> Result<Vec<Line>> {
     let start = Instant::now();
     let mut cargo = run::cargo();
     cargo.current_dir(&workspace.root).args(["test", "--doc", "--workspace", "--no-fail-fast"]);
-    cargo.args(["--exclude", "hydrate", "--exclude", "verifier-web"]);
+    for name in BROWSER {
+        cargo.args(["--exclude", name]);
+    }
     let ended = run::limited(&mut cargo, TEST_QUIET, || 0, |_| {})?;
     let mut counts = Counts::of_harness(&ended.text);
     if !ended.status.is_some_and(|status| status.success()) {

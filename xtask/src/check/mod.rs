@@ -4,6 +4,8 @@ mod directions;
 mod purity;
 mod tidy;
 
+pub(crate) use purity::BROWSER;
+
 use crate::workspace::Workspace;
 use crate::{run, setup, site};
 use anyhow::{Result, bail};
@@ -108,7 +110,7 @@ impl Part {
 fn clippy(workspace: &Workspace) -> Result<()> {
     let mut cargo = run::cargo();
     cargo.current_dir(&workspace.root).args(["clippy", "--workspace", "--all-targets"]);
-    for name in purity::BROWSER {
+    for name in BROWSER {
         cargo.args(["--exclude", name]);
     }
     run::run(cargo.args(["--", "-D", "warnings"]))
