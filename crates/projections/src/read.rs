@@ -27,6 +27,15 @@ pub enum Phase {
     Ended(Outcome),
 }
 
+/// A pause of the engine: a pause step, or an analysis that was inconclusive.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pause {
+    /// Why, in words.
+    pub reason: String,
+    /// When it ends by itself; `None` waits for a person.
+    pub until: Option<Timestamp>,
+}
+
 /// One row of a list of releases.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReleaseRow {
@@ -48,6 +57,12 @@ pub struct ReleaseRow {
     pub ended: Option<Timestamp>,
     /// Where it stands.
     pub phase: Phase,
+    /// The pause of the engine that is in force: why, and when it ends by itself. A person's hold may lie over it.
+    #[serde(default)]
+    pub pause: Option<Pause>,
+    /// True while a person holds it.
+    #[serde(default)]
+    pub held: bool,
     /// Weight last recorded.
     pub weight: Weight,
     /// Index of the step, from 0, and number of steps.

@@ -6,7 +6,7 @@ use model::{
 };
 use receipts::Payload;
 
-use crate::{JoulesSum, Phase, Receipt, ReleaseRow};
+use crate::{JoulesSum, Pause, Phase, Receipt, ReleaseRow};
 
 impl ReleaseRow {
     /// The row of a release from its receipts in order; `None` until its canary has started.
@@ -44,6 +44,8 @@ impl ReleaseRow {
             started: p.time,
             ended: None,
             phase: Phase::Progressing,
+            pause: None,
+            held: false,
             weight: Weight::ZERO,
             step: (0, f.steps),
             stops,
@@ -73,25 +75,38 @@ impl ReleaseRow {
                 let Ok(f) = p.facts::<CanaryPaused>() else { return };
                 self.weight = f.weight;
                 self.step.0 = f.step;
-                self.next_at = f.until;
-                self.phase = Phase::Paused { reason: f.reason, until: f.until };
+                if f.reason == PERSON || turn(p) == Some("held") {
+                    self.held = true;
+                } else {
+                    self.pause = Some(Pause { reason: f.reason, until: f.until });
+                }
+                self.goes_on();
             }
             Kind::CanaryResumed => {
-                if matches!(self.phase, Phase::Paused { .. }) {
-                    self.phase = Phase::Progressing;
-                    self.next_at = None;
+                match turn(p) {
+                    // A person's hold ended: the engine's own pause may still be there.
+                    Some("released") => self.held = false,
+                    Some("pause-ended") => self.pause = None,
+                    _ => (self.held, self.pause) = (false, None),
+                }
+                // An aborted release that begins again is under way again; nothing else undoes an end.
+                if self.in_flight() || turn(p) == Some("retried") {
+                    self.ended = None;
+                    self.goes_on();
                 }
             }
             Kind::CanaryPromoted => {
                 if p.facts::<CanaryPromoted>().is_ok() {
                     self.weight = Weight::FULL;
-                    self.next_at = None;
-                    self.phase = Phase::Progressing;
+                    (self.held, self.pause) = (false, None);
+                    self.goes_on();
                 }
             }
             Kind::CanaryAborted => {
                 self.weight = Weight::ZERO;
+                (self.held, self.pause) = (false, None);
                 self.next_at = None;
+                self.ended = None;
                 self.phase = Phase::Aborting;
                 if let Ok(f) = p.facts::<CanaryAborted>() {
                     // A person's abort is no finding about the canary.
@@ -135,10 +150,10 @@ impl ReleaseRow {
     }
 
     fn restarted(&mut self, p: &Payload) {
-        self.phase = Phase::Progressing;
+        (self.held, self.pause) = (false, None);
+        self.goes_on();
         self.ended = None;
         self.weight = Weight::ZERO;
-        self.next_at = None;
         self.step.0 = 0;
         if let Ok(f) = p.facts::<CanaryStarted>() {
             self.step.1 = f.steps;
@@ -149,17 +164,30 @@ impl ReleaseRow {
         let Ok(f) = p.facts::<CanaryStepped>() else { return };
         self.weight = f.weight;
         self.step = (f.step, f.steps);
-        self.next_at = None;
         // Weight 0 being put in force is part of an abort; a weight above it is the release going on (again).
         if f.weight > Weight::ZERO || !matches!(self.phase, Phase::Aborting | Phase::Ended(_)) {
-            self.phase = Phase::Progressing;
             self.ended = None;
+            self.goes_on();
         }
+    }
+
+    /// Under way: held by a person, else by the engine's pause, else by nothing.
+    fn goes_on(&mut self) {
+        self.phase = match &self.pause {
+            _ if self.held => Phase::Paused { reason: PERSON.to_owned(), until: None },
+            Some(p) => Phase::Paused { reason: p.reason.clone(), until: p.until },
+            None => Phase::Progressing,
+        };
+        self.next_at = match self.phase {
+            Phase::Paused { until, .. } => until,
+            _ => None,
+        };
     }
 
     fn ended(&mut self, outcome: Outcome, at: Timestamp) {
         self.ended = Some(at);
         self.next_at = None;
+        (self.held, self.pause) = (false, None);
         self.weight = if outcome == Outcome::Promoted { Weight::FULL } else { Weight::ZERO };
         self.phase = Phase::Ended(outcome);
     }
@@ -185,6 +213,14 @@ impl JoulesSum {
         self.modelled |= e.method != model::EnergyMethod::RaplPackage;
         self.n += 1;
     }
+}
+
+/// The reason of a pause that a person asked for.
+const PERSON: &str = "person";
+
+/// The engine's own word for what happened, which it puts beside the facts.
+fn turn(p: &Payload) -> Option<&str> {
+    p.facts.get("transition")?.get("type")?.as_str()
 }
 
 /// How bad: a failure is worse than not knowing, not knowing worse than not deciding.

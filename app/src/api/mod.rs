@@ -1,0 +1,16 @@
+//! Server functions: what pages ask and order of the server.
+//!
+//! Each is a public endpoint and authorises by itself: reads need a viewer, commands an operator. All are POST with a form-encoded
+//! body; none is a GET, so that no link and no image can make one happen. The services they call come from context
+//! ([`context`]), and that is all that is in their bodies.
+
+// The server macro makes a struct with the arguments as fields, which it does not document.
+#[allow(missing_docs)]
+pub mod commands;
+#[cfg(feature = "ssr")]
+pub mod context;
+mod error;
+#[allow(missing_docs)]
+pub mod reads;
+
+pub use error::ApiError;

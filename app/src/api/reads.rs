@@ -1,0 +1,217 @@
+//! Reads: each needs a viewer.
+
+use leptos::prelude::*;
+use model::{ReleaseId, Tick, Timestamp};
+use projections::{Overview, Receipt, ReceiptProof, ReleaseRow, ReleaseView};
+use serde::{Deserialize, Serialize};
+
+use super::ApiError;
+
+/// Points of a timeline: two a pixel of its widest drawing would not be seen.
+pub const MAX_POINTS: u32 = 720;
+
+/// Rows of a page of a list.
+pub const PAGE: u32 = 50;
+
+/// Who is logged in, and what their forms carry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Their name.
+    pub actor: String,
+    /// Their role, as a word.
+    pub role: String,
+    /// True when they may give commands.
+    pub commands: bool,
+    /// What forms carry as `form_token`; empty when none is needed.
+    pub form_token: String,
+}
+
+/// The overview with the last second of each release under way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OverviewPage {
+    /// The overview.
+    pub overview: Overview,
+    /// The last tick of each release under way that has one.
+    pub latest: Vec<(ReleaseId, Tick)>,
+}
+
+/// A page of releases.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReleasesPage {
+    /// Newest first.
+    pub rows: Vec<ReleaseRow>,
+    /// Start of the last row when there may be more.
+    pub next_before: Option<Timestamp>,
+}
+
+/// A release with its ticks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReleasePage {
+    /// What the log says.
+    pub view: ReleaseView,
+    /// What the data plane counted, thinned to [`MAX_POINTS`].
+    pub ticks: Vec<Tick>,
+}
+
+/// A page of receipts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReceiptsPage {
+    /// Newest first.
+    pub receipts: Vec<Receipt>,
+    /// Index below which the next page begins, when there may be more.
+    pub next_before: Option<u64>,
+}
+
+/// A receipt with what is needed to check it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReceiptPage {
+    /// As the server reads it; the browser checks it.
+    pub receipt: Receipt,
+    /// Entry, inclusion proof, checkpoint.
+    pub proof: ReceiptProof,
+    /// The log's key as the server states it; the browser keeps the first one it saw.
+    pub vkey: String,
+}
+
+#[cfg(feature = "ssr")]
+fn could_not(e: projections::ReadError) -> ApiError {
+    ApiError::Unavailable(e.to_string())
+}
+
+#[cfg(feature = "ssr")]
+fn parsed<T: std::str::FromStr<Err = model::ParseError>>(text: &str) -> Result<Option<T>, ApiError> {
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|e| ApiError::Invalid(e.to_string())) }
+}
+
+/// Who is logged in; `None` when nobody is.
+#[server(prefix = "/api", endpoint = "get_session")]
+pub async fn get_session() -> Result<Option<Session>, ApiError> {
+    use super::context::{form_token, identity};
+    Ok(identity().map(|who| Session {
+        form_token: form_token(&who),
+        commands: who.role >= access::Role::Operator,
+        role: format!("{:?}", who.role).to_lowercase(),
+        actor: who.actor.to_string(),
+    }))
+}
+
+/// The overview.
+#[server(prefix = "/api", endpoint = "get_overview")]
+pub async fn get_overview() -> Result<OverviewPage, ApiError> {
+    use super::context::{answered, now, reader};
+    /// A second that is older says nothing about now.
+    const FRESH_MS: i64 = 10_000;
+    let read = answered(reader())?;
+    let now = now();
+    let overview = answered(read.overview().await.map_err(could_not))?;
+    let mut latest = Vec::new();
+    for row in &overview.in_flight {
+        let ticks = answered(read.ticks(&row.id, now.plus_millis(-FRESH_MS), now, 20).await.map_err(could_not))?;
+        latest.extend(ticks.into_iter().next_back().map(|t| (row.id.clone(), t)));
+    }
+    Ok(OverviewPage { overview, latest })
+}
+
+/// Releases, newest first. Empty text means no such filter.
+#[server(prefix = "/api", endpoint = "get_releases")]
+pub async fn get_releases(service: String, state: String, before: String) -> Result<ReleasesPage, ApiError> {
+    use super::context::{answered, reader};
+    answered(
+        async {
+            let filter = projections::ReleaseFilter {
+                service: parsed(&service)?,
+                state: (!state.is_empty()).then_some(state),
+                before: parsed(&before)?,
+                limit: PAGE,
+            };
+            let rows = reader()?.releases(filter).await.map_err(could_not)?;
+            let full = rows.len() >= PAGE as usize;
+            Ok(ReleasesPage { next_before: rows.last().filter(|_| full).map(|r| r.started), rows })
+        }
+        .await,
+    )
+}
+
+/// One release with its ticks.
+#[server(prefix = "/api", endpoint = "get_release")]
+pub async fn get_release(release: String) -> Result<ReleasePage, ApiError> {
+    use super::context::{answered, now, reader};
+    answered(
+        async {
+            let read = reader()?;
+            let missing = || ApiError::NotFound(format!("release {release}"));
+            let id: ReleaseId = release.parse().map_err(|_| missing())?;
+            let view = read.release(&id).await.map_err(could_not)?.ok_or_else(missing)?;
+            let until = view.row.ended.map_or_else(now, |end| end.plus_millis(5_000));
+            let ticks = read.ticks(&id, view.row.started.plus_millis(-5_000), until, MAX_POINTS).await.map_err(could_not)?;
+            Ok(ReleasePage { view, ticks })
+        }
+        .await,
+    )
+}
+
+/// Ticks of a release between two times, thinned to [`MAX_POINTS`].
+#[server(prefix = "/api", endpoint = "get_ticks")]
+pub async fn get_ticks(release: ReleaseId, from: Timestamp, to: Timestamp) -> Result<Vec<Tick>, ApiError> {
+    use super::context::{answered, reader};
+    answered(async { reader()?.ticks(&release, from, to, MAX_POINTS).await.map_err(could_not) }.await)
+}
+
+/// Receipts, newest first. Empty text means no such filter.
+#[server(prefix = "/api", endpoint = "list_receipts")]
+pub async fn list_receipts(release: String, kind: String, actor: String, before: String) -> Result<ReceiptsPage, ApiError> {
+    use super::context::{answered, reader};
+    answered(
+        async {
+            let before = if before.is_empty() { None } else { Some(before.parse().map_err(|_| ApiError::Invalid(format!("{before:?} is not an index")))?) };
+            let filter = projections::ReceiptFilter {
+                release: parsed(&release)?,
+                kind: parsed(&kind)?,
+                actor: parsed(&actor)?,
+                before,
+                limit: PAGE,
+            };
+            let receipts = reader()?.receipts(filter).await.map_err(could_not)?;
+            let full = receipts.len() >= PAGE as usize;
+            Ok(ReceiptsPage { next_before: receipts.last().filter(|r| full && r.index > 0).map(|r| r.index), receipts })
+        }
+        .await,
+    )
+}
+
+/// One receipt with its proof.
+#[server(prefix = "/api", endpoint = "get_receipt")]
+pub async fn get_receipt(index: String) -> Result<ReceiptPage, ApiError> {
+    use super::context::{LogKey, answered, reader, service};
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    answered(
+        async {
+            let read = reader()?;
+            let missing = || ApiError::NotFound(format!("receipt {index}"));
+            let at: u64 = index.parse().map_err(|_| missing())?;
+            let proof = read.receipt(at).await.map_err(could_not)?.ok_or_else(missing)?;
+            let unreadable = |why: String| ApiError::Unavailable(format!("receipt {at} cannot be read: {why}"));
+            let entry = STANDARD.decode(&proof.entry).map_err(|e| unreadable(e.to_string()))?;
+            let payload = receipts::read_unverified(&entry).map_err(|e| unreadable(e.to_string()))?;
+            Ok(ReceiptPage { receipt: Receipt { index: at, payload }, proof, vkey: service::<LogKey>("log key")?.0 })
+        }
+        .await,
+    )
+}
+
+/// The consistency proof between two sizes of the log, base64 hashes; `None` when a size is beyond the log.
+#[server(prefix = "/api", endpoint = "get_consistency")]
+pub async fn get_consistency(old: u64, new: u64) -> Result<Option<Vec<String>>, ApiError> {
+    use super::context::{answered, reader};
+    answered(async { reader()?.consistency(old, new).await.map_err(could_not) }.await)
+}
+
+/// The server's time: what both sides start their clock from.
+#[cfg(feature = "ssr")]
+pub(crate) fn server_now() -> Timestamp {
+    super::context::now()
+}
+#[cfg(not(feature = "ssr"))]
+pub(crate) fn server_now() -> Timestamp {
+    Timestamp::default()
+}

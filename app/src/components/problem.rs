@@ -1,0 +1,30 @@
+//! What a page shows instead of its content.
+
+use leptos::prelude::*;
+
+use crate::{
+    api::ApiError,
+    words::Tone,
+};
+
+/// A refusal says no and why; an error says that it could not be found out. They look different.
+#[component]
+pub fn ProblemNote(
+    /// Why there is nothing to show.
+    error: ApiError,
+) -> impl IntoView {
+    let (tone, title) = match &error {
+        ApiError::NotLoggedIn => (Tone::Wait, "Not logged in"),
+        ApiError::NotFound(_) => (Tone::Bad, "Not found"),
+        e if e.is_refusal() => (Tone::Bad, "Refused"),
+        _ => (Tone::Unknown, "Could not find out"),
+    };
+    let login = error == ApiError::NotLoggedIn;
+    view! {
+        <section class="problem" role="alert">
+            <h1 tabindex="-1"><span class=format!("state {}", tone.class())>{title}</span></h1>
+            <p>{error.to_string()}</p>
+            {login.then(|| view! { <p><a class="door" href="/login">"How to log in"</a></p> })}
+        </section>
+    }
+}

@@ -1,0 +1,9 @@
+//! Receipts: the explorer and one of them.
+
+mod fields;
+mod list;
+mod show;
+mod verify;
+
+pub use list::ReceiptsPage;
+pub use show::ReceiptPage;

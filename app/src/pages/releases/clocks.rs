@@ -1,0 +1,86 @@
+//! The clocks of an abort: breach, 0 %, drained. Shown from the press on, measured at the data plane.
+
+use leptos::prelude::*;
+use model::{Kind, Timestamp, Weight, event::CanaryStepped};
+use projections::{Phase, ReleaseView, say};
+
+use crate::live::use_live;
+
+/// One clock: what it measures, what it shows, and whether it still runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Reading {
+    name: &'static str,
+    value: String,
+    running: bool,
+    receipt: Option<u64>,
+}
+
+/// The clocks of an abort or rollback; nothing without one.
+#[component]
+pub fn Clocks(
+    /// The release.
+    view: RwSignal<ReleaseView>,
+) -> impl IntoView {
+    let now = use_live().now;
+    let aborted = Memo::new(move |_| view.with(|v| v.aborted()));
+    view! {
+        {move || aborted.get().map(|(index, f)| {
+            let by = if f.automatic { "the judge" } else { "a person" };
+            view! {
+                <section class="clocks" aria-label="Clocks of the abort">
+                    <p class="why"><a class="door state bad" href=format!("/receipts/{index}")>"Aborted by "{by}</a>" "{f.reason}</p>
+                    <ol>
+                        {move || view.with(|v| readings(v, now.get())).into_iter().map(|r| view! {
+                            <li class:running=r.running>
+                                <span>{r.name}</span>
+                                <a class="door" href=r.receipt.map(|i| format!("/receipts/{i}"))><b>{r.value}</b></a>
+                            </li>
+                        }).collect_view()}
+                    </ol>
+                </section>
+            }
+        })}
+    }
+}
+
+fn readings(v: &ReleaseView, now: Timestamp) -> Vec<Reading> {
+    let Some((abort_index, f)) = v.aborted() else { return Vec::new() };
+    let after = || v.receipts.iter().filter(move |r| r.index > abort_index);
+    let zero = after().find_map(|r| {
+        let s: CanaryStepped = r.payload.facts().ok().filter(|_| r.payload.kind == Kind::CanaryStepped)?;
+        (s.weight == Weight::ZERO).then_some((r.index, s.applied_at))
+    });
+    let done = v.completed.as_ref().filter(|_| v.row.ended.is_some());
+    let done_index = after().find(|r| r.payload.kind == Kind::CanaryCompleted).map(|r| r.index);
+    let over = matches!(v.row.phase, Phase::Ended(_));
+    let running = |since: Timestamp| (say::clock(now.since(since)), true);
+    let unknown = || ("n/a".to_owned(), false);
+
+    let (to_zero, zero_runs) = match (done.and_then(|d| d.breach_to_zero_ms), zero) {
+        (Some(ms), _) => (say::duration(ms), false),
+        (None, Some((_, at))) => (say::duration(at.since(f.breach_at)), false),
+        (None, None) if over => unknown(),
+        (None, None) => running(f.breach_at),
+    };
+    let (to_drained, drain_runs) = match (done.and_then(|d| d.zero_to_drained_ms), zero) {
+        (Some(ms), _) => (say::duration(ms), false),
+        (None, _) if over => unknown(),
+        (None, Some((_, at))) => running(at),
+        (None, None) => ("waits for 0 %".to_owned(), false),
+    };
+    let mut out = vec![
+        Reading { name: "breach", value: f.breach_at.clock(), running: false, receipt: Some(abort_index) },
+        Reading { name: "to 0 %", value: to_zero, running: zero_runs, receipt: zero.map(|(i, _)| i).or(done_index) },
+        Reading { name: "0 % to drained", value: to_drained, running: drain_runs, receipt: done_index },
+    ];
+    if let Some(d) = done {
+        if let Some(ms) = d.breach_to_last_request_ms {
+            let value = if ms < 0 { "none followed".to_owned() } else { say::duration(ms) };
+            out.insert(2, Reading { name: "to the last request", value, running: false, receipt: done_index });
+        }
+        if let Some(ms) = d.rto_ms {
+            out.push(Reading { name: "recovered in", value: say::duration(ms), running: false, receipt: done_index });
+        }
+    }
+    out
+}

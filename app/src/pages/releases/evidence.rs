@@ -1,0 +1,77 @@
+//! What stands behind a release in one line: each word opens its receipt.
+
+use leptos::prelude::*;
+use model::Kind;
+use projections::{ReleaseView, say};
+
+use crate::words::Tone;
+
+/// One word of the line.
+struct Item {
+    tone: Tone,
+    name: &'static str,
+    detail: String,
+    receipt: Option<u64>,
+}
+
+/// The line.
+#[component]
+pub fn EvidenceLine(
+    /// The release.
+    view: RwSignal<ReleaseView>,
+) -> impl IntoView {
+    view! {
+        <div class="evidence">
+            {move || view.with(items).into_iter().map(|i| {
+                let class = format!("door state {}", i.tone.class());
+                let href = i.receipt.map(|r| format!("/receipts/{r}"));
+                view! { <a class=class href=href><b>{i.name}</b>" "<span>{i.detail}</span></a> }
+            }).collect_view()}
+        </div>
+    }
+}
+
+fn items(v: &ReleaseView) -> Vec<Item> {
+    let mut out = Vec::new();
+    if let Some(first) = v.receipts.first() {
+        out.push(Item { tone: Tone::Good, name: "In the log", detail: format!("#{}", say::count(first.index)), receipt: Some(first.index) });
+    }
+    out.push(match &v.envelope {
+        Some((index, e)) => Item { tone: Tone::Good, name: "Rollback armed", detail: format!("back to {}", e.previous_version), receipt: Some(*index) },
+        None if v.row.in_flight() => Item { tone: Tone::Unknown, name: "Rollback", detail: "not armed yet".to_owned(), receipt: None },
+        None => Item { tone: Tone::Unknown, name: "Rollback", detail: "was never armed".to_owned(), receipt: None },
+    });
+    let verdict = v.receipts.iter().rev().find_map(|r| {
+        let (tone, word) = match r.payload.kind {
+            Kind::AnalysisPassed => (Tone::Good, "passed"),
+            Kind::AnalysisFailed => (Tone::Bad, "failed"),
+            Kind::AnalysisInconclusive => (Tone::Wait, "inconclusive"),
+            Kind::AnalysisError => (Tone::Unknown, "could not be done"),
+            _ => return None,
+        };
+        Some((tone, word, r.index))
+    });
+    out.push(match verdict {
+        Some((tone, word, index)) => Item { tone, name: "Analysis", detail: format!("{word}, the last of {}", analyses(v)), receipt: Some(index) },
+        None => Item { tone: Tone::Unknown, name: "Analysis", detail: "no verdict yet".to_owned(), receipt: None },
+    });
+    let j = &v.row.joules;
+    let at = v.receipts.iter().rev().find(|r| r.payload.energy.is_some()).map(|r| r.index);
+    out.push(if j.n == 0 {
+        Item { tone: Tone::Unknown, name: "Energy", detail: "n/a, no receipt carries joules".to_owned(), receipt: None }
+    } else {
+        let how = if j.modelled { "modelled" } else { "measured" };
+        Item {
+            tone: if j.modelled { Tone::Unknown } else { Tone::Good },
+            name: "Energy",
+            detail: format!("{how}, {} to {}", say::joules(j.low), say::joules(j.high)),
+            receipt: at,
+        }
+    });
+    out
+}
+
+fn analyses(v: &ReleaseView) -> usize {
+    let ended = |k| matches!(k, Kind::AnalysisPassed | Kind::AnalysisFailed | Kind::AnalysisInconclusive | Kind::AnalysisError);
+    v.receipts.iter().filter(|r| ended(r.payload.kind)).count()
+}

@@ -1,0 +1,127 @@
+//! Marks: people, verdicts, receipts. Each is a link to its receipt.
+
+use std::fmt::Write as _;
+
+use model::{Kind, Timestamp};
+use projections::{Receipt, ReleaseView, describe, say};
+
+use super::{Axis, LEFT, RIGHT, WIDTH, backend::escape};
+
+/// Height of the lanes, without the axis below them.
+pub(super) const LANES_HEIGHT: i32 = 96;
+const HEIGHT: i32 = LANES_HEIGHT + 26;
+/// Characters of a name before it is cut.
+const MAX_LABEL: usize = 28;
+
+/// People, verdicts and receipts as an SVG element with links.
+pub fn marks(view: &ReleaseView, axis: Axis) -> String {
+    let mut out = format!("<svg class=\"tl-marks\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"group\" aria-label=\"People, verdicts and receipts over time\">");
+    lane(&mut out, "People", 0);
+    lane(&mut out, "Verdicts", 32);
+    lane(&mut out, "Receipts", 64);
+    people(&mut out, view, axis);
+    verdicts(&mut out, view, axis);
+    for r in &view.receipts {
+        let key = if is_key(r.payload.kind) { " key" } else { "" };
+        let x = axis.x(r.payload.time) - 1.5;
+        link(&mut out, r, &format!("<rect class=\"tl-mark{key}\" x=\"{x:.1}\" y=\"74\" width=\"3\" height=\"12\" rx=\"1\"/><rect class=\"tl-hit\" x=\"{:.1}\" y=\"66\" width=\"9\" height=\"28\"/>", x - 3.0));
+    }
+    for ms in axis.ticks() {
+        let x = axis.x(axis.start.plus_millis(ms));
+        let _ = write!(out, "<line class=\"tl-tick\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"100\" y2=\"105\"/><text class=\"tl-axis\" x=\"{x:.1}\" y=\"118\" text-anchor=\"middle\">{}</text>", say::axis(ms));
+    }
+    out.push_str("</svg>");
+    out
+}
+
+/// The spans in which a release was held: by a person, or by a pause without an end.
+pub(super) fn holds(view: &ReleaseView, until: Timestamp) -> Vec<(Timestamp, Timestamp)> {
+    let mut out = Vec::new();
+    let mut since: Option<Timestamp> = None;
+    for r in &view.receipts {
+        let p = &r.payload;
+        match p.kind {
+            Kind::CanaryPaused => {
+                let open = p.facts::<model::event::CanaryPaused>().is_ok_and(|f| f.until.is_none());
+                if open && since.is_none() {
+                    since = Some(p.time);
+                }
+            }
+            Kind::CanaryResumed | Kind::CanaryPromoted | Kind::CanaryAborted | Kind::CanaryCompleted => {
+                out.extend(since.take().map(|s| (s, p.time)));
+            }
+            _ => {}
+        }
+    }
+    out.extend(since.map(|s| (s, until)));
+    out
+}
+
+fn people(out: &mut String, view: &ReleaseView, axis: Axis) {
+    let mut free_from = 0.0;
+    for r in view.receipts.iter().filter(|r| r.payload.kind == Kind::CommandAccepted) {
+        let x = axis.x(r.payload.time).max(f64::from(LEFT)) + 4.0;
+        let verb = r.payload.facts.get("command").and_then(|c| c.as_str()).unwrap_or("command");
+        let mut inner = format!("<circle class=\"tl-who\" cx=\"{x:.1}\" cy=\"17\" r=\"4\"/>");
+        let said = cut(&format!("{} {verb}", r.payload.actor));
+        if x >= free_from {
+            free_from = x + 16.0 + said.chars().count() as f64 * 6.6;
+            let _ = write!(inner, "<text class=\"tl-small\" x=\"{:.1}\" y=\"21\">", x + 9.0);
+            escape(&mut inner, &said);
+            inner.push_str("</text>");
+        }
+        link(out, r, &inner);
+    }
+}
+
+fn verdicts(out: &mut String, view: &ReleaseView, axis: Axis) {
+    let mut free_from = 0.0;
+    for r in &view.receipts {
+        // Shape and word, not colour alone: passed is a tick, failed a square, undecided bars, not known a question mark.
+        let (shape, class, word) = match r.payload.kind {
+            Kind::AnalysisPassed => ("✓", "ok", "passed"),
+            Kind::AnalysisFailed => ("■", "bad", "failed"),
+            Kind::AnalysisInconclusive => ("❙❙", "wait", "inconclusive"),
+            Kind::AnalysisError => ("?", "unknown", "not known"),
+            Kind::CanaryAborted => ("■", "bad", "aborted"),
+            Kind::RollbackArmed => ("↶", "plain", "armed"),
+            _ => continue,
+        };
+        let x = axis.x(r.payload.time);
+        let mut inner = format!("<text class=\"tl-shape {class}\" x=\"{x:.1}\" y=\"53\" text-anchor=\"middle\">{shape}</text>");
+        if x >= free_from {
+            free_from = x + 20.0 + word.chars().count() as f64 * 6.6;
+            let _ = write!(inner, "<text class=\"tl-small\" x=\"{:.1}\" y=\"53\">{word}</text>", x + 9.0);
+        }
+        link(out, r, &inner);
+    }
+}
+
+/// A link to a receipt that says in its title what the receipt says.
+fn link(out: &mut String, r: &Receipt, inner: &str) {
+    let said = format!("{} {}", r.payload.time.clock(), describe(r).sentence());
+    let _ = write!(out, "<a class=\"tl-link\" href=\"/receipts/{}\" aria-label=\"", r.index);
+    escape(out, &said);
+    out.push_str("\"><title>");
+    escape(out, &said);
+    let _ = write!(out, "</title>{inner}</a>");
+}
+
+fn lane(out: &mut String, name: &str, top: i32) {
+    let _ = write!(
+        out,
+        "<text class=\"tl-lane\" x=\"0\" y=\"{}\">{name}</text><line class=\"tl-rule\" x1=\"{LEFT}\" x2=\"{RIGHT}\" y1=\"{}.5\" y2=\"{}.5\"/>",
+        top + 21, top + 32, top + 32,
+    );
+}
+
+fn is_key(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::CanaryStarted | Kind::CanaryStepped | Kind::CanaryPromoted | Kind::CanaryAborted | Kind::CanaryCompleted | Kind::CommandAccepted | Kind::ReleaseCompleted
+    )
+}
+
+fn cut(said: &str) -> String {
+    if said.chars().count() <= MAX_LABEL { said.to_owned() } else { said.chars().take(MAX_LABEL - 1).chain(['…']).collect() }
+}

@@ -1,0 +1,170 @@
+//! What is drawn, computed from ticks: windows, bands, gaps. No drawing here.
+
+use model::{Tick, Timestamp};
+use projections::say;
+
+/// Failures are shown as the share over so many milliseconds: one second at 5 % of little traffic says nothing.
+pub const ERRORS_OVER_MS: i64 = 10_000;
+
+/// The band and the limit follow stable's p99 over so many milliseconds.
+pub const BAND_OVER_MS: i64 = 30_000;
+
+/// A line is broken where ticks are farther apart than this, or than three times their usual distance.
+pub const GAP_MS: i64 = 3_500;
+
+/// One point in time of everything that is drawn.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Point {
+    /// End of the second.
+    pub at: Timestamp,
+    /// Weight in force, %.
+    pub weight: u8,
+    /// The canary's p99 of the second, ms.
+    pub canary_p99: Option<f64>,
+    /// Stable's p99 of the second, ms.
+    pub stable_p99: Option<f64>,
+    /// Mean and standard deviation of stable's p99 over [`BAND_OVER_MS`], ms.
+    pub band: Option<(f64, f64)>,
+    /// The limit: the mean of the band plus the allowed increase, ms.
+    pub limit: Option<f64>,
+    /// Share of the canary's requests that failed over [`ERRORS_OVER_MS`].
+    pub canary_errors: Option<f64>,
+    /// The same of stable.
+    pub stable_errors: Option<f64>,
+    /// Requests of the canary in the second.
+    pub canary_n: u64,
+    /// True when a line does not lead here from the point before.
+    pub gap: bool,
+}
+
+/// The points of these ticks, which are in order of time.
+pub fn points(ticks: &[Tick], increase: f64) -> Vec<Point> {
+    let usual = usual_distance(ticks);
+    let (mut first_error, mut first_band) = (0, 0);
+    let mut out: Vec<Point> = Vec::with_capacity(ticks.len());
+    for (i, tick) in ticks.iter().enumerate() {
+        let since = |first: &mut usize, over: i64| {
+            while ticks.get(*first).is_some_and(|t| tick.at.since(t.at) >= over) {
+                *first += 1;
+            }
+            ticks.get(*first..=i).unwrap_or_default()
+        };
+        let errors = since(&mut first_error, ERRORS_OVER_MS);
+        let canary = errors.iter().filter_map(|t| t.canary.as_ref()).fold((0, 0), |(e, n), v| (e + v.errors, n + v.n));
+        let stable = errors.iter().fold((0, 0), |(e, n), t| (e + t.stable.errors, n + t.stable.n));
+        let band = band(since(&mut first_band, BAND_OVER_MS));
+        let before = i.checked_sub(1).and_then(|b| ticks.get(b));
+        let now = tick.canary.as_ref();
+        out.push(Point {
+            at: tick.at,
+            weight: tick.weight.percent(),
+            canary_p99: now.and_then(|v| v.p99_ms).filter(|v| v.is_finite()),
+            stable_p99: tick.stable.p99_ms.filter(|v| v.is_finite()),
+            band,
+            limit: band.map(|(mean, _)| mean * (1.0 + increase)),
+            canary_errors: now.and_then(|_| say::share(canary.0, canary.1)),
+            stable_errors: say::share(stable.0, stable.1),
+            canary_n: now.map_or(0, |v| v.n),
+            gap: before.is_none_or(|b| b.boot != tick.boot || tick.at.since(b.at) > GAP_MS.max(usual * 3)),
+        });
+    }
+    out
+}
+
+/// The runs of neighbours for which there is a value: a line is drawn through each, and none between them.
+pub fn runs<T: Copy>(points: &[Point], value: impl Fn(&Point) -> Option<T>) -> Vec<Vec<(Timestamp, T)>> {
+    let mut out: Vec<Vec<(Timestamp, T)>> = Vec::new();
+    let mut broken = true;
+    for p in points {
+        match value(p) {
+            Some(v) if broken || p.gap => {
+                out.push(vec![(p.at, v)]);
+                broken = false;
+            }
+            Some(v) => {
+                if let Some(run) = out.last_mut() {
+                    run.push((p.at, v));
+                }
+            }
+            None => broken = true,
+        }
+    }
+    out
+}
+
+fn band(window: &[Tick]) -> Option<(f64, f64)> {
+    let values: Vec<f64> = window.iter().filter_map(|t| t.stable.p99_ms).filter(|v| v.is_finite()).collect();
+    if values.is_empty() {
+        return None;
+    }
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
+    Some((mean, variance.sqrt()))
+}
+
+fn usual_distance(ticks: &[Tick]) -> i64 {
+    let mut distances: Vec<i64> = ticks.windows(2).filter_map(|w| Some(w.get(1)?.at.since(w.first()?.at))).collect();
+    distances.sort_unstable();
+    distances.get(distances.len() / 2).copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use model::{Epoch, VersionTick, Weight};
+
+    use super::*;
+
+    /// One tick at second `s`.
+    pub(crate) fn tick(s: i64, weight: u8, stable_p99: Option<f64>, canary: Option<(u64, u64, Option<f64>)>) -> Tick {
+        Tick {
+            seq: s.unsigned_abs(),
+            boot: "b".into(),
+            at: Timestamp::from_millis(1_778_162_792_000 + s * 1000),
+            weight: Weight::new(weight).unwrap(),
+            weight_changed: false,
+            epoch: Epoch(1),
+            stable: VersionTick { n: 100, p99_ms: stable_p99, ..VersionTick::default() },
+            canary: canary.map(|(n, errors, p99_ms)| VersionTick { n, errors, p99_ms, ..VersionTick::default() }),
+            canary_last_sent: None,
+        }
+    }
+
+    #[test]
+    fn a_line_is_broken_where_nothing_is_known() {
+        let ticks = [
+            tick(0, 5, Some(80.0), Some((10, 0, Some(81.0)))),
+            tick(1, 5, Some(80.0), Some((0, 0, None))),
+            tick(2, 5, Some(80.0), Some((10, 0, Some(82.0)))),
+            tick(3, 5, Some(80.0), Some((10, 0, Some(83.0)))),
+            tick(30, 5, Some(80.0), Some((10, 0, Some(84.0)))),
+            tick(31, 5, Some(80.0), None),
+        ];
+        let points = points(&ticks, 0.1);
+        let lengths: Vec<usize> = runs(&points, |p| p.canary_p99).iter().map(Vec::len).collect();
+        assert_eq!(lengths, [1, 2, 1]);
+        let lengths: Vec<usize> = runs(&points, |p| p.stable_p99).iter().map(Vec::len).collect();
+        assert_eq!(lengths, [4, 2]);
+    }
+
+    #[test]
+    fn windows() {
+        let ticks: Vec<Tick> = (0..40).map(|s| tick(s, 5, Some(if s % 2 == 0 { 90.0 } else { 110.0 }), Some((10, u64::from(s >= 35), Some(1.0))))).collect();
+        let points = points(&ticks, 0.1);
+        let last = points.last().unwrap();
+        assert_eq!(last.canary_errors, Some(5.0 / 100.0));
+        assert_eq!(last.stable_errors, Some(0.0));
+        assert_eq!(last.band, Some((100.0, 10.0)));
+        assert!((last.limit.unwrap() - 110.0).abs() < 1e-9);
+        assert_eq!(points[0].band, Some((90.0, 0.0)));
+    }
+
+    #[test]
+    fn nothing_gives_nothing() {
+        assert!(points(&[], 0.1).is_empty());
+        let p = points(&[tick(0, 0, None, None)], 0.1);
+        assert_eq!((p[0].band, p[0].canary_errors, p[0].limit), (None, None, None));
+        let p = points(&[tick(0, 0, Some(f64::NAN), None)], 0.1);
+        assert_eq!(p[0].stable_p99, None);
+    }
+}

@@ -1,0 +1,53 @@
+//! The timeline in rows: for those who cannot see it, and for those who want the numbers.
+
+use model::{Tick, Timestamp};
+use projections::say;
+
+use super::{Axis, series::points};
+
+/// Rows of the table: more are not read.
+const MAX_ROWS: usize = 120;
+
+/// One row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableRow {
+    /// Since the start.
+    pub since: String,
+    /// When.
+    pub at: Timestamp,
+    /// Weight.
+    pub weight: String,
+    /// The canary's p99, ms.
+    pub canary_p99: String,
+    /// Stable's p99, ms.
+    pub stable_p99: String,
+    /// The limit of p99, ms.
+    pub limit: String,
+    /// Share of the canary's failures over ten seconds.
+    pub canary_errors: String,
+    /// The canary's requests in the second.
+    pub canary_n: String,
+}
+
+/// The values of the timeline at regular distances, at most [`MAX_ROWS`] of them, the last one included.
+pub fn table(ticks: &[Tick], axis: Axis) -> Vec<TableRow> {
+    let points = points(ticks, judge::Threshold::default().p99_increase);
+    let every = points.len().div_ceil(MAX_ROWS).max(1);
+    let na = || "n/a".to_owned();
+    let ms = |v: Option<f64>| v.map_or_else(na, say::latency);
+    points
+        .iter()
+        .rev()
+        .step_by(every)
+        .map(|p| TableRow {
+            since: say::axis(p.at.since(axis.start)),
+            at: p.at,
+            weight: format!("{} %", p.weight),
+            canary_p99: ms(p.canary_p99),
+            stable_p99: ms(p.stable_p99),
+            limit: ms(p.limit),
+            canary_errors: p.canary_errors.map_or_else(na, say::ratio),
+            canary_n: say::count(p.canary_n),
+        })
+        .collect()
+}

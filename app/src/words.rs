@@ -1,0 +1,238 @@
+//! What pages say, decided on plain values: no component, no clock.
+
+use model::{CommandKind, Kind, Timestamp, Verdict, event::Outcome};
+use projections::{Phase, Receipt, ReleaseRow, ReleaseView, describe, say};
+
+/// How a state looks: word, shape and colour together, never colour alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// Going on.
+    Run,
+    /// Held.
+    Wait,
+    /// Ended well.
+    Good,
+    /// Stopped or refused: we know that it is no.
+    Bad,
+    /// Returned.
+    Back,
+    /// Not known: we could not find out.
+    Unknown,
+}
+
+impl Tone {
+    /// Class of the style sheet, which adds the shape.
+    pub fn class(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Wait => "wait",
+            Self::Good => "ok",
+            Self::Bad => "bad",
+            Self::Back => "back",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// The state of a release in a word.
+pub fn state(row: &ReleaseRow) -> (Tone, String) {
+    match &row.phase {
+        Phase::Progressing | Phase::Paused { until: Some(_), .. } => (Tone::Run, row.weight.to_string()),
+        Phase::Paused { until: None, .. } => (Tone::Wait, format!("held at {}", row.weight)),
+        Phase::Aborting => (Tone::Bad, "aborting".to_owned()),
+        Phase::Ended(Outcome::Promoted) => (Tone::Good, "promoted".to_owned()),
+        Phase::Ended(Outcome::Aborted) => (Tone::Bad, "aborted".to_owned()),
+        Phase::Ended(Outcome::RolledBack) => (Tone::Back, "rolled back".to_owned()),
+    }
+}
+
+/// The headline of a release's page: a sentence whose middle part is set apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Headline {
+    /// Before the part set apart.
+    pub before: String,
+    /// The part set apart, in the tone's colour.
+    pub key: String,
+    /// After it.
+    pub after: String,
+    /// The tone.
+    pub tone: Tone,
+}
+
+impl Headline {
+    /// As one sentence.
+    pub fn plain(&self) -> String {
+        format!("{}{}{}", self.before, self.key, self.after)
+    }
+}
+
+/// What is to be said first. A canary is never called good while it runs.
+pub fn headline(view: &ReleaseView) -> Headline {
+    let row = &view.row;
+    let said = |before: String, key: String, after: String, tone| Headline { before, key, after, tone };
+    let so_far = match (row.worst_verdict, &row.worst) {
+        (Some(Verdict::Inconclusive | Verdict::Error | Verdict::Failed), Some(worst)) => format!(", {worst}"),
+        _ => ", no regression found so far".to_owned(),
+    };
+    let (_, state) = state(row);
+    match &row.phase {
+        Phase::Progressing | Phase::Paused { until: Some(_), .. } if row.weight.percent() == 0 => {
+            said(format!("{} is ", row.version), "starting".to_owned(), ", no traffic on it yet".to_owned(), Tone::Run)
+        }
+        Phase::Progressing | Phase::Paused { until: Some(_), .. } => said(format!("{} is at ", row.version), row.weight.to_string(), so_far, Tone::Run),
+        Phase::Paused { until: None, .. } => said(format!("{} is ", row.version), state, ", it waits for a decision".to_owned(), Tone::Wait),
+        Phase::Aborting => said(format!("{} is at ", row.version), "0 %".to_owned(), ", aborted, the canary is being drained".to_owned(), Tone::Bad),
+        Phase::Ended(Outcome::Promoted) => said(format!("{} is ", row.version), "stable".to_owned(), took(row), Tone::Good),
+        Phase::Ended(Outcome::Aborted) => said(format!("{} was ", row.version), state, took(row), Tone::Bad),
+        Phase::Ended(Outcome::RolledBack) => {
+            said(format!("{} was ", row.version), state, format!(" to {}", view.stable_version), Tone::Back)
+        }
+    }
+}
+
+fn took(row: &ReleaseRow) -> String {
+    row.ended.map(|end| format!(" after {}", say::duration(end.since(row.started)))).unwrap_or_default()
+}
+
+/// Where in its recipe a release is and when it goes on: `stage 3 of 4, next in 1 m 28 s`.
+pub fn stage(row: &ReleaseRow, now: Timestamp) -> String {
+    let (at, of) = row.stage();
+    let stage = match (at, of) {
+        (_, 0) => format!("step {} of {}", u64::from(row.step.0) + 1, row.step.1),
+        (0, of) => format!("before stage 1 of {of}"),
+        (at, of) => format!("stage {at} of {of}"),
+    };
+    match &row.phase {
+        Phase::Ended(_) => format!("{stage} reached"),
+        Phase::Aborting => stage,
+        _ => match clock(row, now) {
+            said if said.is_empty() => stage,
+            said => format!("{stage}, {said}"),
+        },
+    }
+}
+
+/// The clock of a release under way: `next in 1 m 28 s`, `held 4 m 10 s`, `draining`.
+pub fn clock(row: &ReleaseRow, now: Timestamp) -> String {
+    match (&row.phase, row.next_at) {
+        (Phase::Ended(_), _) => String::new(),
+        (Phase::Aborting, _) => "aborted, draining".to_owned(),
+        (Phase::Paused { until: None, .. }, _) => "waits for a decision".to_owned(),
+        (_, Some(next)) if next > now => format!("next in {}", say::clock(next.since(now).saturating_add(999))),
+        (_, Some(_)) => "next now".to_owned(),
+        (Phase::Progressing | Phase::Paused { .. }, None) => String::new(),
+    }
+}
+
+/// Why a release waits for a person.
+pub fn waits_because(row: &ReleaseRow) -> String {
+    let why = match &row.phase {
+        Phase::Paused { reason, .. } => reason.as_str(),
+        _ => return String::new(),
+    };
+    let at = row.weight;
+    match why {
+        "step" => format!("held at {at} by its recipe until somebody promotes it"),
+        "person" => format!("held at {at} by a person"),
+        "inconclusive" => match &row.worst {
+            Some(worst) => format!("held at {at} for a decision: {worst}"),
+            None => format!("held at {at} for a decision: the analysis is inconclusive"),
+        },
+        other => format!("held at {at}: {other}"),
+    }
+}
+
+/// What a command does, as the button says it, and the consequence as its page says it.
+pub fn command(kind: CommandKind) -> (&'static str, &'static str) {
+    match kind {
+        CommandKind::Promote => ("Promote", "Goes on to the next step now."),
+        CommandKind::PromoteFull => ("Promote full", "Skips the steps that are left. The canary takes all traffic once its rollback envelope is armed."),
+        CommandKind::Pause => ("Pause", "Holds the weight until somebody resumes."),
+        CommandKind::Resume => ("Resume", "Leaves the pause."),
+        CommandKind::Abort => ("Abort", "All traffic goes to stable at once, then the canary is drained and stopped."),
+        CommandKind::Retry => ("Retry", "Starts the aborted release again from its first step."),
+        CommandKind::Rollback => ("Roll back", "Returns to the version before by the rollback envelope."),
+    }
+}
+
+/// What came of a command that a plain form sent, from the words in the page's address.
+pub fn answer(view: &ReleaseView, command: &str, accepted: &str, problem: &str) -> Option<(Tone, String)> {
+    let kind: CommandKind = command.parse().ok()?;
+    let name = self::command(kind).0;
+    if let Ok(index) = accepted.parse::<u64>() {
+        return Some((Tone::Good, format!("{name}: accepted, receipt {}", say::count(index))));
+    }
+    let (tone, why) = match problem {
+        "refused" => (Tone::Bad, refusal(view, kind).unwrap_or_else(|| "the state of the release does not allow it".to_owned())),
+        "not-logged-in" => (Tone::Bad, "nobody is logged in".to_owned()),
+        "forbidden" => (Tone::Bad, "commands need the role operator".to_owned()),
+        "form-expired" => (Tone::Bad, "the page belonged to another session, repeat the command here".to_owned()),
+        "not-found" => (Tone::Bad, "there is no such release".to_owned()),
+        "invalid" => (Tone::Bad, format!("the form was not readable; a reason has at most {} characters", model::Command::MAX_REASON)),
+        "unavailable" => (Tone::Unknown, "it could not be written down, so nothing was done".to_owned()),
+        _ => return None,
+    };
+    Some((tone, format!("{name} was not done: {why}")))
+}
+
+/// Why a command is refused: as it is now, else as the log last recorded it.
+fn refusal(view: &ReleaseView, kind: CommandKind) -> Option<String> {
+    let now = view.commands.iter().find(|c| c.kind == kind).and_then(|c| c.refused.clone());
+    now.or_else(|| {
+        let refused = view.receipts.iter().rev().filter(|r| r.payload.kind == Kind::CommandRefused);
+        let mut facts = refused.filter_map(|r| r.payload.facts::<model::event::CommandSeen>().ok());
+        facts.find(|f| f.command == kind.as_str())?.refusal
+    })
+}
+
+/// What the live region says of a receipt: verdicts and turns, never samples.
+pub fn announcement(receipt: &Receipt) -> Option<String> {
+    matters(receipt.payload.kind).then(|| describe(receipt).sentence())
+}
+
+fn matters(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::CanaryStarted
+            | Kind::CanaryPaused
+            | Kind::CanaryResumed
+            | Kind::CanaryPromoted
+            | Kind::CanaryAborted
+            | Kind::CanaryCompleted
+            | Kind::AnalysisFailed
+            | Kind::AnalysisInconclusive
+            | Kind::AnalysisError
+            | Kind::RollbackExecuted
+            | Kind::CommandRefused
+    )
+}
+
+/// The key of the command that a page in this state sends: the same page state, session and release give the same key, so a
+/// form sent twice is carried out once. Says nothing about the session's token: it is a hash.
+pub fn command_key(form_token: &str, actor: &str, release: &str, as_of: u64) -> String {
+    let text = format!("{form_token}\n{actor}\n{release}\n{as_of}");
+    let hash = tlog::leaf_hash(text.as_bytes());
+    hash.to_string().chars().take(32).collect()
+}
+
+/// A kind as filters show it: `canary.stepped`.
+pub fn kind_name(kind: Kind) -> &'static str {
+    kind.as_str().trim_start_matches("delivery.")
+}
+
+/// A query string out of names and values; empty values are left out.
+pub fn query(path: &str, pairs: &[(&str, &str)]) -> String {
+    let mut out = path.to_owned();
+    for (name, value) in pairs.iter().filter(|(_, v)| !v.is_empty()) {
+        out.push(if out.contains('?') { '&' } else { '?' });
+        out.push_str(name);
+        out.push('=');
+        for b in value.bytes() {
+            match b {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(b)),
+                _ => out.push_str(&format!("%{b:02X}")),
+            }
+        }
+    }
+    out
+}
