@@ -17,7 +17,12 @@ pub(crate) fn completed(outcome: Outcome, receipts: &[LoggedReceipt]) -> (Releas
         .iter()
         .filter(|r| r.payload.kind != model::Kind::ReleaseCompleted)
         .filter_map(|r| r.payload.energy.as_ref());
-    let facts = ReleaseCompleted { outcome, children: receipts.len() as u64, ranges: ranges(receipts.iter().map(|r| r.index)), root };
+    let facts = ReleaseCompleted {
+        outcome,
+        children: receipts.len() as u64,
+        ranges: ranges(receipts.iter().map(|r| r.index)),
+        root,
+    };
     (facts, sum(energies))
 }
 
@@ -60,7 +65,8 @@ mod tests {
     use super::*;
 
     fn receipt(index: u64, kind: Kind, joules: Option<(f64, EnergyMethod)>) -> LoggedReceipt {
-        let mut payload = Payload::new(kind, Timestamp::from_millis(1), Actor::controller(), &json!({"i": index})).unwrap();
+        let mut payload =
+            Payload::new(kind, Timestamp::from_millis(1), Actor::controller(), &json!({"i": index})).unwrap();
         if let Some((joules, method)) = joules {
             payload = payload.energy(Energy {
                 joules,

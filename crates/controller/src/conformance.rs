@@ -85,7 +85,13 @@ where
     let s = make().await;
     let now = model::Timestamp::from_millis(1_790_000_000_000);
     let limit = Duration::from_secs(5);
-    for (name, provider) in [("answers", &s.answers), ("hangs", &s.hangs), ("down", &s.down), ("garbles", &s.garbles), ("forbidden", &s.forbidden)] {
+    for (name, provider) in [
+        ("answers", &s.answers),
+        ("hangs", &s.hangs),
+        ("down", &s.down),
+        ("garbles", &s.garbles),
+        ("forbidden", &s.forbidden),
+    ] {
         assert!(s.source.handles(provider), "handles the provider that {name}");
     }
     assert!(!s.source.handles(&s.foreign), "does not handle the foreign provider");
@@ -100,7 +106,10 @@ where
     let down = s.source.measure(&s.down, now, limit).await;
     assert!(matches!(down, Err(MetricError::Unreachable(..))), "nobody there is unreachable: {down:?}");
     let garbled = s.source.measure(&s.garbles, now, limit).await;
-    assert!(matches!(garbled, Err(MetricError::Unreadable(..) | MetricError::Answered(..))), "nonsense is no value: {garbled:?}");
+    assert!(
+        matches!(garbled, Err(MetricError::Unreadable(..) | MetricError::Answered(..))),
+        "nonsense is no value: {garbled:?}"
+    );
     let forbidden = s.source.measure(&s.forbidden, now, limit).await;
     assert!(matches!(forbidden, Err(MetricError::NotAllowed(_))), "only allowed addresses are asked: {forbidden:?}");
     let foreign = s.source.measure(&s.foreign, now, limit).await;
@@ -189,9 +198,13 @@ async fn a_weight_needs_a_ready_canary(s: &RuntimeSubject) {
 async fn stale_epochs_change_nothing(s: &RuntimeSubject) {
     s.with_canary().await;
     s.set("e-10", 10).await.expect("weight 10");
-    s.runtime.set_weight(&s.service, NEXT, "e-20", Weight::new(20).expect("a weight")).await.expect("a larger epoch takes over");
+    s.runtime
+        .set_weight(&s.service, NEXT, "e-20", Weight::new(20).expect("a weight"))
+        .await
+        .expect("a larger epoch takes over");
     let (r, id) = (&s.runtime, &s.service);
-    let stale = |e: &RuntimeError| matches!(e, RuntimeError::StaleEpoch { ours, theirs } if *ours < *theirs && *theirs == NEXT);
+    let stale =
+        |e: &RuntimeError| matches!(e, RuntimeError::StaleEpoch { ours, theirs } if *ours < *theirs && *theirs == NEXT);
     for epoch in [STALE, FIRST] {
         for (what, result) in [
             ("ensure", r.ensure(id, epoch, &s.stable).await),
@@ -245,7 +258,10 @@ async fn ticks_come_in_order(s: &RuntimeSubject) {
             }
             assert!(tick.canary.is_none(), "no canary, no counts of one");
             if let Some(last) = &last {
-                assert!(tick.boot == last.boot && tick.seq == last.seq + 1 && tick.at > last.at, "{last:?} then {tick:?}");
+                assert!(
+                    tick.boot == last.boot && tick.seq == last.seq + 1 && tick.at > last.at,
+                    "{last:?} then {tick:?}"
+                );
             }
             last = Some(tick);
             seen += 1;

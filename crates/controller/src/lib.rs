@@ -1,9 +1,43 @@
 //! The loop: observe → plan → execute → record, under an epoch.
 //!
 //! The controller decides nothing by itself: `rollout::plan` says what to do, a [`Runtime`] does it, the log keeps it.
+//! Each service has one task, so that its releases, commands and receipts have one order.
+//!
+//! # What is written, and when
+//! - A start or command is `delivery.command.accepted` (or `.refused`) under the key `command/<id>`, durable **before** anything moves and
+//!   before it is answered. The same key again is answered with what was recorded first.
+//! - Every transition of the engine is one receipt under the key `<release>/<n>`, n counting from 0000: its payload has the facts of its kind for
+//!   readers and the engine's own form as `transition`. The status is the fold of these; there is no other state. What a
+//!   transition states is one pure function (`record`). A command's transitions name its index as `command`.
+//! - Ticks and measurements are samples; verdicts name the segment that holds theirs, the policy in force and their sufficient statistics.
+//! - At the end of each step the built-in judge's word on it is stated (`<release>/judged/<n>`).
+//! - A release that has ended gets its sum (`<release>/sum/<n>`): count, ranges and RFC 6962 root of its receipts, joules.
+//!
+//! # After a crash
+//! The status is folded from the log, the data plane is observed, what is seen is recorded (a drifted weight, a dead man's
+//! switch). Commands that were accepted and not carried out are carried out. Operations have deterministic ids, so one that was done and not
+//! recorded is answered by the data plane with its first answer and then recorded.
+//!
+//! # Abort
+//! Aborts have a queue of their own that is looked at before anything else and between any two actions. Once the intent is
+//! durable the weight is set, and only then the further receipts are written. Nothing slow runs in the task: measurements,
+//! migrations and drains run beside it, with time limits.
+//!
+//! # Epoch
+//! At the start a larger epoch is taken than the log or the data plane has seen. A data plane that names a larger one later
+//! means that another controller took over: this one stops acting ([`Failure::Overtaken`]).
 
+mod act;
+mod ask;
+mod boot;
+mod complete;
+mod controller;
+mod evidence;
+mod limits;
 pub mod ports;
+mod record;
 pub mod service;
+mod task;
 
 #[cfg(any(test, feature = "conformance"))]
 #[allow(clippy::expect_used, clippy::panic)] // suites are tests
@@ -11,5 +45,6 @@ pub mod conformance;
 #[cfg(any(test, feature = "conformance"))]
 pub mod fake;
 
+pub use controller::{Controller, Failure, Parts};
 pub use ports::*;
 pub use service::{CommandError, Delivery, StartError, StartRequest};

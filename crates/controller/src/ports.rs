@@ -118,7 +118,13 @@ pub trait Runtime: Send + Sync {
     /// Starts the canary at weight 0; answers once it has been asked for, readiness is observed.
     async fn start_canary(&self, service: &ServiceId, epoch: Epoch, canary: &Workload) -> Result<(), RuntimeError>;
     /// Sets the weight. The same operation again is answered with the first answer.
-    async fn set_weight(&self, service: &ServiceId, epoch: Epoch, operation: &str, weight: Weight) -> Result<WeightApplied, RuntimeError>;
+    async fn set_weight(
+        &self,
+        service: &ServiceId,
+        epoch: Epoch,
+        operation: &str,
+        weight: Weight,
+    ) -> Result<WeightApplied, RuntimeError>;
     /// The canary becomes stable, without dropping a request; the former stable is kept as canary at weight 0.
     async fn promote(&self, service: &ServiceId, epoch: Epoch, operation: &str) -> Result<WeightApplied, RuntimeError>;
     /// Takes a version out: no new requests, requests in flight end or are cut at the drain limit, then its process ends. Answers when it is gone.
@@ -164,7 +170,12 @@ pub trait MetricSource: Send + Sync {
     /// True when it can answer this provider.
     fn handles(&self, provider: &rollout::Provider) -> bool;
     /// Asks once.
-    async fn measure(&self, provider: &rollout::Provider, now: Timestamp, timeout: Duration) -> Result<MetricAnswer, MetricError>;
+    async fn measure(
+        &self,
+        provider: &rollout::Provider,
+        now: Timestamp,
+        timeout: Duration,
+    ) -> Result<MetricAnswer, MetricError>;
 }
 
 /// Keeps ticks and measurements: not receipts, but what verdicts are computed from.

@@ -55,20 +55,50 @@ fn verdicts() {
     check("no traffic", &ticks(60, version(0, 0, 0), ok()), Inconclusive, "no request reached the canary");
     check("9 requests, all wrong", &ticks(1, version(9, 9, 80_000), ok()), Inconclusive, "too few");
     check("10 requests, 4 wrong", &ticks(1, version(10, 4, 80_000), ok()), Successful, "fewer than 5 failures");
-    check("10 requests, 5 wrong", &ticks(1, version(10, 5, 80_000), ok()), Failed, "5xx ratio 0.5000 is above 0.01 (5 of 10 requests in the last 5 s)");
+    check(
+        "10 requests, 5 wrong",
+        &ticks(1, version(10, 5, 80_000), ok()),
+        Failed,
+        "5xx ratio 0.5000 is above 0.01 (5 of 10 requests in the last 5 s)",
+    );
     check("exactly 1 %", &ticks(5, version(100, 1, 80_000), ok()), Successful, "within 0.01");
     check("just above 1 %", &ticks(3, version(299, 3, 80_000), ok()), Failed, "above 0.01");
     check("too few for p99", &ticks(49, version(10, 0, 200_000), ok()), Successful, "p99 does not vote: 490 canary");
-    check("p99 votes from 500", &ticks(50, version(10, 0, 200_000), ok()), Failed, "canary p99 200.000 ms is above 88.000 ms");
-    check("stable below 500", &ticks(1, version(600, 0, 200_000), version(499, 0, 80_000)), Successful, "does not vote");
+    check(
+        "p99 votes from 500",
+        &ticks(50, version(10, 0, 200_000), ok()),
+        Failed,
+        "canary p99 200.000 ms is above 88.000 ms",
+    );
+    check(
+        "stable below 500",
+        &ticks(1, version(600, 0, 200_000), version(499, 0, 80_000)),
+        Successful,
+        "does not vote",
+    );
     check("exactly +10 %", &ticks(60, version(10, 0, 88_000), ok()), Successful, "within 88.000 ms");
     check("a µs above +10 %", &ticks(60, version(10, 0, 88_001), ok()), Failed, "above 88.000 ms");
     check("faster", &ticks(60, version(10, 0, 10), ok()), Successful, "within");
-    check("zero baseline, small", &ticks(60, version(10, 0, 1_000), version(190, 0, 0)), Successful, "where stable p99 is 0");
-    check("zero baseline, above", &ticks(60, version(10, 0, 1_001), version(190, 0, 0)), Failed, "where stable p99 is 0");
+    check(
+        "zero baseline, small",
+        &ticks(60, version(10, 0, 1_000), version(190, 0, 0)),
+        Successful,
+        "where stable p99 is 0",
+    );
+    check(
+        "zero baseline, above",
+        &ticks(60, version(10, 0, 1_001), version(190, 0, 0)),
+        Failed,
+        "where stable p99 is 0",
+    );
     check("shared outage", &ticks(5, version(10, 10, 80_000), version(190, 190, 80_000)), Failed, "5xx");
     check("no stable at 100 %", &ticks(60, version(100, 0, 80_000), version(0, 0, 0)), Successful, "does not vote");
-    check("no histogram", &ticks(60, VersionTick { histogram: vec![], ..version(10, 0, 9) }, ok()), Successful, "no usable latency");
+    check(
+        "no histogram",
+        &ticks(60, VersionTick { histogram: vec![], ..version(10, 0, 9) }, ok()),
+        Successful,
+        "no usable latency",
+    );
     check("more failures than requests", &ticks(1, version(3, 50, 9), ok()), Failed, "50 of 50");
 }
 
@@ -77,7 +107,10 @@ fn a_late_onset_shows_in_the_short_window() {
     let mut judge = Judge::new(Rule::default());
     let good = ticks(600, version(100, 0, 80_000), version(1_900, 0, 80_000));
     for tick in &good {
-        assert_eq!(judge.push(tick).verdict, if tick.seq == 0 { Verdict::Successful } else { judge.judgement().verdict });
+        assert_eq!(
+            judge.push(tick).verdict,
+            if tick.seq == 0 { Verdict::Successful } else { judge.judgement().verdict }
+        );
     }
     // 10 % of 100 requests a second: one tick holds 10 failures, 10 of 500 in the last 5 s.
     let judgement = judge.push(&tick(600, Some(version(100, 10, 80_000)), version(1_900, 0, 80_000)));
@@ -126,7 +159,8 @@ fn ticks_count_once_and_in_order() {
     assert!(!judge.take(&one));
     assert!(!judge.take(&tick(2, Some(version(10, 0, 900)), version(90, 0, 900))));
     assert!(judge.take(&tick(6, Some(version(10, 0, 900)), version(90, 0, 900))));
-    let restarted = Tick { boot: "b".to_owned(), at: Timestamp::from_millis(1_010_000), ..tick(0, None, version(5, 0, 900)) };
+    let restarted =
+        Tick { boot: "b".to_owned(), at: Timestamp::from_millis(1_010_000), ..tick(0, None, version(5, 0, 900)) };
     assert!(judge.take(&restarted));
     let span = judge.judgement().span;
     assert_eq!((span.ticks, span.lost), (3, 2));
@@ -134,7 +168,8 @@ fn ticks_count_once_and_in_order() {
 
 #[test]
 fn nan_does_not_vote() {
-    let bad = WindowStats { n: 10_000, errors: 0, p99_ms: Some(f64::NAN), mean_ms: Some(f64::INFINITY), sigma_ms: None };
+    let bad =
+        WindowStats { n: 10_000, errors: 0, p99_ms: Some(f64::NAN), mean_ms: Some(f64::INFINITY), sigma_ms: None };
     let good = WindowStats { n: 10_000, errors: 0, p99_ms: Some(1.0), mean_ms: Some(1.0), sigma_ms: Some(1.0) };
     assert_eq!(Rule::default().recompute(&bad, &good), Verdict::Successful);
     assert_eq!(Rule::default().recompute(&good, &bad), Verdict::Successful);

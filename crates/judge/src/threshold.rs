@@ -62,7 +62,13 @@ impl Threshold {
     }
 
     /// Looks at one window: failures always, p99 where `latency` says so.
-    pub(crate) fn look(&self, window: WindowName, canary: &WindowStats, stable: &WindowStats, latency: bool) -> Vec<Evidence> {
+    pub(crate) fn look(
+        &self,
+        window: WindowName,
+        canary: &WindowStats,
+        stable: &WindowStats,
+        latency: bool,
+    ) -> Vec<Evidence> {
         let mut evidence = vec![self.errors(window, canary)];
         if latency {
             evidence.push(self.p99(window, canary, stable));
@@ -87,12 +93,16 @@ impl Threshold {
         let phrase = window.phrase();
         let (vote, sentence) = match value {
             None => (Vote::Absent, format!("no request reached the canary {phrase}")),
-            Some(_) if n < self.error_requests => {
-                (Vote::Absent, format!("{n} of {} requests {phrase}: too few for the canary's 5xx ratio to vote", self.error_requests))
-            }
+            Some(_) if n < self.error_requests => (
+                Vote::Absent,
+                format!("{n} of {} requests {phrase}: too few for the canary's 5xx ratio to vote", self.error_requests),
+            ),
             Some(ratio) if canary.errors >= self.error_count && exceeds(ratio, self.error_ratio) => (
                 Vote::Reject,
-                format!("canary 5xx ratio {ratio:.4} is above {} ({} of {n} requests {phrase})", self.error_ratio, canary.errors),
+                format!(
+                    "canary 5xx ratio {ratio:.4} is above {} ({} of {n} requests {phrase})",
+                    self.error_ratio, canary.errors
+                ),
             ),
             Some(ratio) if exceeds(ratio, self.error_ratio) => (
                 Vote::Keep,
@@ -103,10 +113,21 @@ impl Threshold {
             ),
             Some(ratio) => (
                 Vote::Keep,
-                format!("canary 5xx ratio {ratio:.4} is within {} ({} of {n} requests {phrase})", self.error_ratio, canary.errors),
+                format!(
+                    "canary 5xx ratio {ratio:.4} is within {} ({} of {n} requests {phrase})",
+                    self.error_ratio, canary.errors
+                ),
             ),
         };
-        Evidence { metric: Metric::ErrorRatio, window, value, baseline: None, limit: Some(self.error_ratio), vote, sentence }
+        Evidence {
+            metric: Metric::ErrorRatio,
+            window,
+            value,
+            baseline: None,
+            limit: Some(self.error_ratio),
+            vote,
+            sentence,
+        }
     }
 
     fn p99(&self, window: WindowName, canary: &WindowStats, stable: &WindowStats) -> Evidence {
@@ -129,7 +150,13 @@ impl Threshold {
                     format!("{limit:.3} ms, stable p99 {s:.3} ms + {:.0} %", self.p99_increase * 100.0)
                 };
                 let (vote, word) = if exceeds(c, limit) { (Vote::Reject, "above") } else { (Vote::Keep, "within") };
-                (vote, format!("canary p99 {c:.3} ms is {word} {against} ({} and {} requests {phrase})", canary.n, stable.n))
+                (
+                    vote,
+                    format!(
+                        "canary p99 {c:.3} ms is {word} {against} ({} and {} requests {phrase})",
+                        canary.n, stable.n
+                    ),
+                )
             }
             _ => (Vote::Absent, format!("p99 does not vote: there is no usable latency of both versions {phrase}")),
         };

@@ -19,8 +19,17 @@ pub(crate) const MAX_ADDRESS: usize = 4_096;
 /// Headers that belong to the connection, or would let a recipe speak for somebody else: only the configuration may set the first
 /// two, nobody the rest.
 const CONFIGURED_ONLY: [&str; 2] = ["authorization", "cookie"];
-const NEVER: [&str; 9] =
-    ["host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "proxy-authorization", "expect"];
+const NEVER: [&str; 9] = [
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "upgrade",
+    "te",
+    "trailer",
+    "proxy-authorization",
+    "expect",
+];
 
 /// Text that is never shown.
 #[derive(Clone, Deserialize, PartialEq, Eq)]
@@ -58,7 +67,9 @@ pub enum ConfigError {
     #[error("{0} metric sources are configured, {max} are allowed", max = MAX_SOURCES)]
     TooMany(usize),
     /// The address is not one.
-    #[error("the address of metric source {0:?} must be http:// or https:// with a host, and no user, query or fragment")]
+    #[error(
+        "the address of metric source {0:?} must be http:// or https:// with a host, and no user, query or fragment"
+    )]
     Address(String),
     /// A header cannot be sent.
     #[error("metric source {source_name:?} has a header {header:?} that cannot be sent")]
@@ -117,7 +128,9 @@ impl Allowed {
             return Err(refused());
         }
         if address.is_empty() {
-            let [only] = self.sources.as_slice() else { return Err(MetricError::NotAllowed("(no address)".to_owned())) };
+            let [only] = self.sources.as_slice() else {
+                return Err(MetricError::NotAllowed("(no address)".to_owned()));
+            };
             return Ok(only.permit(only.url.clone()));
         }
         if let Some(source) = self.sources.iter().find(|s| s.name == address) {
@@ -145,7 +158,8 @@ impl Source {
         if !plain || config.url.len() > MAX_ADDRESS {
             return Err(bad());
         }
-        let header_error = |header: &str| ConfigError::Header { source_name: name.to_owned(), header: header.to_owned() };
+        let header_error =
+            |header: &str| ConfigError::Header { source_name: name.to_owned(), header: header.to_owned() };
         if config.headers.len() > MAX_HEADERS {
             return Err(header_error("(too many)"));
         }
@@ -172,7 +186,10 @@ impl Source {
 
 impl Permit {
     /// The configured headers, and those of a recipe that a recipe may set; the configured ones win.
-    pub(crate) fn with_headers<'a>(mut self, recipe: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, MetricError> {
+    pub(crate) fn with_headers<'a>(
+        mut self,
+        recipe: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, MetricError> {
         for (count, (key, value)) in recipe.into_iter().enumerate() {
             let refused = |why: &str| MetricError::NotSupported(format!("with the header {key:?}: {why}"));
             if count >= MAX_HEADERS {
@@ -276,8 +293,9 @@ mod tests {
         for bad in ["ftp://h", "http://", "h", "http://u:p@h", "http://h?q", "http://h#f", ""] {
             assert!(matches!(allowed(&[("x", bad)]), Err(ConfigError::Address(_))), "{bad}");
         }
-        let many: BTreeMap<_, _> =
-            (0..65).map(|i| (i.to_string(), SourceConfig { url: "http://h".to_owned(), headers: BTreeMap::new() })).collect();
+        let many: BTreeMap<_, _> = (0..65)
+            .map(|i| (i.to_string(), SourceConfig { url: "http://h".to_owned(), headers: BTreeMap::new() }))
+            .collect();
         assert_eq!(Allowed::new(&many).unwrap_err(), ConfigError::TooMany(65));
     }
 

@@ -65,7 +65,10 @@ impl Peer {
                     let request = read_request(&mut stream).await;
                     count.fetch_add(1, Ordering::SeqCst);
                     let json = |body: &str| {
-                        format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
+                        format!(
+                            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                            body.len()
+                        )
                     };
                     const OPEN: &[u8] = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
                     // A client that has gone away is part of these tests.
@@ -146,7 +149,10 @@ async fn check(name: &str, reply: Reply, expected: fn(&MetricError) -> bool) {
     let begun = Instant::now();
     let errors = [
         PrometheusSource::new(allow(&peer.url)).ask(prometheus_ask("peer"), now()).await.map(|a| a.value),
-        WebSource::new(allow(&peer.url)).ask(web::Ask { json_path: "{$.data}", ..web_ask("peer") }).await.map(|a| a.value),
+        WebSource::new(allow(&peer.url))
+            .ask(web::Ask { json_path: "{$.data}", ..web_ask("peer") })
+            .await
+            .map(|a| a.value),
     ];
     for error in errors {
         let error = error.expect_err(name);
@@ -165,22 +171,33 @@ async fn hostile_peers() {
     check("drips", Reply::Drip, |e| matches!(e, Unreachable(..))).await;
     check("closes", Reply::Close, |e| matches!(e, Unreachable(..))).await;
     check("endless", Reply::Endless, |e| matches!(e, Unreadable(_, why) if why.contains("larger"))).await;
-    check("announces a terabyte", raw("HTTP/1.1 200 OK\r\ncontent-length: 1099511627776\r\n\r\n"), |e| {
-        matches!(e, Unreadable(_, why) if why.contains("larger"))
-    })
+    check(
+        "announces a terabyte",
+        raw("HTTP/1.1 200 OK\r\ncontent-length: 1099511627776\r\n\r\n"),
+        |e| matches!(e, Unreadable(_, why) if why.contains("larger")),
+    )
     .await;
-    check("redirects", raw("HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n"), |e| {
-        matches!(e, Answered(_, why) if why.contains("redirects"))
-    })
+    check(
+        "redirects",
+        raw("HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n"),
+        |e| matches!(e, Answered(_, why) if why.contains("redirects")),
+    )
     .await;
-    check("500", raw("HTTP/1.1 500 Oops\r\ncontent-length: 4\r\n\r\noops"), |e| matches!(e, Answered(_, why) if why.contains("500"))).await;
+    check(
+        "500",
+        raw("HTTP/1.1 500 Oops\r\ncontent-length: 4\r\n\r\noops"),
+        |e| matches!(e, Answered(_, why) if why.contains("500")),
+    )
+    .await;
     check("not HTTP", raw("SSH-2.0-OpenSSH_9.2\r\n"), |e| matches!(e, Unreachable(..))).await;
     check("HTML", Reply::Json("<html>sign in</html>".to_owned()), |e| matches!(e, Unreadable(..))).await;
     check("deep", Reply::Json("[".repeat(200_000)), |e| matches!(e, Unreadable(..))).await;
     check("other JSON", Reply::Json("{\"a\":1}".to_owned()), |e| matches!(e, Unreadable(..))).await;
-    check("compressed", raw("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\n\x1f\x08\x00"), |e| {
-        matches!(e, Unreadable(..))
-    })
+    check(
+        "compressed",
+        raw("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\n\x1f\x08\x00"),
+        |e| matches!(e, Unreadable(..)),
+    )
     .await;
 }
 
@@ -206,7 +223,9 @@ async fn what_is_not_allowed_is_never_asked() {
 
 #[tokio::test]
 async fn a_prometheus_request_as_sent() {
-    let peer = Peer::start(Reply::Json(r#"{"status":"success","data":{"resultType":"scalar","result":[1,"2"]}}"#.to_owned())).await;
+    let peer =
+        Peer::start(Reply::Json(r#"{"status":"success","data":{"resultType":"scalar","result":[1,"2"]}}"#.to_owned()))
+            .await;
     let source = PrometheusSource::new(allow(&peer.url));
     let answer = source.ask(prometheus_ask("peer"), now()).await.unwrap();
     assert_eq!((answer.value, answer.source), (json!(2.0), format!("{}/", peer.url)));
@@ -223,7 +242,14 @@ async fn a_prometheus_request_as_sent() {
     let answer = source.ask(ask).await.unwrap();
     assert_eq!(answer.source, format!("{}/check", echo.url), "no query in the source's name");
     let request = answer.value.as_str().unwrap().to_lowercase();
-    for part in ["post /check?x=1 http/1.1", "authorization: bearer hunter2", "x-scope-orgid: 7", "content-type: application/json", "{\"a\":1}", "user-agent: deliveryos/"] {
+    for part in [
+        "post /check?x=1 http/1.1",
+        "authorization: bearer hunter2",
+        "x-scope-orgid: 7",
+        "content-type: application/json",
+        "{\"a\":1}",
+        "user-agent: deliveryos/",
+    ] {
         assert!(request.contains(part), "{part} in {request}");
     }
     let refused = source.ask(web::Ask { method: "DELETE", ..web_ask("peer") }).await.unwrap_err();
@@ -259,9 +285,14 @@ async fn subject(
     provider: fn(&str) -> rollout::Provider,
     foreign: rollout::Provider,
 ) -> controller::conformance::MetricSubject {
-    let answers = Peer::start(Reply::Json(r#"{"status":"success","data":{"resultType":"scalar","result":[1,"2"]}}"#.to_owned())).await;
-    let (hangs, garbles, forbidden) =
-        (Peer::start(Reply::Hang).await, Peer::start(Reply::Json("<html>".to_owned())).await, Peer::start(Reply::Hang).await);
+    let answers =
+        Peer::start(Reply::Json(r#"{"status":"success","data":{"resultType":"scalar","result":[1,"2"]}}"#.to_owned()))
+            .await;
+    let (hangs, garbles, forbidden) = (
+        Peer::start(Reply::Hang).await,
+        Peer::start(Reply::Json("<html>".to_owned())).await,
+        Peer::start(Reply::Hang).await,
+    );
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let down = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);

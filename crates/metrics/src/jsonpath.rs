@@ -68,7 +68,9 @@ impl Parser<'_> {
             return Err(self.error("it is too long"));
         }
         if let Some(inner) = self.rest.strip_prefix('{') {
-            let Some(inner) = inner.strip_suffix('}') else { return Err(self.error("the brace is not closed, or text follows it")) };
+            let Some(inner) = inner.strip_suffix('}') else {
+                return Err(self.error("the brace is not closed, or text follows it"));
+            };
             self.rest = inner.trim();
         }
         self.rest = self.rest.strip_prefix('$').or_else(|| self.rest.strip_prefix('@')).unwrap_or(self.rest);
@@ -132,7 +134,9 @@ impl Parser<'_> {
             let inner = &self.rest[1..];
             let Some(end) = inner.find(quote) else { return Err(self.error("the quote is not closed")) };
             let name = inner[..end].to_owned();
-            let Some(rest) = inner[end + 1..].strip_prefix(']') else { return Err(self.error("expected ']'; unions are not supported")) };
+            let Some(rest) = inner[end + 1..].strip_prefix(']') else {
+                return Err(self.error("expected ']'; unions are not supported"));
+            };
             self.rest = rest;
             return Ok(Step::Name(name));
         }

@@ -102,7 +102,12 @@ impl MetricSource for PrometheusSource {
         matches!(provider, Provider::Prometheus(_))
     }
 
-    async fn measure(&self, provider: &Provider, now: Timestamp, timeout: Duration) -> Result<MetricAnswer, MetricError> {
+    async fn measure(
+        &self,
+        provider: &Provider,
+        now: Timestamp,
+        timeout: Duration,
+    ) -> Result<MetricAnswer, MetricError> {
         let Provider::Prometheus(p) = provider else { return Err(not_supported(provider)) };
         let range = p.range.map(|r| Range {
             start: now.plus_millis(-r.start_ms_ago),
@@ -181,8 +186,8 @@ impl Unread {
 
 fn read(body: &[u8]) -> Result<Value, Unread> {
     let garbled = |text: &str| Unread::Garbled(text.to_owned());
-    let envelope: Envelope =
-        serde_json::from_slice(body).map_err(|e| Unread::Garbled(cut(&format!("not an answer of Prometheus' API: {e}"))))?;
+    let envelope: Envelope = serde_json::from_slice(body)
+        .map_err(|e| Unread::Garbled(cut(&format!("not an answer of Prometheus' API: {e}"))))?;
     if envelope.status != "success" {
         return Err(Unread::Refused(cut(&envelope.error.unwrap_or(envelope.status))));
     }
@@ -192,7 +197,11 @@ fn read(body: &[u8]) -> Result<Value, Unread> {
         Some(Data::Scalar((_, value))) => return number(&value),
         Some(Data::Vector(samples)) => {
             // A native histogram's sample has no value: there is no number to give.
-            samples.into_iter().map(|s| s.value.map(|v| v.1)).collect::<Option<_>>().ok_or_else(|| garbled("a native histogram is not a number"))?
+            samples
+                .into_iter()
+                .map(|s| s.value.map(|v| v.1))
+                .collect::<Option<_>>()
+                .ok_or_else(|| garbled("a native histogram is not a number"))?
         }
         Some(Data::Matrix(series)) => series.into_iter().flat_map(|s| s.values).map(|v| v.1).collect(),
     };
@@ -236,11 +245,26 @@ mod tests {
     fn answers() {
         let ok = |data: &str| format!(r#"{{"status":"success","data":{data}}}"#);
         check(&ok(r#"{"resultType":"vector","result":[]}"#), Ok(json!([])));
-        check(&ok(r#"{"resultType":"vector","result":[{"metric":{},"value":[1.5,"0.25"]},{"metric":{"a":"b"},"value":[1,"NaN"]}]}"#), Ok(json!([0.25, "NaN"])));
-        check(&ok(r#"{"resultType":"vector","result":[{"metric":{},"value":[1,"+Inf"]},{"metric":{},"value":[1,"-Inf"]}]}"#), Ok(json!(["+Inf", "-Inf"])));
+        check(
+            &ok(
+                r#"{"resultType":"vector","result":[{"metric":{},"value":[1.5,"0.25"]},{"metric":{"a":"b"},"value":[1,"NaN"]}]}"#,
+            ),
+            Ok(json!([0.25, "NaN"])),
+        );
+        check(
+            &ok(
+                r#"{"resultType":"vector","result":[{"metric":{},"value":[1,"+Inf"]},{"metric":{},"value":[1,"-Inf"]}]}"#,
+            ),
+            Ok(json!(["+Inf", "-Inf"])),
+        );
         check(&ok(r#"{"resultType":"scalar","result":[1.5,"3"]}"#), Ok(json!(3.0)));
         check(&ok(r#"{"resultType":"scalar","result":[1.5,"1e-7"]}"#), Ok(json!(1e-7)));
-        check(&ok(r#"{"resultType":"matrix","result":[{"metric":{},"values":[[1,"1"],[2,"2"]]},{"metric":{},"values":[[1,"3"]]}]}"#), Ok(json!([1.0, 2.0, 3.0])));
+        check(
+            &ok(
+                r#"{"resultType":"matrix","result":[{"metric":{},"values":[[1,"1"],[2,"2"]]},{"metric":{},"values":[[1,"3"]]}]}"#,
+            ),
+            Ok(json!([1.0, 2.0, 3.0])),
+        );
         check(&ok(r#"{"resultType":"string","result":[1,"x"]}"#), Err("string"));
         check(&ok(r#"{"resultType":"vector","result":[{"metric":{},"histogram":[1,{}]}]}"#), Err("native histogram"));
         check(&ok(r#"{"resultType":"vector","result":[{"metric":{},"value":[1,"x"]}]}"#), Err("not a number"));
@@ -256,7 +280,9 @@ mod tests {
     fn too_many_values() {
         let values = vec![r#"[1,"1"]"#; MAX_VALUES + 1].join(",");
         check(
-            &format!(r#"{{"status":"success","data":{{"resultType":"matrix","result":[{{"metric":{{}},"values":[{values}]}}]}}}}"#),
+            &format!(
+                r#"{{"status":"success","data":{{"resultType":"matrix","result":[{{"metric":{{}},"values":[{values}]}}]}}}}"#
+            ),
             Err("11001 values"),
         );
     }

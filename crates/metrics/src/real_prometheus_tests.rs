@@ -69,7 +69,11 @@ fn available() -> bool {
     let there = Path::new(BINARY).exists();
     if !there {
         assert!(std::env::var_os("CI").is_none(), "{BINARY} is required when CI is set");
-        SAID.get_or_init(|| eprintln!("SKIPPED: 1 test against the real Prometheus: {BINARY} is not installed (Debian package prometheus)"));
+        SAID.get_or_init(|| {
+            eprintln!(
+                "SKIPPED: 1 test against the real Prometheus: {BINARY} is not installed (Debian package prometheus)"
+            )
+        });
     }
     there
 }
@@ -98,7 +102,12 @@ async fn instant_and_range_queries() {
     let prometheus = start(&exporter.url);
     let source = PrometheusSource::new(allow(&prometheus.url));
     let scraped = async {
-        while query(&source, "sum(count_over_time(requests[1m]))", None).await.ok().and_then(|v| v[0].as_f64()).is_none_or(|n| n < 6.0) {
+        while query(&source, "sum(count_over_time(requests[1m]))", None)
+            .await
+            .ok()
+            .and_then(|v| v[0].as_f64())
+            .is_none_or(|n| n < 6.0)
+        {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };

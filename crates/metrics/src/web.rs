@@ -108,7 +108,12 @@ impl MetricSource for WebSource {
         matches!(provider, Provider::Web(_))
     }
 
-    async fn measure(&self, provider: &Provider, _now: Timestamp, timeout: Duration) -> Result<MetricAnswer, MetricError> {
+    async fn measure(
+        &self,
+        provider: &Provider,
+        _now: Timestamp,
+        timeout: Duration,
+    ) -> Result<MetricAnswer, MetricError> {
         let Provider::Web(w) = provider else { return Err(not_supported(provider)) };
         let ask = Ask {
             url: &w.url,
@@ -124,7 +129,11 @@ impl MetricSource for WebSource {
         let answer = self.ask(ask).await?;
         let method = if w.method.is_empty() { "GET" } else { &w.method };
         let path = if w.json_path.is_empty() { String::new() } else { format!(" {}", w.json_path) };
-        Ok(MetricAnswer { value: answer.value, query: format!("{method} {}{path}", answer.source), source: answer.source })
+        Ok(MetricAnswer {
+            value: answer.value,
+            query: format!("{method} {}{path}", answer.source),
+            source: answer.source,
+        })
     }
 }
 
@@ -135,7 +144,9 @@ fn value(body: &[u8], path: &JsonPath, whole: bool) -> Result<Value, String> {
             Some(found) => found.clone(),
             None => return Err("the jsonPath finds nothing in it".to_owned()),
         },
-        Err(_) if whole => Value::String(std::str::from_utf8(body).map_err(|_| "it is neither JSON nor text".to_owned())?.trim().to_owned()),
+        Err(_) if whole => Value::String(
+            std::str::from_utf8(body).map_err(|_| "it is neither JSON nor text".to_owned())?.trim().to_owned(),
+        ),
         Err(e) => return Err(cut(&format!("it is not JSON: {e}"))),
     };
     if value.to_string().len() > MAX_VALUE {

@@ -60,7 +60,12 @@ impl MetricSource for FakeMetrics {
         true
     }
 
-    async fn measure(&self, _provider: &rollout::Provider, _now: Timestamp, timeout: Duration) -> Result<MetricAnswer, MetricError> {
+    async fn measure(
+        &self,
+        _provider: &rollout::Provider,
+        _now: Timestamp,
+        timeout: Duration,
+    ) -> Result<MetricAnswer, MetricError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let answer = lock(&self.answer).clone();
         let answered = |value| Ok(MetricAnswer { value, query: "fake".to_owned(), source: "fake://".to_owned() });

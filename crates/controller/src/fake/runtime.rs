@@ -252,7 +252,8 @@ impl World {
     /// One second of traffic.
     fn second(&mut self, at: Timestamp) -> Vec<(ServiceId, Tick)> {
         self.seq += 1;
-        let (profile, faults, boot, seq, epoch) = (self.profile.clone(), self.faults.clone(), self.boot, self.seq, self.epoch);
+        let (profile, faults, boot, seq, epoch) =
+            (self.profile.clone(), self.faults.clone(), self.boot, self.seq, self.epoch);
         self.services
             .iter_mut()
             .map(|(id, service)| {
@@ -265,9 +266,10 @@ impl World {
                 if to_canary > 0 {
                     service.last_sent = Some(at);
                 }
-                let canary = service.canary.is_some().then(|| {
-                    version(to_canary, to_canary * profile.canary_errors / 100, profile.canary_us)
-                });
+                let canary = service
+                    .canary
+                    .is_some()
+                    .then(|| version(to_canary, to_canary * profile.canary_errors / 100, profile.canary_us));
                 let tick = Tick {
                     seq,
                     boot: format!("fake-{boot}"),
@@ -377,7 +379,13 @@ impl Runtime for FakeRuntime {
         answer(lost, ())
     }
 
-    async fn set_weight(&self, service: &ServiceId, epoch: Epoch, operation: &str, weight: Weight) -> Result<WeightApplied, RuntimeError> {
+    async fn set_weight(
+        &self,
+        service: &ServiceId,
+        epoch: Epoch,
+        operation: &str,
+        weight: Weight,
+    ) -> Result<WeightApplied, RuntimeError> {
         let lost = self.before(true).await?;
         let at = self.clock.now();
         let mut world = lock(&self.world);
@@ -412,7 +420,9 @@ impl Runtime for FakeRuntime {
             return answer(lost, known);
         }
         let entry = world.service(service)?;
-        let Some(canary) = entry.canary.take() else { return Err(RuntimeError::Refused("there is no canary".to_owned())) };
+        let Some(canary) = entry.canary.take() else {
+            return Err(RuntimeError::Refused("there is no canary".to_owned()));
+        };
         entry.canary = entry.stable.replace(canary);
         let applied = WeightApplied { at, previous: entry.weight, fresh: true };
         entry.previous_weight = entry.weight;
@@ -469,7 +479,11 @@ mod tests {
         Workload {
             version: version.parse().unwrap(),
             digest: Digest::from_sha256(&[byte; 32]),
-            source: WorkloadSource::Process { command: vec!["x".to_owned()], env: BTreeMap::new(), health_path: "/".to_owned() },
+            source: WorkloadSource::Process {
+                command: vec!["x".to_owned()],
+                env: BTreeMap::new(),
+                health_path: "/".to_owned(),
+            },
         }
     }
 

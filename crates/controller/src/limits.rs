@@ -1,0 +1,77 @@
+//! Every number that bounds the controller, with its reason.
+
+use std::time::Duration;
+
+/// Ordinary requests waiting per service: people and a CI job, not a flood.
+pub(crate) const QUEUE: usize = 64;
+
+/// Aborts waiting per service: more than one at a time is impatience.
+pub(crate) const URGENT_QUEUE: usize = 16;
+
+/// Results of measurements and other side jobs waiting per service: one of each metric of the largest recipe.
+pub(crate) const JOBS: usize = 128;
+
+/// Most measurements under way per service.
+pub(crate) const MEASURING: usize = 64;
+
+/// Batches of ticks waiting for the sample store: five minutes.
+pub(crate) const BATCHES: usize = 64;
+
+/// Ticks in a batch: samples are durable within so many seconds.
+pub(crate) const BATCH: usize = 5;
+
+/// Live ticks kept for slow readers: a minute of a few services.
+pub(crate) const LIVE: usize = 256;
+
+/// Rounds of planning without an event between them. A recipe step takes two or three; more means that something does not settle,
+/// and the next tick goes on.
+pub(crate) const ROUNDS: usize = 64;
+
+/// Time for the data plane to answer a call: it is on the same machine and answers in under a millisecond.
+pub(crate) const CALL: Duration = Duration::from_secs(2);
+
+/// Time until a call that failed is tried again.
+pub(crate) const RETRY: Duration = Duration::from_millis(200);
+
+/// Time until a call that was refused is tried again.
+pub(crate) const RETRY_REFUSED: Duration = Duration::from_secs(1);
+
+/// Time between looks at the data plane while something is awaited of it.
+pub(crate) const LOOK_SOON: Duration = Duration::from_millis(200);
+
+/// Time between looks at the data plane otherwise.
+pub(crate) const LOOK: Duration = Duration::from_secs(1);
+
+/// Time between looks while no release is under way: notices a data plane that lost the service.
+pub(crate) const LOOK_IDLE: Duration = Duration::from_secs(2);
+
+/// Time beyond the drain limit until a version must be gone.
+pub(crate) const STOP_GRACE: Duration = Duration::from_secs(30);
+
+/// Time for a measurement; a recipe may only shorten it. Argo Rollouts' default for Prometheus.
+pub(crate) const MEASURE: Duration = Duration::from_secs(30);
+
+/// Time after which a source that ignores its limit is given up.
+pub(crate) const MEASURE_GRACE: Duration = Duration::from_secs(1);
+
+/// Time for a down-migration: the product promises the whole way back within 14 minutes.
+pub(crate) const MIGRATION: Duration = Duration::from_secs(600);
+
+/// Shortest sleep, so that a clock that stands still cannot make the loop spin.
+pub(crate) const NAP: Duration = Duration::from_millis(5);
+
+/// A log that is busy is tried so often, with this time between.
+pub(crate) const BUSY_TRIES: u32 = 40;
+pub(crate) const BUSY_WAIT: Duration = Duration::from_millis(50);
+
+/// Ticks read back after a restart to count the requests served: three hours.
+pub(crate) const TICKS_BACK: u32 = 10_800;
+
+/// Releases looked at for `rollbackWindow`.
+pub(crate) const RELEASES_BACK: u64 = 20;
+
+/// Largest recipe text: the largest of Argo's examples has 8 kB.
+pub(crate) const RECIPE: usize = 256 * 1024;
+
+/// Largest speed: one hour in less than four seconds.
+pub(crate) const SPEED: f64 = 1_000.0;
