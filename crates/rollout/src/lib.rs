@@ -30,6 +30,7 @@
 
 pub mod assess;
 pub mod engine;
+pub mod expr;
 pub mod lint;
 mod local;
 pub mod recipe;
@@ -40,8 +41,8 @@ pub use engine::{
     command::{Availability, CommandRefused, available_commands, controller_back, decide},
     envelope::{Act, Replay, RollbackEnvelope},
     observed::{Builtin, Observed, ObservedVersion},
-    plan::{Action, Plan, Wait, plan},
-    status::{FoldError, PauseCondition, PauseReason, Phase, Start, Status, VersionRef},
+    plan::{Action, Plan, StopPart, Wait, plan},
+    status::{Abort, FoldError, Hold, PauseCondition, PauseReason, Phase, Start, Status, VersionRef},
     transition::{AnalysisScope, DriftReason, StepEnd, Transition, WeightCause},
 };
 pub use lint::{Finding, LintReport, Severity, lint};

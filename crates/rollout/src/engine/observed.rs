@@ -1,6 +1,6 @@
 //! What the runtime shows.
 
-use model::{Digest, Epoch, Timestamp, Verdict, Weight};
+use model::{Digest, Epoch, Timestamp, Verdict, Version, Weight};
 
 /// What is there, as last seen. Slots are the data plane's: after promotion its stable slot holds the new version.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +28,8 @@ pub struct Observed {
 /// What a slot holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObservedVersion {
+    /// Label.
+    pub version: Version,
     /// Identity.
     pub digest: Digest,
     /// True when it answers its health check.

@@ -1,10 +1,11 @@
 //! What to do now: actions with no choice left in them, and a reason for every wait.
 
-use model::{Epoch, Timestamp, Track, Weight};
+use model::{Epoch, Timestamp, Track, Weight, event::Outcome};
 
 use super::{
     envelope::{Act, RollbackEnvelope},
     observed::Observed,
+    planner::Planner,
     status::{Phase, Status, VersionRef},
     transition::{Transition, WeightCause},
 };
@@ -30,6 +31,8 @@ pub enum Action {
         weight: Weight,
         /// Why.
         cause: WeightCause,
+        /// Its number among the weight changes.
+        change: u32,
     },
     /// Swap the slots: record [`Transition::SlotsPromoted`] ([`Action::slots_promoted`]).
     PromoteSlots {
@@ -40,7 +43,7 @@ pub enum Action {
         /// True on the way back.
         back: bool,
     },
-    /// Drain and end a version. What to record stands in `outcome` (its `at` and `took_ms` are set by [`Action::stopped`]).
+    /// Drain and end what is in a slot: record what [`Action::done`] gives. Nothing there to stop counts as done.
     StopVersion {
         /// The slot.
         which: Track,
@@ -48,10 +51,10 @@ pub enum Action {
         version: VersionRef,
         /// Time for requests under way, ms.
         drain_ms: u64,
-        /// `Some` when it is an act of a replay, `None` when the release completes with it.
-        act: Option<(Act, u32, u32)>,
+        /// What it is part of.
+        part_of: StopPart,
     },
-    /// Run the down-migration once (its operation id is the key): record [`Transition::ActDone`] ([`Action::act_done`]).
+    /// Run the down-migration once (its operation id is the key): record [`Transition::ActDone`] ([`Action::done`]).
     RunMigration {
         /// Deterministic.
         operation: String,
@@ -60,7 +63,7 @@ pub enum Action {
         /// Place, and number of acts.
         place: (u32, u32),
     },
-    /// Turn flags off: record [`Transition::ActDone`] ([`Action::act_done`]).
+    /// Turn flags off: record [`Transition::ActDone`] ([`Action::done`]).
     TurnFlagsOff {
         /// Deterministic.
         operation: String,
@@ -79,6 +82,17 @@ pub enum Action {
         /// What to ask, arguments filled in.
         provider: Provider,
     },
+}
+
+/// What a stop is part of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopPart {
+    /// An act of an abort or rollback, with its place and their number.
+    Act(u32, u32),
+    /// The old version after a promotion: the release is completed with it.
+    Completion(Outcome),
+    /// The slot is taken by a version of another release: nothing to record.
+    Clearing,
 }
 
 /// Something that is waited for.
@@ -112,7 +126,7 @@ impl Plan {
 
 /// What to do now. At most one step advances per call, as in Argo.
 pub fn plan(recipe: &Recipe, status: &Status, observed: &Observed, now: Timestamp) -> Plan {
-    todo!("{recipe:?} {status:?} {observed:?} {now}")
+    Planner::new(recipe, status, observed, now).plan()
 }
 
 impl Action {
@@ -127,13 +141,14 @@ impl Action {
     /// What to record when the weight is in force: `at` and `previous` as the data plane says.
     pub fn weight_applied(&self, at: Timestamp, previous: Weight, epoch: Epoch) -> Option<Transition> {
         match self {
-            Self::SetWeight { operation, weight, cause } => Some(Transition::WeightApplied {
+            Self::SetWeight { operation, weight, cause, change } => Some(Transition::WeightApplied {
                 at,
                 operation: operation.clone(),
                 cause: *cause,
                 weight: *weight,
                 previous,
                 epoch,
+                change: *change,
             }),
             _ => None,
         }
@@ -149,11 +164,13 @@ impl Action {
         }
     }
 
-    /// What to record when a version is gone, a migration has run, or flags are off. For the version that a promotion leaves
-    /// behind there is nothing to record but the completion, which the next plan gives.
-    pub fn act_done(&self, at: Timestamp, took_ms: i64, result: String) -> Option<Transition> {
+    /// What to record when a version is gone, a migration has run, or flags are off. `None` when there is nothing to record.
+    pub fn done(&self, at: Timestamp, took_ms: i64, result: String) -> Option<Transition> {
         let (act, (order, of)) = match self {
-            Self::StopVersion { act: Some((act, order, of)), .. } => (*act, (*order, *of)),
+            Self::StopVersion { part_of: StopPart::Act(order, of), .. } => (Act::Processes, (*order, *of)),
+            Self::StopVersion { part_of: StopPart::Completion(outcome), .. } => {
+                return Some(Transition::Completed { at, outcome: *outcome });
+            }
             Self::RunMigration { place, .. } => (Act::Migration, *place),
             Self::TurnFlagsOff { place, .. } => (Act::Flags, *place),
             _ => return None,

@@ -27,8 +27,6 @@ pub enum WeightCause {
     Rollback,
     /// The version that has traffic is not ready: 0 % until it is.
     NotReady,
-    /// What was in force was not what was set: it is set again.
-    Again,
 }
 
 /// Why the weight in force is not the one that was set.
@@ -95,6 +93,8 @@ pub enum Transition {
         previous: Weight,
         /// Under which epoch.
         epoch: Epoch,
+        /// Its number among the weight changes: one that others have overtaken is late and changes nothing.
+        change: u32,
     },
     /// The weight in force was seen to be another than the one set.
     WeightDrifted {
@@ -111,7 +111,7 @@ pub enum Transition {
     StepCompleted {
         /// When.
         at: Timestamp,
-        /// Index of the step.
+        /// Index of the step; with [`StepEnd::FastRollback`] the number of steps.
         step: u32,
         /// Why.
         end: StepEnd,

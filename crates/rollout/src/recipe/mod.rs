@@ -1,5 +1,7 @@
 //! The recipe: Argo's `Rollout` and its analysis templates, resolved.
 
+pub(crate) mod duration;
+
 use model::Weight;
 use serde::{Deserialize, Serialize};
 
@@ -34,11 +36,92 @@ pub struct Recipe {
     pub rollback_window: Option<u32>,
     /// What happens when the controller was gone.
     pub dead_man: DeadMan,
+    /// Time from a measurement that could not be taken to the next, ms (Argo: 10 s, whatever the interval).
+    pub error_retry_ms: i64,
     /// Every duration was divided by this.
     pub speed: f64,
+    /// What the runtime must be able to do beside the steps, by the path of the field: for [`crate::unsupported_locally`].
+    pub needs: Vec<Refusal>,
+}
+
+/// Stands for the stable version's label in queries and conditions, until a release is known.
+pub(crate) const STABLE_LABEL: &str = "{{deliveryos.stable}}";
+
+/// Stands for the new version's label.
+pub(crate) const CANARY_LABEL: &str = "{{deliveryos.canary}}";
+
+impl Provider {
+    /// The provider with every text changed.
+    pub(crate) fn map_text(&self, change: impl Fn(&str) -> String) -> Self {
+        let headers = |h: &[(String, String)]| h.iter().map(|(n, v)| (change(n), change(v))).collect();
+        match self {
+            Self::Builtin(_) | Self::Other(_) => self.clone(),
+            Self::Prometheus(p) => Self::Prometheus(Prometheus {
+                address: change(&p.address),
+                query: change(&p.query),
+                headers: headers(&p.headers),
+                ..p.clone()
+            }),
+            Self::Web(w) => Self::Web(Web {
+                url: change(&w.url),
+                headers: headers(&w.headers),
+                body: w.body.as_ref().map(|b| match b {
+                    WebBody::Text(text) => WebBody::Text(change(text)),
+                    WebBody::Json(json) => WebBody::Json(map_json(json, &change)),
+                }),
+                json_path: change(&w.json_path),
+                ..w.clone()
+            }),
+        }
+    }
+
+    /// Argo's name of the provider.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Builtin(_) => "deliveryos/builtin",
+            Self::Prometheus(_) => "prometheus",
+            Self::Web(_) => "web",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+fn map_json(value: &serde_json::Value, change: &impl Fn(&str) -> String) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => Value::String(change(text)),
+        Value::Array(list) => Value::Array(list.iter().map(|v| map_json(v, change)).collect()),
+        Value::Object(map) => Value::Object(map.iter().map(|(k, v)| (k.clone(), map_json(v, change))).collect()),
+        other => other.clone(),
+    }
 }
 
 impl Recipe {
+    /// The step with this index; `None` when all are done.
+    pub fn step(&self, index: u32) -> Option<&Step> {
+        self.steps.get(usize::try_from(index).ok()?)
+    }
+
+    /// Number of steps.
+    pub fn len(&self) -> u32 {
+        u32::try_from(self.steps.len()).unwrap_or(u32::MAX)
+    }
+
+    /// True for a recipe without steps: straight to 100 %.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Argo's effective weight while `index` is the current step: that of the last `setWeight` up to it; 0 without one, 100 when all
+    /// steps are done.
+    pub fn weight_at(&self, index: u32) -> Weight {
+        if index >= self.len() {
+            return Weight::FULL;
+        }
+        let upto = usize::try_from(index).unwrap_or(usize::MAX).saturating_add(1);
+        self.steps.iter().take(upto).rev().find_map(|s| if let Step::SetWeight(w) = s { Some(*w) } else { None }).unwrap_or_default()
+    }
+
     /// The one Rollout in these files (name and bytes) with its templates, or the findings that prevent it.
     pub fn load(files: &[(&str, &[u8])]) -> Result<Self, crate::LintReport> {
         todo!("{files:?}")
@@ -188,4 +271,15 @@ pub enum WebBody {
     Text(String),
     /// JSON.
     Json(serde_json::Value),
+}
+
+/// A duration for people: `1.5 s`, `10 min`.
+pub(crate) fn shown_ms(ms: i64) -> String {
+    match ms {
+        ..1_000 => format!("{ms} ms"),
+        1_000..120_000 if ms % 1_000 == 0 => format!("{} s", ms / 1_000),
+        1_000..120_000 => format!("{:.1} s", ms as f64 / 1_000.0),
+        _ if ms % 60_000 == 0 => format!("{} min", ms / 60_000),
+        _ => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1_000),
+    }
 }
