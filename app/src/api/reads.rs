@@ -80,7 +80,7 @@ fn could_not(e: projections::ReadError) -> ApiError {
 
 #[cfg(feature = "ssr")]
 fn parsed<T: std::str::FromStr<Err = model::ParseError>>(text: &str) -> Result<Option<T>, ApiError> {
-    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|e| ApiError::Invalid(e.to_string())) }
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|e: model::ParseError| ApiError::Invalid(e.to_string())) }
 }
 
 /// Who is logged in; `None` when nobody is.
@@ -158,8 +158,8 @@ pub async fn get_ticks(release: ReleaseId, from: Timestamp, to: Timestamp) -> Re
 }
 
 /// Receipts, newest first. Empty text means no such filter.
-#[server(prefix = "/api", endpoint = "list_receipts")]
-pub async fn list_receipts(release: String, kind: String, actor: String, before: String) -> Result<ReceiptsPage, ApiError> {
+#[server(prefix = "/api", endpoint = "get_receipts")]
+pub async fn get_receipts(release: String, kind: String, actor: String, before: String) -> Result<ReceiptsPage, ApiError> {
     use super::context::{answered, reader};
     answered(
         async {

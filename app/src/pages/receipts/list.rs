@@ -7,7 +7,7 @@ use model::Kind;
 use projections::{Receipt, describe, say};
 
 use crate::{
-    api::reads::{self, list_receipts},
+    api::reads::{self, get_receipts},
     components::{Ago, ProblemNote},
     pages::focus_heading,
     words,
@@ -37,7 +37,7 @@ pub fn ReceiptsPage() -> impl IntoView {
         let get = |name| q.get(name).unwrap_or_default();
         Asked { release: get("release"), kind: get("kind"), actor: get("actor"), before: get("before") }
     });
-    let page = Resource::new_blocking(move || asked.get(), |a| list_receipts(a.release, a.kind, a.actor, a.before));
+    let page = Resource::new_blocking(move || asked.get(), |a| get_receipts(a.release, a.kind, a.actor, a.before));
     focus_heading();
     view! {
         <Title text="Receipts"/>
