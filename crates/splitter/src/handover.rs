@@ -1,6 +1,6 @@
 //! An upgrade: a successor takes the listening sockets over, so that no connection is refused.
 //!
-//! The successor (`Options::take_over`) asks over the control socket. The predecessor stops accepting, stops supervising (the
+//! The successor ([`run_as_successor`](crate::run_as_successor)) asks over the control socket. The predecessor stops accepting, stops supervising (the
 //! processes run on), saves its state, gives up its lock, and passes the sockets themselves with `SCM_RIGHTS`; clients that
 //! connect meanwhile wait in the sockets' queues. Then it serves what is under way to its end and exits; these requests are in
 //! no tick. The successor reads the state, accepts on the sockets, and finds the processes again by id and start time.

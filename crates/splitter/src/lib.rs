@@ -47,6 +47,6 @@ mod stats;
 mod worker;
 
 pub use handover::TakeOverError;
-pub use run::{Options, RunError, run};
+pub use run::{Options, RunError, run, run_as_successor};
 pub use spec::{Health, Limits, MAX_SERVICES, Protocol, ServiceSpec, Source, Sticky, VersionSpec};
 pub use state::StateError;

@@ -50,9 +50,6 @@ pub struct Options {
     /// Become leader of a session of one's own first, so that the terminal or server that started the splitter does not take
     /// it along when it ends. For a splitter that is started in the background.
     pub detach: bool,
-    /// When a splitter runs in the directory already, take its sockets over and let it end (an upgrade). Otherwise that is
-    /// [`RunError::AlreadyRunning`].
-    pub take_over: bool,
 }
 
 /// Why a splitter did not start, or ended without being asked to.
@@ -97,10 +94,20 @@ pub enum RunError {
 }
 
 /// Runs a splitter until it is told to end (`Shutdown`), a signal ends it (SIGTERM, SIGINT: its processes end too), or a
-/// successor has taken over.
+/// successor has taken over. When one runs in the directory already that is [`RunError::AlreadyRunning`].
 ///
 /// Blocks the calling thread and starts its own runtimes: call it outside of any.
-pub fn run(options: &Options) -> Result<(), RunError> {
+pub fn run(options: Options) -> Result<(), RunError> {
+    run_with(&options, false)
+}
+
+/// As [`run`], but when a splitter runs in the directory already its sockets are taken over and it ends: an upgrade that
+/// refuses no connection.
+pub fn run_as_successor(options: Options) -> Result<(), RunError> {
+    run_with(&options, true)
+}
+
+fn run_with(options: &Options, take_over: bool) -> Result<(), RunError> {
     if options.detach
         && let Err(error) = nix::unistd::setsid()
     {
@@ -114,7 +121,7 @@ pub fn run(options: &Options) -> Result<(), RunError> {
     let socket = state_dir.join(SOCKET_NAME);
     let lock_file =
         File::options().create(true).truncate(false).write(true).open(state_dir.join(LOCK_NAME)).map_err(unusable)?;
-    let sockets = take_lock(&lock_file, options, &socket)?;
+    let sockets = take_lock(&lock_file, options, take_over, &socket)?;
     let state_path = state_dir.join(STATE_NAME);
     let saved = state::load(&state_path).map_err(|source| RunError::State { path: state_path.clone(), source })?;
 
@@ -201,11 +208,16 @@ pub fn run(options: &Options) -> Result<(), RunError> {
 }
 
 /// Takes the lock, and the sockets of the splitter that holds it if that is wanted.
-fn take_lock(lock: &File, options: &Options, socket: &Path) -> Result<HashMap<SocketAddr, OwnedFd>, RunError> {
+fn take_lock(
+    lock: &File,
+    options: &Options,
+    take_over: bool,
+    socket: &Path,
+) -> Result<HashMap<SocketAddr, OwnedFd>, RunError> {
     let unusable = |source| RunError::StateDir { path: options.state_dir.clone(), source };
     match lock.try_lock() {
         Ok(()) => return Ok(HashMap::new()),
-        Err(TryLockError::WouldBlock) if !options.take_over => {
+        Err(TryLockError::WouldBlock) if !take_over => {
             return Err(RunError::AlreadyRunning(options.state_dir.clone()));
         }
         Err(TryLockError::WouldBlock) => {}

@@ -201,13 +201,11 @@ impl ServiceSpec {
         }
         self.limits.validate()?;
         match &self.sticky {
-            Some(Sticky::Header(header)) => {
-                if http::HeaderName::from_bytes(header.as_bytes()).is_err() {
-                    return invalid("sticky.header", format!("{header:?} is not a header's name"));
-                }
+            Some(Sticky::Header(header)) if http::HeaderName::from_bytes(header.as_bytes()).is_err() => {
+                return invalid("sticky.header", format!("{header:?} is not a header's name"));
             }
             Some(Sticky::Cookie(cookie)) => name("sticky.cookie", cookie)?,
-            None => {}
+            Some(Sticky::Header(_)) | None => {}
         }
         if self.dead_man_seconds == Some(0) {
             return invalid("dead_man_seconds", "at least 1".into());

@@ -62,11 +62,14 @@ pub(crate) struct Worker {
     versions: RefCell<Vec<Rc<WorkerVersion>>>,
     /// Counts of versions that are forgotten and were not collected yet.
     leftover: RefCell<Vec<Delta>>,
-    caches: RefCell<Vec<(Arc<Service>, Rc<RefCell<BlockCache>>)>>,
+    caches: RefCell<Vec<ServiceCache>>,
     /// ms since the worker began, as of the last sweep, from 1.
     now_ms: Arc<AtomicU64>,
     closing: Cell<bool>,
 }
+
+/// The block that a worker computed last for a service.
+type ServiceCache = (Arc<Service>, Rc<RefCell<BlockCache>>);
 
 /// Starts a worker thread.
 pub(crate) fn start(index: usize, clock: Clock) -> std::io::Result<(Handle, std::thread::JoinHandle<()>)> {

@@ -1,5 +1,7 @@
 //! Commands: refused by name, applied once, and the dead man's switch.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests panic like tests
+
 mod common;
 
 use common::*;

@@ -1,5 +1,7 @@
 //! Processes of versions, and of the splitter itself: started, killed, found again, upgraded.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests panic like tests
+
 mod common;
 
 use std::sync::Arc;

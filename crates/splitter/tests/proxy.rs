@@ -1,5 +1,7 @@
 //! What passes through, what is limited, and what is counted.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests panic like tests
+
 mod common;
 
 use std::net::SocketAddr;

@@ -1,5 +1,7 @@
 //! The split over real connections, several workers and several clients.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests panic like tests
+
 mod common;
 
 use common::*;
@@ -75,7 +77,7 @@ async fn sticky_requests_stay_and_take_no_position() {
     spec.sticky = Some(Sticky::Cookie("user".into()));
     let address = splitter.apply(spec).await;
     let mut client = Http::connect(address).await;
-    let mut before = vec![false; 60];
+    let mut before = [false; 60];
     for weight in [0, 10, 40, 80, 100] {
         splitter.weight(weight).await;
         let mut plain = 0;

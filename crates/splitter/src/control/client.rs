@@ -105,13 +105,11 @@ pub struct Subscription {
 impl Subscription {
     /// The next notice; an error when the connection ends. Cancel-safe.
     pub async fn next(&mut self) -> Result<Notice, ClientError> {
-        loop {
-            let line =
-                self.client.lines.next().await?.ok_or_else(|| ClientError::Broken("closed by the splitter".into()))?;
-            match serde_json::from_slice(&line).map_err(|error| ClientError::Broken(error.to_string()))? {
-                Line::Notice { notice } => return Ok(notice),
-                Line::Answer { .. } => return Err(ClientError::Unexpected),
-            }
+        let line =
+            self.client.lines.next().await?.ok_or_else(|| ClientError::Broken("closed by the splitter".into()))?;
+        match serde_json::from_slice(&line).map_err(|error| ClientError::Broken(error.to_string()))? {
+            Line::Notice { notice } => Ok(notice),
+            Line::Answer { .. } => Err(ClientError::Unexpected),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A splitter in a process of its own, services behind it, clients in front.
-#![allow(dead_code, unreachable_pub)] // each test file uses its part
+// Each test file uses its part; helpers of tests panic like tests.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
