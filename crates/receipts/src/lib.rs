@@ -16,7 +16,7 @@ pub use dsse::{Envelope, EnvelopeError, EnvelopeSignature, pae};
 pub use payload::{KeyRotated, Payload, PayloadError};
 pub use verify::{
     Check, KeyError, PartsError, ReceiptKey, ReceiptParts, Refused, Report, Seen, Verified, flat_view, read_unverified,
-    verify, verify_receipt,
+    verify, verify_alone, verify_receipt,
 };
 
 /// Payload type of the envelope.

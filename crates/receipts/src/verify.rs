@@ -130,8 +130,8 @@ pub enum PartsError {
 /// What was checked of a receipt, and what came of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Place in the log.
-    pub index: u64,
+    /// Place in the log; `None` for a receipt without its proof.
+    pub index: Option<u64>,
     /// What the receipt states; there when it is readable, believed only when `signature` passed.
     pub payload: Option<Payload>,
     /// The release it belongs to.
@@ -305,46 +305,49 @@ pub fn verify_receipt(
     seen: Option<Seen>,
     consistency: Option<&[Hash]>,
 ) -> Report {
-    let leaf = leaf_hash(&parts.entry);
-    let verified = ReceiptKey::from_vkey(pinned)
-        .map_err(|error| error.to_string())
-        .and_then(|key| verify(&parts.entry, &[key]).map_err(|refused| refused.to_string()));
+    let mut report = verify_alone(&parts.entry, pinned);
+    report.index = Some(parts.index);
     let opened = Checkpoint::open(&parts.checkpoint, pinned.name(), std::slice::from_ref(pinned));
+    report.checkpoint_signature = Check::of(opened.map(|_| ()).map_err(|error| describe(&error)));
     // The arithmetic is shown also when the checkpoint is not to be believed.
-    let checkpoint: Option<Checkpoint> = parts.checkpoint.text().parse().ok();
-    let mut report = Report {
-        index: parts.index,
-        payload: None,
-        release: None,
-        keyid: None,
-        leaf_hash: leaf,
-        signature: Check::Passed,
-        checkpoint_signature: Check::of(opened.map(|_| ()).map_err(|error| describe(&error))),
-        inclusion: Check::NotDone("the checkpoint cannot be read".to_owned()),
-        consistency: Check::NotDone("the checkpoint cannot be read".to_owned()),
-        inclusion_steps: Vec::new(),
-        consistency_steps: Vec::new(),
-        checkpoint,
-    };
-    match verified {
-        Ok(verified) => {
-            report.keyid = Some(verified.keyid);
-            report.payload = Some(verified.payload);
-        }
-        Err(reason) => {
-            report.signature = Check::Refused(reason);
-            report.payload = read_unverified(&parts.entry).ok();
-        }
-    }
-    report.release = report.payload.as_ref().and_then(|payload| payload.release.clone());
+    report.checkpoint = parts.checkpoint.text().parse().ok();
     if let Some(head) = report.checkpoint.clone() {
+        let leaf = report.leaf_hash;
         report.inclusion =
             Check::of(tlog::verify_inclusion(&leaf, parts.index, head.size, &parts.inclusion, &head.root));
-        report.inclusion_steps =
-            inclusion_steps(&leaf, parts.index, head.size, &parts.inclusion).unwrap_or_default();
+        report.inclusion_steps = inclusion_steps(&leaf, parts.index, head.size, &parts.inclusion).unwrap_or_default();
         (report.consistency, report.consistency_steps) = check_consistency(&head, seen, consistency);
+    } else {
+        report.inclusion = Check::NotDone("the checkpoint cannot be read".to_owned());
+        report.consistency = Check::NotDone("the checkpoint cannot be read".to_owned());
     }
     report
+}
+
+/// Checks a receipt that came without a proof: its signature, and nothing about the log.
+pub fn verify_alone(entry: &[u8], pinned: &tlog::VerifyingKey) -> Report {
+    let no_proof = || Check::NotDone("the receipt came without a proof".to_owned());
+    let verified = ReceiptKey::from_vkey(pinned)
+        .map_err(|error| error.to_string())
+        .and_then(|key| verify(entry, &[key]).map_err(|refused| refused.to_string()));
+    let (signature, keyid, payload) = match verified {
+        Ok(verified) => (Check::Passed, Some(verified.keyid), Some(verified.payload)),
+        Err(reason) => (Check::Refused(reason), None, read_unverified(entry).ok()),
+    };
+    Report {
+        index: None,
+        release: payload.as_ref().and_then(|payload| payload.release.clone()),
+        payload,
+        keyid,
+        leaf_hash: leaf_hash(entry),
+        signature,
+        checkpoint_signature: no_proof(),
+        inclusion: no_proof(),
+        consistency: no_proof(),
+        checkpoint: None,
+        inclusion_steps: Vec::new(),
+        consistency_steps: Vec::new(),
+    }
 }
 
 fn check_consistency(head: &Checkpoint, seen: Option<Seen>, proof: Option<&[Hash]>) -> (Check, Vec<ConsistencyStep>) {
