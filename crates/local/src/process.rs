@@ -1,0 +1,35 @@
+//! Starting a splitter that outlives this process.
+
+use std::{
+    fs::{DirBuilder, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::Path,
+    process::Stdio,
+};
+
+/// Where the splitter's own output goes, in its state directory.
+const LOG_NAME: &str = "splitter.log";
+
+/// A log that has grown to this is begun anew at the next start: a splitter logs little, and it adds up over years.
+const MAX_LOG: u64 = 16 << 20;
+
+/// Starts a splitter: its output to a file, its input nothing. The command itself leaves our session.
+pub(crate) fn start(command: &[String], state_dir: &Path) -> io::Result<tokio::process::Child> {
+    let (program, arguments) =
+        command.split_first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no program"))?;
+    DirBuilder::new().recursive(true).mode(0o700).create(state_dir)?;
+    let path = state_dir.join(LOG_NAME);
+    let begin_anew = std::fs::metadata(&path).is_ok_and(|log| log.len() > MAX_LOG);
+    let output = OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?;
+    if begin_anew {
+        output.set_len(0)?;
+    }
+    tokio::process::Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output)
+        .kill_on_drop(false)
+        .spawn()
+}
