@@ -1,2 +1,4 @@
 //! The one executable.
-fn main() {}
+fn main() -> std::process::ExitCode {
+    server::main()
+}

@@ -1,0 +1,404 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use access::Role;
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use model::{Actor, Environment, ReleaseId, ServiceId, Version};
+
+/// Where the pages are when nothing else is said.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:3000";
+/// Where a client looks for a server when nothing else is said.
+pub const DEFAULT_SERVER: &str = "http://127.0.0.1:3000";
+/// Where the demo's traffic goes in.
+pub const DEFAULT_TRAFFIC: &str = "127.0.0.1:8080";
+
+/// Progressive delivery with signed receipts: canaries that climb, stop and prove it.
+///
+/// Exit codes: 0 yes, 1 a refusal (with reasons), 2 wrong use, 3 could not find out.
+#[derive(Debug, Parser)]
+#[command(name = "deliveryos", version, max_term_width = 110, propagate_version = true, arg_required_else_help = true)]
+pub struct Args {
+    /// What holds for every subcommand.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What holds for every subcommand.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Global {
+    /// Directory of the embedded state: log, signing key, splitter [default: the platform's data directory]
+    #[arg(long, global = true, env = "DELIVERYOS_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Address of a running server [default: http://127.0.0.1:3000]
+    #[arg(long, global = true, env = "DELIVERYOS_SERVER", value_name = "URL")]
+    pub server: Option<String>,
+    /// Token for it, from `deliveryos token create`; better in the environment than on the command line
+    #[arg(long, global = true, env = "DELIVERYOS_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub token: Option<Secret>,
+    /// Answer in JSON: one document, or one a line where the answer streams
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// Text that `Debug` does not show.
+#[derive(Clone)]
+pub struct Secret(
+    /// The text.
+    pub String,
+);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run the server: pages, controller, log; starts the splitter or attaches to the one that runs
+    Serve(Serve),
+    /// Show it all on this machine: a real service, real traffic, canary after canary
+    Demo(Demo),
+    /// Start, steer and watch releases on a running server
+    #[command(subcommand)]
+    Release(ReleaseVerb),
+    /// Check recipes (Argo Rollouts YAML), or print the timetable of one
+    #[command(subcommand)]
+    Recipe(RecipeVerb),
+    /// The receipt log in the data directory, without a server
+    #[command(subcommand)]
+    Log(LogVerb),
+    /// One receipt, taken elsewhere
+    #[command(subcommand)]
+    Receipt(ReceiptVerb),
+    /// Make tokens and login links
+    #[command(subcommand)]
+    Token(TokenVerb),
+    /// The data plane, a process of its own (started by `serve`)
+    Splitter(Splitter),
+    /// The small HTTP service that `demo` delivers
+    DemoService(DemoService),
+    /// Print completions for a shell
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `serve`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Serve {
+    /// Configuration file: services, versions, migrations, metric sources
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Address of the pages; over the configuration file's [default: 127.0.0.1:3000]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+}
+
+/// `demo`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Demo {
+    /// Divide every duration of the 12-minute recipe by this; 6 makes a release of two minutes
+    #[arg(long, default_value_t = 6.0, value_parser = speed)]
+    pub speed: f64,
+    /// What is wrong with the versions that are released from now on
+    #[arg(long, value_enum, default_value_t = Fault::None)]
+    pub fault: Fault,
+    /// Requests a second
+    #[arg(long, default_value_t = 200.0, value_parser = rate)]
+    pub rate: f64,
+    /// Address of the pages
+    #[arg(long, default_value = DEFAULT_LISTEN, value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+    /// Address of the service's traffic
+    #[arg(long, default_value = DEFAULT_TRAFFIC, value_name = "ADDRESS")]
+    pub traffic: SocketAddr,
+    /// Recipe to follow instead of the built-in 12-minute one
+    #[arg(long, value_name = "FILE")]
+    pub recipe: Option<PathBuf>,
+    /// Do not run the quick releases first
+    #[arg(long)]
+    pub no_history: bool,
+}
+
+/// What is wrong with a demo version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Fault {
+    /// Nothing: the canary is promoted.
+    None,
+    /// It is slower: the canary is aborted.
+    Latency,
+    /// It answers with errors: the canary is aborted.
+    Errors,
+}
+
+/// `release …`.
+#[derive(Debug, Subcommand)]
+pub enum ReleaseVerb {
+    /// Start a release of a version that the server's configuration knows
+    Start(Start),
+    /// Go on to the next step
+    Promote(Steer),
+    /// Skip what is left of the steps
+    PromoteFull(Steer),
+    /// Hold at the present weight
+    Pause(Steer),
+    /// Leave the pause
+    Resume(Steer),
+    /// Canary traffic to 0 % at once
+    Abort(Steer),
+    /// Start an aborted release again from its first step
+    Retry(Steer),
+    /// Return a finished release to the version before it, by its rollback envelope
+    Rollback(Steer),
+    /// Show one release
+    Status {
+        /// The release.
+        release: ReleaseId,
+    },
+    /// Follow a release live until it ends; exit 0 = promoted, 1 = aborted or rolled back
+    Watch {
+        /// The release.
+        release: ReleaseId,
+    },
+    /// List releases, newest first
+    List {
+        /// Only of this service
+        #[arg(long)]
+        service: Option<ServiceId>,
+        /// Only in this state
+        #[arg(long, value_parser = ["in-flight", "promoted", "aborted", "rolled-back"])]
+        state: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
+        limit: u32,
+    },
+}
+
+/// `release start`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Start {
+    /// The service
+    pub service: ServiceId,
+    /// The new version, as the server's configuration names it
+    pub version: Version,
+    /// Recipe (YAML, with its analysis templates) [default: 5 % 2 min, 25 % 3 min, 50 % 3 min, 100 % and bake to 12 min]
+    #[arg(long, value_name = "FILE")]
+    pub recipe: Option<PathBuf>,
+    /// Where it goes [default: as configured]
+    #[arg(long)]
+    pub environment: Option<Environment>,
+    /// Divide every duration of the recipe by this; recorded in the receipt
+    #[arg(long, default_value_t = 1.0, value_parser = speed)]
+    pub speed: f64,
+    /// Down-migration, by its name in the configuration
+    #[arg(long, value_name = "NAME")]
+    pub down_migration: Option<String>,
+    /// Why
+    #[arg(long, default_value = "")]
+    pub reason: String,
+    /// Idempotency key: the same key again answers with the same release [default: random]
+    #[arg(long, value_name = "KEY")]
+    pub id: Option<model::CommandId>,
+    /// Follow it until it ends
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// A command to a release.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Steer {
+    /// The release
+    pub release: ReleaseId,
+    /// Why
+    #[arg(long, default_value = "")]
+    pub reason: String,
+    /// Idempotency key [default: random]
+    #[arg(long, value_name = "KEY")]
+    pub id: Option<model::CommandId>,
+}
+
+/// `recipe …`.
+#[derive(Debug, Subcommand)]
+pub enum RecipeVerb {
+    /// Check recipes as Argo Rollouts would; exit 1 when one has errors
+    Lint {
+        /// YAML files
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Also refuse what this runtime cannot do
+        #[arg(long, value_parser = ["local"])]
+        runtime: Option<String>,
+    },
+    /// Print the timetable of a recipe
+    Plan {
+        /// YAML file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Divide every duration by this
+        #[arg(long, default_value_t = 1.0, value_parser = speed)]
+        speed: f64,
+    },
+}
+
+/// `log …`.
+#[derive(Debug, Subcommand)]
+pub enum LogVerb {
+    /// Verify the whole log: every signature, every hash, every checkpoint
+    Verify {
+        /// Key to verify with, as c2sp.org/signed-note writes it [default: the data directory's own]
+        #[arg(long, value_name = "VKEY")]
+        vkey: Option<String>,
+    },
+    /// Write the log as static files (c2sp.org/tlog-tiles) that any web server can offer
+    Export {
+        /// Directory to write to; made when missing
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+}
+
+/// `receipt …`.
+#[derive(Debug, Subcommand)]
+pub enum ReceiptVerb {
+    /// Verify a downloaded receipt (`.tlog-proof`), offline
+    Verify {
+        /// The file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Key to verify with, obtained from somebody you trust [default: the data directory's own]
+        #[arg(long, value_name = "VKEY")]
+        vkey: Option<String>,
+    },
+}
+
+/// `token …`.
+#[derive(Debug, Subcommand)]
+pub enum TokenVerb {
+    /// Make a token; shown once
+    Create {
+        /// What it may do
+        #[arg(long, value_parser = role)]
+        role: Role,
+        /// Name that its receipts carry
+        #[arg(long, default_value = "token")]
+        name: Actor,
+        /// Days until it expires, at most 365
+        #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u16).range(1..=365))]
+        days: u16,
+    },
+    /// Make a login link, good once within 10 minutes
+    Link {
+        /// What its user may do
+        #[arg(long, value_parser = role, default_value = "admin")]
+        role: Role,
+        /// Name that their receipts carry
+        #[arg(long, default_value = "admin")]
+        name: Actor,
+    },
+}
+
+/// `splitter`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Splitter {
+    /// Directory of its control socket, state file and logs [default: `splitter` in the data directory]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Threads that proxy; 0 = one per core
+    #[arg(long, default_value_t = 0)]
+    pub workers: usize,
+    /// Address of its Prometheus endpoint
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// Leave the terminal or server that started it
+    #[arg(long)]
+    pub detach: bool,
+}
+
+/// `demo-service`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct DemoService {
+    /// Port on 127.0.0.1
+    #[arg(long)]
+    pub port: u16,
+    /// Version named in the answers
+    #[arg(long, default_value = "v1")]
+    pub version: Version,
+    /// Median latency, ms
+    #[arg(long, default_value_t = 20.0)]
+    pub latency_ms: f64,
+    /// Sigma of the logarithm of the latency; the 99th percentile is median · exp(2.33 σ)
+    #[arg(long, default_value_t = 0.3)]
+    pub sigma: f64,
+    /// Share of answers that are 503, 0 to 1
+    #[arg(long, default_value_t = 0.0)]
+    pub error_rate: f64,
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    text.parse::<Role>().map_err(|_| "one of viewer, operator, admin".to_owned())
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    ranged(text, 0.01, 1_000.0)
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    ranged(text, 1.0, 20_000.0)
+}
+
+fn ranged(text: &str, low: f64, high: f64) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (low..=high).contains(&value) => Ok(value),
+        _ => Err(format!("a number from {low} to {high}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn secrets_do_not_show() {
+        let args = Args::try_parse_from(["deliveryos", "--token", "dlv_token_x", "release", "list"]).unwrap();
+        assert!(!format!("{args:?}").contains("dlv_token_x"));
+    }
+
+    #[test]
+    fn lines_that_scripts_rely_on() {
+        let check = |line: &str, ok: bool| {
+            let parsed = Args::try_parse_from(line.split(' '));
+            assert_eq!(parsed.is_ok(), ok, "{line}: {:?}", parsed.err());
+        };
+        check("deliveryos serve --config deliveryos.toml --listen 127.0.0.1:3000", true);
+        check("deliveryos demo --speed 12 --fault latency --rate 300", true);
+        check("deliveryos demo --speed 0", false);
+        check("deliveryos demo --speed NaN", false);
+        check("deliveryos release abort checkout-7 --reason slow --json", true);
+        check("deliveryos release abort Checkout_7", false);
+        check("deliveryos --json log verify", true);
+        check("deliveryos log verify --json --data-dir /tmp/x", true);
+        check("deliveryos recipe lint a.yaml b.yaml", true);
+        check("deliveryos recipe lint", false);
+        check("deliveryos token create --role viewer", true);
+        check("deliveryos token create --role root", false);
+        check("deliveryos completions bash", true);
+    }
+}

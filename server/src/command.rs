@@ -1,0 +1,85 @@
+//! The subcommands.
+
+pub mod client;
+mod completions;
+mod demo_service;
+mod log;
+mod print;
+mod receipt;
+mod recipe;
+mod release;
+mod splitter;
+mod token;
+mod watch;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context as _;
+
+use crate::{
+    args::{Args, Global, Verb},
+    compose, config, demo,
+};
+
+/// Name of the data directory of `serve`.
+const DATA_DIR: &str = "deliveryos";
+/// Name of the data directory of `demo`.
+const DEMO_DATA_DIR: &str = "deliveryos-demo";
+
+/// Does what the command line says. The code is that of an answer; errors have their own ([`crate::exit`]).
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let Args { global, verb } = args;
+    match verb {
+        Verb::Serve(serve) => {
+            let data_dir = data_dir(&global, DATA_DIR)?;
+            logging();
+            runtime()?.block_on(compose::serve(data_dir, serve))
+        }
+        Verb::Demo(options) => {
+            let data_dir = data_dir(&global, DEMO_DATA_DIR)?;
+            logging();
+            runtime()?.block_on(demo::run(data_dir, options))
+        }
+        Verb::Release(verb) => small_runtime()?.block_on(release::run(&global, verb)),
+        Verb::Recipe(verb) => recipe::run(&global, verb),
+        Verb::Log(verb) => small_runtime()?.block_on(log::run(&global, data_dir(&global, DATA_DIR)?, verb)),
+        Verb::Receipt(verb) => small_runtime()?.block_on(receipt::run(&global, verb)),
+        Verb::Token(verb) => small_runtime()?.block_on(token::run(&global, verb)),
+        Verb::Splitter(options) => {
+            let state_dir = match &options.state_dir {
+                Some(dir) => dir.clone(),
+                None => data_dir(&global, DATA_DIR)?.join(compose::SPLITTER_DIR),
+            };
+            logging();
+            // Starts its own runtimes, one a thread.
+            splitter::run(state_dir, &options)
+        }
+        Verb::DemoService(options) => small_runtime()?.block_on(demo_service::run(options)),
+        Verb::Completions { shell } => completions::run(shell),
+    }
+}
+
+fn data_dir(global: &Global, name: &str) -> anyhow::Result<PathBuf> {
+    match &global.data_dir {
+        Some(dir) => Ok(dir.clone()),
+        None => config::default_data_dir(name),
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Runtime::new().context("the runtime could not be started")
+}
+
+fn small_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime could not be started")
+}
+
+/// Log lines go to stderr; `RUST_LOG` chooses which, `DELIVERYOS_LOG=json` writes them for machines.
+fn logging() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let json = std::env::var("DELIVERYOS_LOG").is_ok_and(|form| form == "json");
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // A second initialisation (tests) keeps the first.
+    let _ = if json { lines.json().try_init() } else { lines.compact().try_init() };
+}

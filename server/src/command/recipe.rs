@@ -1,0 +1,135 @@
+//! `deliveryos recipe …`.
+
+use std::{io::Read as _, path::PathBuf, process::ExitCode};
+
+use anyhow::Context as _;
+use rollout::{Finding, LintReport, Recipe, Severity, lint, timetable, unsupported_locally};
+use serde_json::json;
+
+use super::print;
+use crate::{
+    args::{Global, RecipeVerb},
+    exit::{REFUSED, WrongUse},
+};
+
+/// Largest recipe file read: a hundred times the largest of Argo's own examples.
+const MAX_FILE: u64 = 1024 * 1024;
+/// Most files at once.
+const MAX_FILES: usize = 1_000;
+
+pub(super) fn run(global: &Global, verb: RecipeVerb) -> anyhow::Result<ExitCode> {
+    match verb {
+        RecipeVerb::Lint { files, runtime } => lint_files(global, &files, runtime.is_some()),
+        RecipeVerb::Plan { file, speed } => plan(global, &file, speed),
+    }
+}
+
+fn lint_files(global: &Global, paths: &[PathBuf], local: bool) -> anyhow::Result<ExitCode> {
+    if paths.len() > MAX_FILES {
+        return Err(WrongUse(format!("at most {MAX_FILES} files")).into());
+    }
+    let read = paths.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+    let files: Vec<(&str, &[u8])> = read.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+    let report = lint(&files);
+    let refusals = if local && report.is_clean() {
+        Recipe::load(&files).map(|recipe| unsupported_locally(&recipe)).unwrap_or_default()
+    } else {
+        Vec::new()
+    };
+    let clean = report.is_clean() && refusals.is_empty();
+    if global.json {
+        print::json(&json!({
+            "clean": clean, "findings": report.findings, "documents": report.documents, "unsupported": refusals,
+        }))?;
+    } else {
+        show(&report)?;
+        for refusal in &refusals {
+            print::line(&format!("{}: not with --runtime local: {}", refusal.field, refusal.reason))?;
+        }
+        let (errors, others): (Vec<&Finding>, Vec<&Finding>) =
+            report.findings.iter().partition(|finding| finding.severity == Severity::Error);
+        let verdict = if clean { "clean" } else { "refused" };
+        print::line(&format!(
+            "{verdict}: {} documents in {} files, {} errors, {} other findings",
+            report.documents.len(),
+            paths.len(),
+            errors.len() + refusals.len(),
+            others.len()
+        ))?;
+    }
+    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
+}
+
+fn plan(global: &Global, path: &PathBuf, speed: f64) -> anyhow::Result<ExitCode> {
+    let (name, bytes) = read(path)?;
+    let recipe = match Recipe::load(&[(&name, &bytes)]) {
+        Ok(recipe) => recipe.speed(speed),
+        Err(report) => {
+            if global.json {
+                print::json(&json!({ "clean": false, "findings": report.findings }))?;
+            } else {
+                show(&report)?;
+            }
+            return Ok(ExitCode::from(REFUSED));
+        }
+    };
+    let rows = timetable(&recipe);
+    if global.json {
+        print::json(&json!({
+            "name": recipe.name, "speed": speed, "planned_ms": rollout::planned_ms(&recipe), "rows": rows,
+            "unsupported": unsupported_locally(&recipe),
+        }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let time = |ms: Option<i64>| ms.map_or_else(|| "?".to_owned(), projections::say::duration);
+    let cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| {
+            vec![
+                (row.step + 1).to_string(),
+                time(row.starts_ms),
+                time(row.takes_ms),
+                row.weight.to_string(),
+                row.what.clone(),
+                row.gate.clone(),
+            ]
+        })
+        .collect();
+    print::table(&["step", "starts", "takes", "weight", "what", "goes on when"], &cells)?;
+    match rollout::planned_ms(&recipe) {
+        Some(ms) => print::line(&format!("planned: {}", projections::say::duration(ms)))?,
+        None => print::line("planned: no fixed length: a step waits for a person or an analysis")?,
+    }
+    for refusal in unsupported_locally(&recipe) {
+        print::note(&format!("not with the local runtime: {}: {}", refusal.field, refusal.reason));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(report: &LintReport) -> anyhow::Result<()> {
+    for finding in &report.findings {
+        let severity = match finding.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Note => "note",
+        };
+        let field = if finding.field.is_empty() { String::new() } else { format!("{}: ", finding.field) };
+        let hint = finding.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        print::line(&format!(
+            "{}:{}:{}: {severity}: {field}{}{hint}",
+            finding.file, finding.line, finding.column, finding.message
+        ))?;
+    }
+    Ok(())
+}
+
+/// A recipe file: its name and its bytes.
+pub(super) fn read(path: &PathBuf) -> anyhow::Result<(String, Vec<u8>)> {
+    let file = std::fs::File::open(path).map_err(|error| WrongUse(format!("{} cannot be read: {error}", path.display())))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).with_context(|| format!("{} cannot be read", path.display()))?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(WrongUse(format!("{} is larger than {} kB: not a recipe", path.display(), MAX_FILE / 1024)).into());
+    }
+    Ok((path.display().to_string(), bytes))
+}

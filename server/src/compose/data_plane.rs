@@ -1,0 +1,70 @@
+//! The data plane: a splitter that runs is attached to, else one is started in the background.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::Context as _;
+use controller::{Runtime, RuntimeError};
+use local::{LocalOptions, LocalRuntime, LocalService};
+use model::Epoch;
+use splitter::{Limits, Sticky};
+
+use crate::config::{Config, ServiceConfig, StickyConfig};
+
+/// Directory of the splitter in the data directory.
+pub const SPLITTER_DIR: &str = "splitter";
+
+/// Requests under way when a splitter is told to end are given so long, ms.
+const DRAIN_MS: u64 = 2_000;
+
+/// The splitter and the runtime over it. Dropping it leaves the splitter serving.
+pub struct DataPlane {
+    runtime: Arc<LocalRuntime>,
+}
+
+impl DataPlane {
+    /// Attaches to the splitter of this data directory, or starts it: this executable, detached, so that it outlives the server.
+    pub fn start(data_dir: &Path, config: &Config) -> anyhow::Result<Self> {
+        let state_dir = std::path::absolute(data_dir.join(SPLITTER_DIR)).context("the data directory has no path")?;
+        let own = std::env::current_exe().context("this program does not know where it is")?;
+        let mut command =
+            vec![own.display().to_string(), "splitter".into(), "--detach".into(), "--state-dir".into(), state_dir.display().to_string()];
+        if config.splitter.workers > 0 {
+            command.extend(["--workers".to_owned(), config.splitter.workers.to_string()]);
+        }
+        if let Some(address) = config.splitter.metrics_listen {
+            command.extend(["--metrics-listen".to_owned(), address.to_string()]);
+        }
+        let services = config.services.iter().map(|(name, service)| (name.clone(), front(service))).collect();
+        Ok(Self { runtime: Arc::new(LocalRuntime::start(LocalOptions { state_dir, command: Some(command), services })) })
+    }
+
+    /// For the controller.
+    pub fn runtime(&self) -> Arc<dyn Runtime> {
+        self.runtime.clone()
+    }
+
+    /// Ends the splitter and the versions that it runs. For a demonstration that is over.
+    pub async fn shut_down(&self) -> Result<(), RuntimeError> {
+        let hello = self.runtime.hello().await?;
+        self.runtime.shut_down(Epoch(hello.epoch), DRAIN_MS).await
+    }
+}
+
+/// True when a splitter of this data directory answers: the addresses that it holds are ours.
+pub async fn splitter_runs(data_dir: &Path) -> bool {
+    let socket = data_dir.join(SPLITTER_DIR).join(splitter::control::SOCKET_NAME);
+    splitter::control::Client::connect(&socket).await.is_ok()
+}
+
+fn front(service: &ServiceConfig) -> LocalService {
+    LocalService {
+        listen: service.listen.clone(),
+        limits: Limits::default(),
+        sticky: service.sticky.as_ref().map(|sticky| match sticky {
+            StickyConfig::Header(name) => Sticky::Header(name.clone()),
+            StickyConfig::Cookie(name) => Sticky::Cookie(name.clone()),
+        }),
+        trust_forwarded: false,
+        dead_man_seconds: service.dead_man_seconds,
+    }
+}

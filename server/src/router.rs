@@ -1,0 +1,305 @@
+//! Every route with the role it needs, and the layers around them.
+
+mod api;
+mod log_files;
+mod pages;
+pub mod own_metrics;
+
+use std::{ops::Deref, sync::Arc, time::Duration};
+
+use access::{Access, Role};
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{DefaultBodyLimit, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use controller::{Delivery, Migrations};
+use projections::ReadModel;
+use receipt_log::{Clock, Log, Store};
+use serde_json::json;
+use tower_http::{limit::RequestBodyLimitLayer, timeout::RequestBodyTimeoutLayer};
+
+pub use api::{CommandBody, Created, Started, StartBody, Steered, TokenBody};
+
+use crate::{
+    auth::{self, Cookie, Limiter},
+    config::{ConfigCatalogue, PublicUrl},
+    events::{self, Hub},
+    site,
+};
+
+/// Largest body of any request: a recipe of 256 kB as a JSON string, with room.
+pub const MAX_BODY: usize = 1024 * 1024;
+/// A body that trickles is given up after so long without a byte.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a route needs of whoever asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Nothing. Unsafe methods still need the same Origin.
+    Public,
+    /// Viewer, and reads only, whatever its method: the pages' own reads are POST.
+    Read,
+    /// Viewer, and it ends their own session.
+    Own,
+    /// Operator: it changes what runs.
+    Operate,
+    /// Admin: it lets others in.
+    Administer,
+}
+
+impl Need {
+    /// The role needed, if any.
+    pub fn role(self) -> Option<Role> {
+        match self {
+            Self::Public => None,
+            Self::Read | Self::Own => Some(Role::Viewer),
+            Self::Operate => Some(Role::Operator),
+            Self::Administer => Some(Role::Admin),
+        }
+    }
+
+    /// True when it changes something: a session then needs its form token.
+    pub fn changes(self) -> bool {
+        matches!(self, Self::Own | Self::Operate | Self::Administer)
+    }
+}
+
+/// A route of the server itself. Pages and server functions are added by [`inventory`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Method.
+    pub method: Method,
+    /// Path as axum writes it.
+    pub path: String,
+    /// What it needs.
+    pub need: Need,
+}
+
+/// What one request needs. Whatever is not known to be open needs a viewer, and whatever is not known to be a read an operator.
+pub fn need(method: &Method, path: &str, log_is_public: bool) -> Need {
+    let safe = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+    match path {
+        "/healthz" | "/login" | "/favicon.svg" | "/favicon.ico" | "/robots.txt" => Need::Public,
+        "/logout" => Need::Own,
+        "/checkpoint" if log_is_public => Need::Public,
+        "/api/v1/tokens" => Need::Administer,
+        _ if path.starts_with("/pkg/") => Need::Public,
+        // Entries are what receipts state; hashes say nothing about them.
+        _ if log_is_public && path.starts_with("/tile/") && !path.starts_with("/tile/entries/") => Need::Public,
+        _ if safe || (path.starts_with("/api/get_") && *method == Method::POST) => Need::Read,
+        _ => Need::Operate,
+    }
+}
+
+/// What the routes work with. A clone is another handle.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+/// See [`App`].
+pub struct Parts {
+    /// What pages read.
+    pub read: Arc<dyn ReadModel>,
+    /// What commands go to.
+    pub delivery: Arc<dyn Delivery>,
+    /// What the live stream follows.
+    pub log: Arc<dyn Log>,
+    /// What tiles and proofs are made from.
+    pub store: Arc<dyn Store>,
+    /// Who may do what.
+    pub access: Access,
+    /// Now.
+    pub clock: Arc<dyn Clock>,
+    /// What may be released.
+    pub catalogue: Arc<ConfigCatalogue>,
+    /// Which migrations there are.
+    pub migrations: Arc<dyn Migrations>,
+    /// The log's public key.
+    pub vkey: String,
+    /// The address that browsers use, when it is another than the one listened on.
+    pub public_url: Option<PublicUrl>,
+    /// Whether `/checkpoint` and the tiles of hashes are for everybody.
+    pub log_is_public: bool,
+    /// How sessions are kept in browsers.
+    pub cookie: Cookie,
+    /// Attempts to log in.
+    pub logins: Limiter,
+    /// The live stream.
+    pub hub: Hub,
+    /// Counts for `/metrics`.
+    pub counts: own_metrics::Counts,
+}
+
+pub use own_metrics::Counts;
+
+impl App {
+    /// From its parts.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for App {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// The routes of the server itself, in the order of [`router`].
+const OWN: [(Method, &str); 18] = [
+    (Method::GET, "/healthz"),
+    (Method::GET, "/login"),
+    (Method::POST, "/login"),
+    (Method::POST, "/logout"),
+    (Method::GET, "/events"),
+    (Method::GET, "/checkpoint"),
+    (Method::GET, "/tile/{*path}"),
+    (Method::GET, "/receipts/{index}/tlog-proof"),
+    (Method::GET, "/receipts/{index}/dsse"),
+    (Method::GET, "/metrics"),
+    (Method::GET, "/pkg/{*path}"),
+    (Method::GET, "/api/v1/releases"),
+    (Method::POST, "/api/v1/releases"),
+    (Method::GET, "/api/v1/releases/{id}"),
+    (Method::POST, "/api/v1/releases/{id}/commands"),
+    (Method::GET, "/api/v1/segments/{digest}"),
+    (Method::GET, "/api/v1/receipts/{index}"),
+    (Method::POST, "/api/v1/tokens"),
+];
+
+/// Every route: the server's own, the pages, the server functions.
+pub fn inventory() -> Vec<Route> {
+    let own = OWN.into_iter().map(|(method, path)| (method, path.to_owned()));
+    let functions = leptos::server_fn::axum::server_fn_paths().map(|(path, method)| (method, path.to_owned()));
+    let pages = pages::listing().into_iter().map(|page| (Method::GET, page));
+    let mut all: Vec<Route> = own
+        .chain(functions)
+        .chain(pages)
+        .map(|(method, path)| Route { need: need(&method, &path, false), method, path })
+        .collect();
+    all.sort_by(|a, b| (&a.path, a.method.as_str()).cmp(&(&b.path, b.method.as_str())));
+    all.dedup();
+    all
+}
+
+/// The whole server.
+pub fn router(app: App) -> Router {
+    let own = Router::new()
+        .route("/healthz", get(healthz))
+        .route("/login", get(pages::login).post(auth::log_in))
+        .route("/logout", post(auth::log_out))
+        .route("/events", get(events::events))
+        .route("/checkpoint", get(log_files::checkpoint))
+        .route("/tile/{*path}", get(log_files::tile))
+        .route("/receipts/{index}/tlog-proof", get(log_files::tlog_proof))
+        .route("/receipts/{index}/dsse", get(log_files::dsse))
+        .route("/metrics", get(own_metrics::metrics))
+        .route("/pkg/{*path}", get(file))
+        .route("/api/v1/releases", get(api::list).post(api::start))
+        .route("/api/v1/releases/{id}", get(api::release))
+        .route("/api/v1/releases/{id}/commands", post(api::steer))
+        .route("/api/v1/segments/{digest}", get(api::segment))
+        .route("/api/v1/receipts/{index}", get(api::receipt))
+        .route("/api/v1/tokens", post(api::create_token));
+    pages::add(own, &app)
+        .fallback(fallback)
+        .layer(middleware::from_fn_with_state(app.clone(), auth::gate))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(RequestBodyLimitLayer::new(MAX_BODY))
+        .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
+        .layer(middleware::from_fn_with_state(app.clone(), around))
+        .with_state(app)
+}
+
+/// Counts, and sets the headers that every answer carries.
+async fn around(State(app): State<App>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    app.counts.answered(response.status());
+    let headers = response.headers_mut();
+    for (name, value) in [
+        // Pages bring their own, with a nonce: all else is data.
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'",
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // Not `no-referrer`: browsers would then send `Origin: null` with our own forms.
+        (header::REFERRER_POLICY, "same-origin"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+    ] {
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+    if app.public_url.as_ref().is_some_and(|url| url.scheme == "https") {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    }
+    response
+}
+
+async fn healthz(State(app): State<App>) -> Response {
+    // The log's size is known without the disk; a log that has stopped ends the process.
+    let size = *app.log.size().borrow();
+    Json(json!({ "status": "ok", "receipts": size })).into_response()
+}
+
+async fn file(uri: Uri, headers: HeaderMap) -> Response {
+    site::answer(uri.path(), &headers).unwrap_or_else(|| (StatusCode::NOT_FOUND, "not found\n").into_response())
+}
+
+async fn fallback(State(app): State<App>, request: Request) -> Response {
+    let safe = matches!(*request.method(), Method::GET | Method::HEAD);
+    if safe && let Some(file) = site::answer(request.uri().path(), request.headers()) {
+        return file;
+    }
+    if request.uri().path().starts_with("/api/") || !safe {
+        let body = json!({ "error": "not-found", "detail": "there is no such address" });
+        return (StatusCode::NOT_FOUND, Json(body)).into_response();
+    }
+    let mut page = pages::page(app, request).await;
+    *page.status_mut() = StatusCode::NOT_FOUND;
+    page
+}
+
+/// 303 to an address of this server.
+pub(crate) fn see_other(path: &str) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    let location = HeaderValue::from_str(path).unwrap_or_else(|_| HeaderValue::from_static("/"));
+    response.headers_mut().insert(header::LOCATION, location);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_is_closed() {
+        let check = |method: Method, path: &str, public: bool, expected: Need| {
+            assert_eq!(need(&method, path, public), expected, "{method} {path} public={public}");
+        };
+        check(Method::GET, "/", false, Need::Read);
+        check(Method::GET, "/healthz", false, Need::Public);
+        check(Method::GET, "/checkpoint", false, Need::Read);
+        check(Method::GET, "/checkpoint", true, Need::Public);
+        check(Method::GET, "/tile/0/000", true, Need::Public);
+        check(Method::GET, "/tile/entries/000", true, Need::Read);
+        check(Method::POST, "/api/get_overview", false, Need::Read);
+        check(Method::PUT, "/api/get_overview", false, Need::Operate);
+        check(Method::POST, "/api/release_command", false, Need::Operate);
+        check(Method::POST, "/api/v1/releases", false, Need::Operate);
+        check(Method::POST, "/api/v1/tokens", false, Need::Administer);
+        check(Method::DELETE, "/anything", true, Need::Operate);
+        check(Method::POST, "/logout", false, Need::Own);
+    }
+}

@@ -1,0 +1,105 @@
+//! The pages and the server functions they call, with what both get by context.
+
+use app::api::context::LogKey;
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use leptos::prelude::*;
+use leptos_axum::{AxumRouteListing, ResponseOptions};
+
+use super::App;
+use crate::auth;
+
+/// The address of the login page: a route of the server and a page at once.
+const LOGIN: &str = "/login";
+
+/// Adds a route for each page and each server function.
+pub(super) fn add(router: Router<App>, app: &App) -> Router<App> {
+    let pages = listings().into_iter().filter(|page| page.path() != LOGIN);
+    let mut router = router;
+    for listed in pages {
+        let app = app.clone();
+        let handler = move |request: Request| {
+            let app = app.clone();
+            async move { page(app, request).await }
+        };
+        router = router.route(listed.path(), axum::routing::get(handler));
+    }
+    for (path, method) in leptos::server_fn::axum::server_fn_paths() {
+        let app = app.clone();
+        let handler = move |request: Request| {
+            let app = app.clone();
+            async move { leptos_axum::handle_server_fns_with_context(context(&app, &request), request).await.into_response() }
+        };
+        let filter = axum::routing::MethodFilter::try_from(method);
+        // Never a GET: a link or an image must not be able to call one.
+        if let Ok(filter) = filter
+            && filter != axum::routing::MethodFilter::GET
+        {
+            router = router.route(path, axum::routing::on(filter, handler));
+        }
+    }
+    router
+}
+
+/// Paths of the pages.
+pub(super) fn listing() -> Vec<String> {
+    listings().iter().map(|page| page.path().to_owned()).collect()
+}
+
+fn listings() -> Vec<AxumRouteListing> {
+    leptos_axum::generate_route_list(app::App)
+}
+
+/// The page at the request's address.
+pub(super) async fn page(app: App, request: Request) -> Response {
+    let options = options();
+    let context = context(&app, &request);
+    let render = leptos_axum::render_app_async_with_context(context, move || app::shell(options.clone()));
+    render(request).await.into_response()
+}
+
+/// `GET /login`: the button for a link, else the page that says how to get one.
+pub(super) async fn login(State(app): State<App>, query: axum::extract::RawQuery, request: Request) -> Response {
+    let has_token = query.0.as_deref().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("token=")));
+    if has_token {
+        match axum::extract::Query::try_from_uri(request.uri()) {
+            Ok(asked) => auth::login_page(asked).await,
+            Err(error) => error.into_response(),
+        }
+    } else {
+        page(app, request).await
+    }
+}
+
+fn options() -> LeptosOptions {
+    LeptosOptions::builder().output_name("deliveryos").site_pkg_dir("pkg").site_root("target/site").build()
+}
+
+/// What pages and server functions find in their context.
+fn context(app: &App, request: &Request) -> impl Fn() + Clone + Send + Sync + 'static + use<> {
+    let app = app.clone();
+    let identity = request.extensions().get::<access::Identity>().cloned();
+    move || {
+        provide_context(identity.clone());
+        provide_context(app.read.clone());
+        provide_context(app.delivery.clone());
+        provide_context(app.clock.clone());
+        provide_context(LogKey(app.vkey.clone()));
+        if let (Some(nonce), Some(response)) = (leptos::nonce::use_nonce(), use_context::<ResponseOptions>()) {
+            let policy = format!(
+                "default-src 'none'; script-src 'strict-dynamic' 'nonce-{nonce}' 'wasm-unsafe-eval'; style-src 'self' 'nonce-{nonce}'; \
+                 img-src 'self' data:; font-src 'self'; connect-src 'self'; manifest-src 'self'; form-action 'self'; \
+                 base-uri 'none'; object-src 'none'; frame-ancestors 'none'"
+            );
+            if let Ok(policy) = HeaderValue::from_str(&policy) {
+                response.insert_header(header::CONTENT_SECURITY_POLICY, policy);
+            }
+            // A page holds a nonce and a form token: it is nobody else's, and not tomorrow's.
+            response.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+    }
+}
