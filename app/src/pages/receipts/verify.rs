@@ -12,6 +12,7 @@ use crate::{api::reads::ReceiptPage, words::Tone};
 
 /// What came of it.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(not(feature = "hydrate"), allow(dead_code, reason = "checked in the browser only"))]
 pub(super) enum Outcome {
     /// Not begun: the browser's code is not there (yet).
     Asleep,

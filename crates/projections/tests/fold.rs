@@ -1,0 +1,258 @@
+//! Folding in any split is folding at once, and nothing that a receipt may state makes a fold panic.
+
+use model::{
+    Digest, Energy, EnergyMethod, Epoch, Kind, ReleaseId, Timestamp, Verdict, Weight,
+    event::{
+        AnalysisEnded, CanaryAborted, CanaryCompleted, CanaryPaused, CanaryPromoted, CanaryResumed, CanaryStarted, CanaryStepped, CommandSeen, Outcome,
+        PlannedWeight, ReleaseCompleted, RollbackArmed,
+    },
+};
+use projections::{Overview, Phase, Receipt, ReleaseRow, ReleaseView, describe, thin};
+use proptest::prelude::*;
+use receipts::Payload;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+fn id(n: u8) -> ReleaseId {
+    format!("checkout-{n}").parse().unwrap()
+}
+fn at(s: i64) -> Timestamp {
+    Timestamp::from_millis(1_778_162_792_000 + s * 1000)
+}
+fn w(p: u8) -> Weight {
+    Weight::new(p).unwrap()
+}
+fn digest(b: u8) -> Digest {
+    Digest::from_sha256(&[b; 32])
+}
+fn energy(joules: f64) -> Energy {
+    Energy { joules, low: joules / 2.0, high: joules * 2.0, method: EnergyMethod::ModelCpuTime, scope: "cpu".into(), coefficient: None, cpu_time_us: 1, wall_us: 2, idle_joules: None }
+}
+
+fn payload(kind: Kind, s: i64, facts: &impl Serialize) -> Payload {
+    Payload::new(kind, at(s), "dana".parse().unwrap(), facts).unwrap().release(id(1))
+}
+
+fn started() -> Payload {
+    let facts = CanaryStarted {
+        strategy: "canary".into(), service: "checkout".parse().unwrap(), environment: "production".parse().unwrap(), version: "v2".parse().unwrap(),
+        digest: digest(2), stable_version: "v1".parse().unwrap(), stable_digest: digest(1), recipe: digest(9), steps: 6,
+        planned: vec![PlannedWeight { at_ms: 0, weight: w(5) }, PlannedWeight { at_ms: 120_000, weight: w(25) }, PlannedWeight { at_ms: 300_000, weight: w(100) }],
+        planned_ms: Some(720_000), runtime: "local".into(),
+    };
+    payload(Kind::CanaryStarted, 1, &facts).energy(energy(0.5))
+}
+fn stepped(s: i64, step: u32, from: u8, to: u8) -> Payload {
+    let facts = CanaryStepped { strategy: "canary".into(), step, steps: 6, from_weight: w(from), weight: w(to), applied_at: at(s), epoch: Epoch(1), operation: format!("op-{s}") };
+    payload(Kind::CanaryStepped, s, &facts).energy(energy(0.25))
+}
+fn paused(s: i64, reason: &str, until: Option<i64>, weight: u8) -> Payload {
+    payload(Kind::CanaryPaused, s, &CanaryPaused { reason: reason.into(), until: until.map(at), weight: w(weight), step: 1 })
+}
+fn resumed(s: i64, turn: &str) -> Payload {
+    let mut p = payload(Kind::CanaryResumed, s, &CanaryResumed { reason: "cache was warming".into(), paused_ms: 40_000, step: 1 });
+    p.facts.insert("transition".into(), json!({ "type": turn }));
+    p
+}
+fn analysis(s: i64, kind: Kind, verdict: Verdict, message: &str) -> Payload {
+    let facts = AnalysisEnded { analysis: "built-in".into(), scope: "built-in".into(), verdict, message: message.into(), rule: "threshold".into(), measurements: 3, segment: None, from: None, to: None, canary: None, stable: None };
+    payload(kind, s, &facts)
+}
+fn armed(s: i64) -> Payload {
+    payload(Kind::RollbackArmed, s, &RollbackArmed { previous_image: digest(1), previous_version: "v1".parse().unwrap(), down_migration: "none".into(), flags_off: vec![], acts: vec!["traffic".into()], rto_s: 90 })
+}
+fn aborted(s: i64, automatic: bool) -> Payload {
+    payload(Kind::CanaryAborted, s, &CanaryAborted { reason: "5xx 9.4 %, limit 1 %".into(), automatic, weight: w(25), breach_at: at(s - 1), command: None })
+}
+fn completed(s: i64, outcome: Outcome) -> Payload {
+    payload(Kind::CanaryCompleted, s, &CanaryCompleted { outcome, took_ms: 47_000, breach_to_zero_ms: Some(12), breach_to_last_request_ms: Some(8), zero_to_drained_ms: Some(3000), rto_ms: Some(3012), exposed: 61 })
+}
+fn promoted(s: i64) -> Payload {
+    payload(Kind::CanaryPromoted, s, &CanaryPromoted { full: false, version: "v2".parse().unwrap(), digest: digest(2), reason: "all steps done".into() })
+}
+fn ended(s: i64, outcome: Outcome) -> Payload {
+    payload(Kind::ReleaseCompleted, s, &ReleaseCompleted { outcome, children: 9, ranges: vec![(0, 8)], root: "00".repeat(32) }).energy(energy(99.0))
+}
+fn asked(s: i64, command: &str) -> Payload {
+    payload(Kind::CommandAccepted, s, &CommandSeen { command: command.into(), command_id: "12345678".into(), reason: "".into(), refusal: None }).energy(energy(0.125))
+}
+
+fn log(payloads: Vec<Payload>) -> Vec<Receipt> {
+    payloads.into_iter().enumerate().map(|(i, payload)| Receipt { index: i as u64, payload }).collect()
+}
+
+#[test]
+fn a_release_that_was_aborted() {
+    let log = log(vec![asked(0, "start"), started(), stepped(2, 0, 0, 5), paused(3, "step", Some(123), 5), armed(4), analysis(9, Kind::AnalysisFailed, Verdict::Failed, "5xx"), aborted(10, true), stepped(10, 1, 5, 0), completed(13, Outcome::Aborted), ended(14, Outcome::Aborted)]);
+    let mut view = ReleaseView::of(log[..4].to_vec()).unwrap();
+    assert_eq!(view.row.phase, Phase::Paused { reason: "step".into(), until: Some(at(123)) });
+    assert_eq!((view.row.next_at, view.row.stage(), view.row.waits()), (Some(at(123)), (1, 3), false));
+    view.fold(&log[4]);
+    view.fold(&log[5]);
+    view.fold(&log[6]);
+    assert_eq!((view.row.phase.clone(), view.row.weight), (Phase::Aborting, w(0)));
+    for r in &log[7..] {
+        view.fold(r);
+    }
+    assert_eq!(view.row.phase, Phase::Ended(Outcome::Aborted));
+    assert_eq!((view.row.ended, view.row.exposed), (Some(at(13)), 61));
+    assert_eq!(view.row.worst.as_deref(), Some("5xx 9.4 %, limit 1 %"));
+    // 0.125 + 0.5 + 0.25 + 0.25; the sum over the release is not one of its parts.
+    assert_eq!((view.row.joules.joules, view.row.joules.n), (1.125, 4));
+    assert_eq!(view.weights.last(), Some(&(at(10), w(0))));
+    assert_eq!(view.envelope.as_ref().unwrap().0, 4);
+    assert_eq!(view.aborted().unwrap().0, 6);
+}
+
+#[test]
+fn a_persons_hold_lies_over_the_recipes_pause() {
+    let mut row = ReleaseRow::of(&log(vec![started(), stepped(2, 0, 0, 5), paused(3, "step", Some(123), 5), paused(5, "person", None, 5)])).unwrap();
+    assert!(row.waits());
+    row.fold(&Receipt { index: 9, payload: resumed(8, "released") });
+    assert_eq!(row.phase, Phase::Paused { reason: "step".into(), until: Some(at(123)) });
+    row.fold(&Receipt { index: 10, payload: resumed(9, "pause-ended") });
+    assert_eq!((row.phase.clone(), row.next_at), (Phase::Progressing, None));
+}
+
+#[test]
+fn an_aborted_release_that_begins_again_is_under_way() {
+    let mut payloads = vec![started(), stepped(2, 0, 0, 5), aborted(10, false), completed(13, Outcome::Aborted)];
+    let row = ReleaseRow::of(&log(payloads.clone())).unwrap();
+    assert!(!row.in_flight());
+    assert_eq!(row.worst, None, "a person's abort is no finding");
+    payloads.push(resumed(20, "retried"));
+    let row = ReleaseRow::of(&log(payloads.clone())).unwrap();
+    assert!(row.in_flight() && row.ended.is_none());
+    payloads.pop();
+    payloads.push(resumed(20, "released"));
+    assert!(!ReleaseRow::of(&log(payloads)).unwrap().in_flight());
+}
+
+#[test]
+fn the_overview_follows() {
+    let receipts = log(vec![started(), stepped(2, 0, 0, 5), paused(3, "inconclusive", None, 5), promoted(9), completed(12, Outcome::Promoted)]);
+    let mut overview = Overview::assemble([ReleaseRow::of(&receipts[..2]).unwrap()], Some(1));
+    assert!(!overview.fold(&receipts[1]), "folded before");
+    assert!(!overview.fold(&receipts[2]));
+    assert_eq!((overview.waiting.len(), overview.in_flight.len()), (1, 1));
+    assert!(!overview.fold(&receipts[3]));
+    assert!(!overview.fold(&receipts[4]));
+    assert_eq!((overview.waiting.len(), overview.in_flight.len(), overview.recent.len(), overview.as_of), (0, 0, 1, Some(4)));
+    let other = Receipt { index: 9, payload: started().release(id(2)) };
+    assert!(overview.fold(&other), "one that is not shown has to be read");
+}
+
+#[test]
+fn phases_cross_the_wire() {
+    for phase in [
+        Phase::Progressing,
+        Phase::Paused { reason: "step".into(), until: None },
+        Phase::Aborting,
+        Phase::Ended(Outcome::Promoted),
+        Phase::Ended(Outcome::Aborted),
+        Phase::Ended(Outcome::RolledBack),
+    ] {
+        let text = serde_json::to_string(&phase).unwrap();
+        assert_eq!(serde_json::from_str::<Phase>(&text).unwrap(), phase, "{text}");
+    }
+}
+
+#[test]
+fn sentences() {
+    for (payload, said) in [
+        (started(), "checkout v2 started: 6 steps to production, against v1"),
+        (stepped(2, 0, 5, 25), "5 → 25 %: canary stepped, step 1 of 6"),
+        (stepped(2, 0, 25, 0), "25 → 0 %: all traffic on stable"),
+        (paused(3, "person", None, 25), "Held at 25 %: by dana"),
+        (paused(3, "step", Some(123), 25), "Held at 25 % until 14:08:35: by the recipe"),
+        (resumed(3, "released"), "Resumed after 40 s: cache was warming"),
+        (aborted(10, true), "Aborted at 25 % by the judge: 5xx 9.4 %, limit 1 %"),
+        (aborted(10, false), "Aborted at 25 % by dana: 5xx 9.4 %, limit 1 %"),
+        (completed(13, Outcome::Aborted), "Rollout ended aborted after 47 s: breach to 0 % in 12 ms, 0 % to drained in 3.0 s, recovered in 3.0 s"),
+        (ended(14, Outcome::Promoted), "Release promoted: one receipt over 9 receipts, ≈ 99 J"),
+        (asked(0, "pause"), "dana asked to pause"),
+        (payload(Kind::FlagToggled, 0, &json!({})), "Flag toggled"),
+    ] {
+        assert_eq!(describe(&Receipt { index: 0, payload }).sentence(), said);
+    }
+}
+
+fn any_payload() -> impl Strategy<Value = Payload> {
+    let known = prop_oneof![
+        Just(started()),
+        (0i64..99, 0u32..6, 0u8..=100, 0u8..=100).prop_map(|(s, step, a, b)| stepped(s, step, a, b)),
+        (0i64..99, prop_oneof![Just("step"), Just("person"), Just("inconclusive")], proptest::option::of(0i64..200)).prop_map(|(s, r, u)| paused(s, r, u, 5)),
+        (0i64..99, prop_oneof![Just("released"), Just("pause-ended"), Just("retried"), Just("x")]).prop_map(|(s, t)| resumed(s, t)),
+        (0i64..99).prop_map(|s| analysis(s, Kind::AnalysisInconclusive, Verdict::Inconclusive, "few requests")),
+        (0i64..99).prop_map(armed),
+        (1i64..99, any::<bool>()).prop_map(|(s, a)| aborted(s, a)),
+        (0i64..99).prop_map(|s| completed(s, Outcome::Aborted)),
+        (0i64..99).prop_map(promoted),
+        (0i64..99).prop_map(|s| ended(s, Outcome::RolledBack)),
+        (0i64..99).prop_map(|s| asked(s, "pause")),
+    ];
+    // Any kind with facts that are missing, or of another type than they must be.
+    let broken = (proptest::sample::select(Kind::ALL), proptest::collection::vec((proptest::sample::select(vec!["weight", "step", "reason", "outcome", "exposed", "transition", "verdict", "planned"]), any_json()), 0..4), 0i64..99)
+        .prop_map(|(kind, facts, s)| payload(kind, s, &facts.into_iter().map(|(k, v)| (k.to_owned(), v)).collect::<Map<String, Value>>()));
+    let other = (known.clone(), 2u8..4).prop_map(|(p, n)| p.release(id(n)));
+    prop_oneof![6 => known, 2 => broken, 1 => other]
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    prop_oneof![Just(Value::Null), any::<i64>().prop_map(|n| json!(n)), any::<f64>().prop_map(|n| json!(n)), ".{0,8}".prop_map(|s| json!(s)), Just(json!({"type": 7})), Just(json!([[[]]]))]
+}
+
+proptest! {
+    #[test]
+    fn any_split_is_at_once(payloads in proptest::collection::vec(any_payload(), 0..40), split in 0usize..40) {
+        let all = log(payloads);
+        let mine: Vec<Receipt> = all.iter().filter(|r| r.payload.release == Some(id(1))).cloned().collect();
+        let at_once = ReleaseView::of(mine.clone());
+        prop_assert_eq!(at_once.clone().map(|v| v.row), ReleaseRow::of(&mine));
+
+        let split = split.min(mine.len());
+        match (ReleaseView::of(mine[..split].to_vec()), ReleaseRow::of(&mine[..split])) {
+            (Some(mut view), Some(mut row)) => {
+                for r in &mine[split..] {
+                    view.fold(r);
+                    view.fold(r);
+                    row.fold(r);
+                }
+                prop_assert_eq!(Some(row), at_once.as_ref().map(|v| v.row.clone()));
+                prop_assert_eq!(Some(view), at_once.clone());
+            }
+            (None, None) => {}
+            _ => prop_assert!(false, "a row without a view"),
+        }
+        // The whole log, other releases included, gives the same view.
+        if let Some(view) = &at_once {
+            let upto = |i: usize| ReleaseView::of(all[..=i].iter().filter(|r| r.payload.release == Some(id(1))).cloned().collect());
+            let started = (0..all.len()).find(|i| upto(*i).is_some()).unwrap();
+            let mut live = upto(started).unwrap();
+            for r in &all[started + 1..] {
+                live.fold(r);
+            }
+            prop_assert_eq!(&live.row, &view.row);
+            prop_assert_eq!(&live.receipts, &view.receipts);
+        }
+        for r in &all {
+            let said = describe(r);
+            prop_assert!(!said.headline.is_empty());
+        }
+    }
+
+    #[test]
+    fn thinned_ticks_keep_the_peak(n in 1usize..400, max in 1usize..50, peak in 0usize..400) {
+        let peak = peak % n;
+        let ticks: Vec<model::Tick> = (0..n).map(|i| model::Tick {
+            seq: i as u64, boot: "b".into(), at: at(i as i64), weight: w(5), weight_changed: false, epoch: Epoch(1),
+            stable: model::VersionTick::default(),
+            canary: Some(model::VersionTick { n: 1, p99_ms: Some(if i == peak { 900.0 } else { 80.0 }), ..model::VersionTick::default() }),
+            canary_last_sent: None,
+        }).collect();
+        let thinned = thin(ticks, max);
+        prop_assert!(thinned.len() <= max);
+        prop_assert!(thinned.windows(2).all(|w| w[0].at < w[1].at));
+        prop_assert!(thinned.iter().any(|t| t.canary.as_ref().unwrap().p99_ms == Some(900.0)));
+    }
+}
