@@ -5,7 +5,7 @@ use std::{
     io::{Read as _, Seek as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -50,8 +50,8 @@ pub(crate) struct Inner {
     /// `None` in a store that was opened only for reading.
     pub(crate) writer: Option<WriteGate>,
     pub(crate) ticks: TickBuffer,
-    /// Held as long as the store lives; the operating system lets go of it when the process ends, however it ends.
-    _lock: Option<File>,
+    /// Held until the store is closed; the operating system lets go of it when the process ends, however it ends.
+    lock: Mutex<Option<File>>,
 }
 
 impl SqliteStore {
@@ -90,7 +90,7 @@ impl SqliteStore {
                 readers,
                 writer: Some(WriteGate::new(connection)),
                 ticks: TickBuffer::default(),
-                _lock: Some(lock),
+                lock: Mutex::new(Some(lock)),
                 path: path.clone(),
             }),
         };
@@ -105,24 +105,16 @@ impl SqliteStore {
         if !path.exists() {
             return Err(OpenError::Missing(data_dir.as_ref().to_owned()));
         }
-        let failed = |error| OpenError::of(path.clone(), error);
         let wanted = options(&path).read_only(true);
-        let pool = match readers(wanted.clone()).await {
-            Ok(pool) => pool,
+        let pool = match probed_readers(wanted.clone(), &path).await {
             // In WAL mode a reader needs the -shm file; on a read-only disk it cannot be made. Without a -wal file there
             // is nothing in it, and nobody else can write.
-            Err(_) if !path.with_extension("db-wal").exists() => {
-                readers(wanted.immutable(true)).await.map_err(failed)?
+            Err(OpenError::Failed { .. }) if !path.with_extension("db-wal").exists() => {
+                probed_readers(wanted.immutable(true), &path).await?
             }
-            Err(error) => return Err(failed(error)),
+            opened => opened?,
         };
-        {
-            let mut connection = pool.acquire().await.map_err(failed)?;
-            check_version(&mut connection, &path).await?;
-            // Finds out whether the tables are there.
-            sqlx::query("SELECT one FROM p_cursor").fetch_one(&mut *connection).await.map_err(failed)?;
-        }
-        let inner = Inner { readers: pool, writer: None, ticks: TickBuffer::default(), _lock: None, path };
+        let inner = Inner { readers: pool, writer: None, ticks: TickBuffer::default(), lock: Mutex::new(None), path };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -131,7 +123,8 @@ impl SqliteStore {
         &self.inner.path
     }
 
-    /// Writes what is buffered, moves the WAL into the database and closes all connections. Other handles are useless then.
+    /// Writes what is buffered, moves the WAL into the database, closes all connections and lets go of the lock. Other
+    /// handles are useless then. Without it the process's end does the same, but for the ticks of the last seconds.
     pub async fn close(&self) -> Result<(), StoreError> {
         let flushed = self.flush_ticks().await.map_err(|error| StoreError::Failed(error.0));
         self.inner.readers.close().await;
@@ -139,6 +132,7 @@ impl SqliteStore {
             Some(gate) => gate.close().await.map_err(store_error),
             None => Ok(()),
         };
+        self.inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
         flushed.and(closed)
     }
 }
@@ -162,6 +156,17 @@ async fn readers(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Erro
         .max_lifetime(None)
         .test_before_acquire(false);
     pool.connect_with(options).await
+}
+
+/// Readers of a database that answers: SQLite opens a file only when it is asked something of it.
+async fn probed_readers(options: SqliteConnectOptions, path: &Path) -> Result<SqlitePool, OpenError> {
+    let failed = |error| OpenError::of(path.to_owned(), error);
+    let pool = readers(options).await.map_err(failed)?;
+    let mut connection = pool.acquire().await.map_err(failed)?;
+    check_version(&mut connection, path).await?;
+    sqlx::query("SELECT one FROM p_cursor").fetch_one(&mut *connection).await.map_err(failed)?;
+    drop(connection);
+    Ok(pool)
 }
 
 fn take_lock(data_dir: &Path) -> Result<File, OpenError> {
