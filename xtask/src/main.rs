@@ -12,6 +12,7 @@
 //! - [`test`]: everything in order, with one summary;
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program speaks to its terminal")]
 
+mod bench;
 mod binary;
 mod check;
 mod fingerprint;
@@ -46,6 +47,8 @@ enum Verb {
     Check(check::CheckArgs),
     /// Everything in order, with one summary: check, cargo tests, site, browser tests.
     Test(test::TestArgs),
+    /// Measure, beside real peers where they are installed; JSON in target/bench and a table.
+    Bench(bench::BenchArgs),
     /// Install what building and testing need (browser target, npm packages, Chromium, Prometheus), and say what was found.
     Setup(setup::SetupArgs),
 }
@@ -99,6 +102,7 @@ fn dispatch(verb: Verb) -> Result<()> {
         }
         Verb::Check(args) => check::run(&workspace, &args),
         Verb::Test(args) => test::run(&workspace, &args),
+        Verb::Bench(args) => bench::run(&workspace, &args),
         Verb::Setup(args) => setup::run(&workspace, &args),
     }
 }

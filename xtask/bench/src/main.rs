@@ -1,0 +1,55 @@
+//! Measurements beside real peers, each as a table and as JSON.
+//!
+//! `cargo xtask bench` builds this program and the product for release and starts it. What it measures and how is said at the head of each
+//! module; the machine is part of every result, because a number without its machine means nothing.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program speaks to its terminal")]
+
+mod backend;
+mod log;
+mod machine;
+mod peers;
+mod process;
+mod splitter;
+mod wrk;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+#[derive(Parser)]
+struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+    /// The product's executable.
+    #[arg(long, global = true, default_value = "target/release/deliveryos")]
+    deliveryos: PathBuf,
+    /// Where the JSON goes.
+    #[arg(long, global = true, default_value = "target/bench")]
+    out: PathBuf,
+    /// Where unpacked peers are, beside the PATH.
+    #[arg(long, global = true)]
+    peers: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Requests per second and core, and latency, of the splitter beside haproxy, nginx and Envoy.
+    Splitter(splitter::Options),
+    /// Durable appends per second and their latency, by number of writers.
+    Log(log::Options),
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let (name, measured) = match args.verb {
+        Verb::Splitter(options) => ("splitter", splitter::run(&options, &args.deliveryos, args.peers.as_deref())?),
+        Verb::Log(options) => ("log", log::run(&options)?),
+    };
+    std::fs::create_dir_all(&args.out)?;
+    let path = args.out.join(format!("{name}.json"));
+    let json = serde_json::json!({ "benchmark": name, "machine": machine::facts(), "result": measured });
+    std::fs::write(&path, serde_json::to_string_pretty(&json)? + "\n")
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    println!("\n{}", path.display());
+    Ok(())
+}

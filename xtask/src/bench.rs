@@ -1,0 +1,55 @@
+//! `cargo xtask bench`: builds for release what is measured, and the program that measures it (`xtask-bench`).
+
+use crate::workspace::Workspace;
+use crate::{binary, run, setup, site};
+use anyhow::Result;
+use std::process::Stdio;
+
+#[derive(clap::Args)]
+pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    /// Requests per second and core, and latency, of the splitter beside haproxy, nginx and Envoy where they are installed.
+    Splitter(Rest),
+    /// Durable appends per second and their latency at 1, 64 and 256 writers.
+    Log(Rest),
+}
+
+#[derive(clap::Args)]
+struct Rest {
+    /// Handed on; `--help` after `--` lists them.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
+
+pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
+    let (name, rest, product) = match &args.what {
+        What::Splitter(rest) => ("splitter", rest, true),
+        What::Log(rest) => ("log", rest, false),
+    };
+    let mut cargo = run::cargo();
+    cargo.current_dir(&workspace.root).args(["build", "--release", "--package", "xtask-bench"]);
+    run::step("the measuring program", || run::run(&mut cargo))?;
+    let program = workspace.target.join("release/xtask-bench");
+    // The load and the backend stay off the first core, which is the proxy's.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut bench = if product && cores > 1 && run::exists("taskset") {
+        let mut taskset = run::command("taskset");
+        taskset.arg("-c").arg(format!("1-{}", cores - 1)).arg(&program);
+        taskset
+    } else {
+        run::command(&program.to_string_lossy())
+    };
+    bench.current_dir(&workspace.root).arg(name);
+    if product {
+        site::build(workspace, true)?;
+        bench.arg("--deliveryos").arg(binary::build(workspace, true)?);
+        bench.arg("--peers").arg(setup::bench_peers(workspace)?);
+    }
+    bench.stdin(Stdio::null()).args(rest.args.iter().skip_while(|arg| *arg == "--"));
+    run::step(&format!("measuring: {name}"), || run::run(&mut bench))
+}
