@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::{Energy, Track, Weight};
-use rollout::{Action, Transition, VersionRef};
+use rollout::{Action, Transition, VersionRef, engine::plan::StopPart};
 use tokio::time::Instant;
 
 use crate::{
@@ -45,15 +45,15 @@ impl Task {
             Action::PromoteSlots { operation, becomes_stable, .. } => {
                 self.promote(&action, operation, becomes_stable, planning).await
             }
-            Action::StopVersion { which, version, drain_ms, act } => {
-                self.stop_version(action.clone(), *which, version, *drain_ms, act.is_some()).await
+            Action::StopVersion { which, version, drain_ms, .. } => {
+                self.stop_version(action.clone(), *which, version, *drain_ms).await
             }
             Action::RunMigration { operation, name, .. } => {
                 self.run_migration(action.clone(), name.clone(), operation.clone());
                 Ok(false)
             }
             Action::TurnFlagsOff { .. } => {
-                self.conclude(action.act_done(self.deps.clock.now(), 0, NO_FLAGS.to_owned()), planning.take()).await
+                self.conclude(action.done(self.deps.clock.now(), 0, NO_FLAGS.to_owned()), planning.take()).await
             }
             Action::TakeMeasurement { run, metric, provider } => {
                 self.measure(run.clone(), metric.clone(), provider.clone());
@@ -146,31 +146,22 @@ impl Task {
         }
     }
 
-    async fn stop_version(
-        &mut self,
-        action: Action,
-        which: Track,
-        version: &VersionRef,
-        drain_ms: u64,
-        is_act: bool,
-    ) -> Result<bool, Halt> {
+    async fn stop_version(&mut self, action: Action, which: Track, version: &VersionRef, drain_ms: u64) -> Result<bool, Halt> {
         if self.long.is_some() {
             return Ok(false);
         }
-        let before = self.seen.clone();
         self.look_now().await;
         if !self.reachable {
             self.retry_at = Some(Instant::now() + RETRY);
             return Ok(false);
         }
-        // Only what was meant is stopped.
+        // Only what was meant is stopped; what is not there is gone.
         if self.in_slot(which).is_none_or(|d| *d != version.digest) {
-            if is_act {
-                let done = action.act_done(self.deps.clock.now(), 0, format!("{} is gone", version.version));
-                return self.conclude(done, None).await;
+            let done = action.done(self.deps.clock.now(), 0, format!("{} is gone", version.version));
+            if done.is_none() {
+                self.retry_at = Some(Instant::now() + RETRY);
             }
-            return Ok(before.map(|b| (b.canary, b.stable))
-                != self.seen.as_ref().map(|s| (s.canary.clone(), s.stable.clone())));
+            return self.conclude(done, None).await;
         }
         let (deps, service, jobs, epoch) =
             (self.deps.clone(), self.service.clone(), self.jobs.clone(), self.deps.epoch());
@@ -225,9 +216,14 @@ impl Task {
             Ok(said) => {
                 tracing::info!(service = %self.service, took_ms = took.as_millis(), result = said, "done");
                 self.look_now().await;
+                let completes = matches!(&action, Action::StopVersion { part_of: StopPart::Completion(_), .. });
+                if completes && self.active.as_ref().is_some_and(|a| a.status.abort.is_some()) {
+                    // Rolled back meanwhile: the release is not complete with this.
+                    return Ok(());
+                }
                 let took_ms = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
                 let said = said.chars().take(model::Command::MAX_REASON).collect();
-                self.conclude(action.act_done(self.deps.clock.now(), took_ms, said), energy).await.map(drop)
+                self.conclude(action.done(self.deps.clock.now(), took_ms, said), energy).await.map(drop)
             }
             Err(error) => self.failed("stop the version", &error),
         }

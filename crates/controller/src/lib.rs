@@ -48,3 +48,6 @@ pub mod fake;
 pub use controller::{Controller, Failure, Parts};
 pub use ports::*;
 pub use service::{CommandError, Delivery, StartError, StartRequest};
+
+#[cfg(test)]
+mod tests;

@@ -344,7 +344,6 @@ fn cause_words(cause: WeightCause) -> &'static str {
         WeightCause::Abort => "abort",
         WeightCause::Rollback => "rollback",
         WeightCause::NotReady => "the version that gets traffic is not ready",
-        WeightCause::Again => "set again: what was in force was not what was set",
     }
 }
 

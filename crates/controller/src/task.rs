@@ -258,6 +258,7 @@ impl Task {
             return Observed { measuring: self.measuring.clone(), ..boot::unseen(now, weight, epoch) };
         };
         let slot = |v: &crate::ObservedVersion| ObservedVersion {
+            version: v.version.clone(),
             digest: v.digest.clone(),
             ready: v.ready,
             in_flight: v.in_flight,
