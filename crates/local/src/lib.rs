@@ -79,6 +79,7 @@ pub struct LocalOptions {
 /// The runtime of one machine. Dropping it ends its tasks; the splitter and what it runs go on.
 pub struct LocalRuntime {
     shared: Arc<Shared>,
+    end: CancellationToken,
     _tasks: DropGuard,
 }
 
@@ -108,7 +109,7 @@ impl LocalRuntime {
         let end = CancellationToken::new();
         tokio::spawn(end.clone().run_until_cancelled_owned(follow::ticks(Arc::clone(&shared))));
         tokio::spawn(end.clone().run_until_cancelled_owned(follow::keep_alive(Arc::clone(&shared))));
-        Self { shared, _tasks: end.drop_guard() }
+        Self { shared, _tasks: end.clone().drop_guard(), end }
     }
 
     /// Who the splitter is, and where it listens (ports that were left to it are filled in).
@@ -122,6 +123,8 @@ impl LocalRuntime {
     /// Ends the splitter and the processes of its versions: requests under way are given `drain_ms`. For a demonstration that is
     /// over; a server leaves its splitter running.
     pub async fn shut_down(&self, epoch: Epoch, drain_ms: u64) -> Result<(), RuntimeError> {
+        // Nobody starts it again.
+        self.end.cancel();
         self.shared.act(epoch, Request::Shutdown { epoch: epoch.0, drain_ms, stop_versions: true }).await.map(drop)
     }
 }

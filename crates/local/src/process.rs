@@ -14,6 +14,14 @@ const LOG_NAME: &str = "splitter.log";
 /// A log that has grown to this is begun anew at the next start: a splitter logs little, and it adds up over years.
 const MAX_LOG: u64 = 16 << 20;
 
+/// Prefixes of the server's own settings, secrets among them: not the business of the splitter's processes, which inherit what
+/// it has.
+const OWN_SETTINGS: [&str; 2] = ["DELIVERYOS_", "LEPTOS_"];
+
+fn is_ours(variable: &std::ffi::OsStr) -> bool {
+    OWN_SETTINGS.iter().any(|prefix| variable.as_encoded_bytes().starts_with(prefix.as_bytes()))
+}
+
 /// Starts a splitter: its output to a file, its input nothing. The command itself leaves our session.
 pub(crate) fn start(command: &[String], state_dir: &Path) -> io::Result<tokio::process::Child> {
     let (program, arguments) =
@@ -27,6 +35,8 @@ pub(crate) fn start(command: &[String], state_dir: &Path) -> io::Result<tokio::p
     }
     tokio::process::Command::new(program)
         .args(arguments)
+        .env_clear()
+        .envs(std::env::vars_os().filter(|(name, _)| !is_ours(name)))
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)
         .stderr(output)

@@ -212,3 +212,13 @@ async fn what_cannot_be_reached_or_is_not_configured_is_said() {
     assert_eq!(error, RuntimeError::UnknownService(unknown));
     assert_eq!(runtime.name(), "local");
 }
+
+#[tokio::test]
+async fn a_splitter_that_is_shut_down_stays_down() {
+    let machine = Machine::new();
+    let runtime = LocalRuntime::start(options(machine.dir.path()));
+    let address = canary_at(&runtime, 10).await;
+    runtime.shut_down(Epoch(1), 100).await.unwrap();
+    eventually("it is gone", async || (machine.hello().await.is_none() && get(address).await.is_err()).then_some(()))
+        .await;
+}

@@ -146,7 +146,7 @@ pub enum Sticky {
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Client connections at once. Further ones wait in the kernel's queue (1024) until one ends. 10,000 connections are
-    /// some 200 MB and fit under a raised descriptor limit.
+    /// some 200 MB and fit under a raised descriptor limit. A lower limit is in force once so many have ended.
     pub connections: usize,
     /// Connections to one version at once and worker thread; further requests are answered 503.
     pub upstream_connections: usize,

@@ -75,7 +75,7 @@ type ServiceCache = (Arc<Service>, Rc<RefCell<BlockCache>>);
 pub(crate) fn start(index: usize, clock: Clock) -> std::io::Result<(Handle, std::thread::JoinHandle<()>)> {
     let (sender, receiver) = mpsc::unbounded_channel();
     let handle = Handle { sender, connections: Arc::default(), alive: Arc::new(AtomicBool::new(true)) };
-    let (open, alive) = (Arc::clone(&handle.connections), Arc::clone(&handle.alive));
+    let (open, alive) = (Arc::clone(&handle.connections), Alive(Arc::clone(&handle.alive)));
     // Built here so that a failure is the caller's to report; a local runtime must be built where it runs.
     let thread = std::thread::Builder::new().name(format!("proxy-{index}")).spawn(move || {
         match tokio::runtime::Builder::new_current_thread()
@@ -85,7 +85,7 @@ pub(crate) fn start(index: usize, clock: Clock) -> std::io::Result<(Handle, std:
             Ok(runtime) => runtime.block_on(run(index, clock, receiver, open)),
             Err(error) => tracing::error!(worker = index, %error, "a proxy thread cannot start its runtime"),
         }
-        alive.store(false, Ordering::Release);
+        drop(alive);
     })?;
     Ok((handle, thread))
 }
@@ -207,6 +207,15 @@ impl Worker {
         for version in self.versions.borrow().iter() {
             version.pool.prune(now_ms.saturating_sub(version.shared.idle_ms.load(Ordering::Relaxed)));
         }
+    }
+}
+
+/// Says that the thread has ended, however it ends.
+struct Alive(Arc<AtomicBool>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 

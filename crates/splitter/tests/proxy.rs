@@ -64,6 +64,13 @@ async fn answers_of_the_splitter_name_their_cause() {
     check(&format!("POST /length HTTP/1.1\r\n{end}content-length: 1000\r\n\r\n{}", "z".repeat(1000)), "200", "1000")
         .await;
     check(&format!("GET /status/503 HTTP/1.1\r\n{end}\r\n"), "503", "stable").await;
+    // Both lengths at once: one request, by the coding, however the version reads it.
+    check(
+        &format!("POST /length HTTP/1.1\r\n{end}content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n8\r\n12345678\r\n0\r\n\r\n"),
+        "200",
+        "\r\n\r\n8",
+    )
+    .await;
     assert!(raw(address, "GET /status/204 HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.0 204"));
     drop(backend);
     eventually("the version is gone", async || {

@@ -393,7 +393,7 @@ fn resize(entry: &ServiceEntry, limits: &Limits) {
     if new > old {
         entry.shared.permits.add_permits(new - old);
     } else if new < old {
-        // Permits in use cannot be taken back: they go when their connections end only if none waits. Documented in `Limits`.
+        // Those in use cannot be taken back.
         entry.shared.permits.forget_permits(old - new);
     }
     for (_, version) in entry.versions() {

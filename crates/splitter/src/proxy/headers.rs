@@ -24,6 +24,11 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if !any {
         return;
     }
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        // RFC 9112 section 6.3: the length that both sides go by is the coding's. Sent on, the other would let one request
+        // be read as two.
+        headers.remove(header::CONTENT_LENGTH);
+    }
     if headers.contains_key(header::CONNECTION) {
         let named: Vec<HeaderName> = headers
             .get_all(header::CONNECTION)
@@ -176,6 +181,7 @@ mod tests {
         };
         check(&[("accept", "*/*"), ("host", "a")], &["accept", "host"]);
         check(&[("connection", "close"), ("host", "a")], &["host"]);
+        check(&[("content-length", "3"), ("transfer-encoding", "chunked"), ("host", "a")], &["host"]);
         check(&[("connection", "X-One , x-two"), ("x-one", "1"), ("x-two", "2"), ("x-three", "3")], &["x-three"]);
         check(
             &[("connection", "host, content-length"), ("host", "a"), ("content-length", "3")],

@@ -155,7 +155,6 @@ async fn send(
     started: Instant,
 ) -> Result<Response<Answer>, Refused> {
     let version = &decision.version;
-    let protocol = version.shared.protocol;
     let upgrade = if request.version() == HttpVersion::HTTP_11 { headers::upgrade(request.headers()) } else { None };
     let client_upgrade = upgrade.as_ref().map(|_| hyper::upgrade::on(&mut request));
     let mut request = rewrite(context, request, &trip, decision, upgrade.as_ref());
@@ -220,7 +219,7 @@ async fn send(
     let (mut parts, body) = response.into_parts();
     headers::strip_hop_by_hop(&mut parts.headers);
     parts.version = HttpVersion::HTTP_11;
-    if protocol == Protocol::Http1 && is_event_stream(&parts.headers) {
+    if is_event_stream(&parts.headers) {
         // Its end says nothing about the version: it is counted now, and stays under way until it ends.
         trip.complete();
     }
