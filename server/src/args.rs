@@ -87,6 +87,8 @@ pub enum Verb {
     /// The data plane, a process of its own (started by `serve`)
     Splitter(Splitter),
     /// The small HTTP service that `demo` delivers
+    // Its `--version` is the one it shows.
+    #[command(disable_version_flag = true)]
     DemoService(DemoService),
     /// Print completions for a shell
     Completions {
@@ -324,6 +326,9 @@ pub struct Splitter {
     /// Leave the terminal or server that started it
     #[arg(long)]
     pub detach: bool,
+    /// End the one that runs, with its versions, instead of starting one: its services are then not served any more
+    #[arg(long, conflicts_with_all = ["workers", "metrics_listen", "detach"])]
+    pub stop: bool,
 }
 
 /// `demo-service`.

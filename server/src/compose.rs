@@ -19,7 +19,7 @@ use receipt_log::{Clock, KeyFile, Log, Passphrase, ReceiptLog, Store, SystemCloc
 use store_sqlite::SqliteStore;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
-pub use data_plane::{DataPlane, SPLITTER_DIR, splitter_runs};
+pub use data_plane::{DataPlane, SPLITTER_DIR, end_splitter, splitter_runs};
 
 use crate::{
     admin, args,
@@ -261,7 +261,7 @@ impl Running {
 }
 
 /// Resolves when the server must end. A service that cannot be carried on is said and left alone; the others go on.
-async fn fatal(failure: &mut watch::Receiver<Option<controller::Failure>>) -> String {
+pub(crate) async fn fatal(failure: &mut watch::Receiver<Option<controller::Failure>>) -> String {
     loop {
         let found = failure.borrow_and_update().clone();
         match found {

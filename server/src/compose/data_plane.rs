@@ -3,10 +3,12 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::Context as _;
-use controller::{Runtime, RuntimeError};
+use controller::Runtime;
 use local::{LocalOptions, LocalRuntime, LocalService};
-use model::Epoch;
-use splitter::{Limits, Sticky};
+use splitter::{
+    Limits, Sticky,
+    control::{Client, Request, Response, SOCKET_NAME},
+};
 
 use crate::config::{Config, ServiceConfig, StickyConfig};
 
@@ -35,25 +37,32 @@ impl DataPlane {
             command.extend(["--metrics-listen".to_owned(), address.to_string()]);
         }
         let services = config.services.iter().map(|(name, service)| (name.clone(), front(service))).collect();
-        Ok(Self { runtime: Arc::new(LocalRuntime::start(LocalOptions { state_dir, command: Some(command), services })) })
+        // Without a service there is nothing to carry, and a splitter in the background would only surprise.
+        let command = (!config.services.is_empty()).then_some(command);
+        Ok(Self { runtime: Arc::new(LocalRuntime::start(LocalOptions { state_dir, command, services })) })
     }
 
     /// For the controller.
     pub fn runtime(&self) -> Arc<dyn Runtime> {
         self.runtime.clone()
     }
+}
 
-    /// Ends the splitter and the versions that it runs. For a demonstration that is over.
-    pub async fn shut_down(&self) -> Result<(), RuntimeError> {
-        let hello = self.runtime.hello().await?;
-        self.runtime.shut_down(Epoch(hello.epoch), DRAIN_MS).await
-    }
+/// Ends the splitter in this directory with the versions that it runs, and answers with its process id; `None` when none runs.
+/// Whoever would start it again must be gone before.
+pub async fn end_splitter(state_dir: &Path) -> anyhow::Result<Option<u32>> {
+    let Ok(mut client) = Client::connect(&state_dir.join(SOCKET_NAME)).await else { return Ok(None) };
+    let Response::Hello(hello) = client.call(Request::Hello).await? else {
+        anyhow::bail!("the splitter gave an answer that does not belong to the request");
+    };
+    let order = Request::Shutdown { epoch: hello.epoch, drain_ms: DRAIN_MS, stop_versions: true };
+    client.call(order).await.context("the splitter does not end")?;
+    Ok(Some(hello.pid))
 }
 
 /// True when a splitter of this data directory answers: the addresses that it holds are ours.
 pub async fn splitter_runs(data_dir: &Path) -> bool {
-    let socket = data_dir.join(SPLITTER_DIR).join(splitter::control::SOCKET_NAME);
-    splitter::control::Client::connect(&socket).await.is_ok()
+    Client::connect(&data_dir.join(SPLITTER_DIR).join(SOCKET_NAME)).await.is_ok()
 }
 
 fn front(service: &ServiceConfig) -> LocalService {

@@ -1,0 +1,95 @@
+//! A version of the demo's service: how it behaves, by its label.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use model::{Digest, Version};
+use sha2::{Digest as _, Sha256};
+
+use crate::{args::Fault, config::VersionConfig};
+
+/// Versions whose labels are known from the start, so that a demo that was ended in the middle can be carried on.
+pub(super) const KNOWN: u64 = 300;
+
+/// Median latency, ms. Far above the scheduler's jitter of a busy laptop, so that the comparison is about the versions.
+const MEDIAN_MS: f64 = 60.0;
+/// Sigma of its logarithm: the 99th percentile is about 72 ms, and its estimate from 500 requests is good to 1.3 %.
+const SIGMA: f64 = 0.08;
+/// A slow version's median: half as much again.
+const SLOW_MS: f64 = 90.0;
+/// A failing version's share of 503.
+const ERROR_RATE: f64 = 0.2;
+
+/// What a version is made of: its number and what is wrong with it. The digest of the text that states it is the version's identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Manifest {
+    number: u64,
+    fault: Fault,
+}
+
+impl Manifest {
+    /// Version `number` with this fault.
+    pub fn new(number: u64, fault: Fault) -> Self {
+        Self { number, fault }
+    }
+
+    /// `v3`, `v4-slow`, `v5-errors`.
+    pub fn label(&self) -> anyhow::Result<Version> {
+        let fault = match self.fault {
+            Fault::None => "",
+            Fault::Latency => "-slow",
+            Fault::Errors => "-errors",
+        };
+        format!("v{}{fault}", self.number).parse().context("a version's label")
+    }
+
+    /// The number in a label.
+    pub fn number(label: &Version) -> Option<u64> {
+        label.as_str().strip_prefix('v')?.split('-').next()?.parse().ok()
+    }
+
+    /// How it is run: this executable, with its behaviour as arguments.
+    pub fn config(&self) -> anyhow::Result<VersionConfig> {
+        let own = std::env::current_exe().context("this program does not know where it is")?;
+        let arguments = self.arguments()?;
+        let text = format!("deliveryos demo-service\n{}\n", arguments.join("\n"));
+        let command = [own.display().to_string(), "demo-service".into(), "--port".into(), "{port}".into()];
+        Ok(VersionConfig {
+            digest: Some(Digest::from_sha256(&Sha256::digest(text).into())),
+            command: Some(command.into_iter().chain(arguments).collect()),
+            url: None,
+            env: BTreeMap::new(),
+            health_path: "/healthz".to_owned(),
+        })
+    }
+
+    fn arguments(&self) -> anyhow::Result<Vec<String>> {
+        let latency = if self.fault == Fault::Latency { SLOW_MS } else { MEDIAN_MS };
+        let errors = if self.fault == Fault::Errors { ERROR_RATE } else { 0.0 };
+        let pairs = [
+            ("--version", self.label()?.to_string()),
+            ("--latency-ms", latency.to_string()),
+            ("--sigma", SIGMA.to_string()),
+            ("--error-rate", errors.to_string()),
+        ];
+        Ok(pairs.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_version_is_another() {
+        let digest = |number, fault| Manifest::new(number, fault).config().unwrap().digest.unwrap();
+        let all = [digest(1, Fault::None), digest(2, Fault::None), digest(2, Fault::Latency), digest(2, Fault::Errors)];
+        for (i, one) in all.iter().enumerate() {
+            assert!(all.iter().skip(i + 1).all(|other| other != one));
+        }
+        assert_eq!(digest(7, Fault::Errors), digest(7, Fault::Errors), "the same after a restart");
+        for fault in [Fault::None, Fault::Latency, Fault::Errors] {
+            assert_eq!(Manifest::number(&Manifest::new(12, fault).label().unwrap()), Some(12));
+        }
+    }
+}

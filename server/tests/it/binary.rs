@@ -1,0 +1,1 @@
+//! The real executable: what it says when something is in the way.
