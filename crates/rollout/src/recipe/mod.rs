@@ -1,6 +1,10 @@
 //! The recipe: Argo's `Rollout` and its analysis templates, resolved.
 
 pub(crate) mod duration;
+mod load;
+pub(crate) mod schema;
+pub(crate) mod templates;
+pub(crate) mod yaml;
 
 use model::Weight;
 use serde::{Deserialize, Serialize};
@@ -124,12 +128,40 @@ impl Recipe {
 
     /// The one Rollout in these files (name and bytes) with its templates, or the findings that prevent it.
     pub fn load(files: &[(&str, &[u8])]) -> Result<Self, crate::LintReport> {
-        todo!("{files:?}")
+        load::load(files)
     }
 
-    /// The same recipe with every duration divided by `factor` (above 0).
-    pub fn speed(self, factor: f64) -> Self {
-        todo!("{factor}")
+    /// The same recipe with every duration divided by `factor`; a factor that is not above 0 and finite changes nothing. What queries ask for (the
+    /// windows in PromQL, the span of a range) stays as it is.
+    pub fn speed(mut self, factor: f64) -> Self {
+        if !(factor.is_finite() && factor > 0.0) {
+            return self;
+        }
+        // A duration that there is stays one: at least a millisecond.
+        let faster = |ms: &mut i64| *ms = if *ms > 0 { ((*ms as f64 / factor).round() as i64).max(1) } else { *ms };
+        let analysis = |a: &mut Analysis| {
+            for metric in &mut a.metrics {
+                metric.interval_ms.iter_mut().for_each(faster);
+                faster(&mut metric.initial_delay_ms);
+            }
+        };
+        for step in &mut self.steps {
+            match step {
+                Step::Pause(duration) => duration.iter_mut().for_each(faster),
+                Step::Analysis(a) => analysis(a),
+                Step::SetWeight(_) | Step::Other(_) => {}
+            }
+        }
+        if let Some(background) = &mut self.background {
+            analysis(&mut background.analysis);
+        }
+        faster(&mut self.scale_down_delay_ms);
+        self.abort_scale_down_delay_ms.iter_mut().for_each(faster);
+        faster(&mut self.progress_deadline_ms);
+        faster(&mut self.error_retry_ms);
+        // The dead-man time is about the controller, not about the release: it stays.
+        self.speed *= factor;
+        self
     }
 }
 
