@@ -213,9 +213,9 @@ async fn check_log(
     report.vkey = Some(vkey.to_string());
     let key = ReceiptKey::from_vkey(&vkey).map_err(|error| bad(None, error))?;
     let open = |note: &SignedNote| Checkpoint::open(note, vkey.name(), std::slice::from_ref(&vkey)).map(|o| o.checkpoint);
-    let checkpoint = open(&note).map_err(|error| bad(None, format!("the checkpoint is refused: {error}")))?;
+    let checkpoint = open(&note).map_err(|error| bad(None, format!("the checkpoint is refused: {}", with_sources(&error))))?;
     let pinned = pins.checkpoint.as_ref().map(open).transpose();
-    let pinned = pinned.map_err(|error| bad(None, format!("the checkpoint given is refused: {error}")))?;
+    let pinned = pinned.map_err(|error| bad(None, format!("the checkpoint given is refused: {}", with_sources(&error))))?;
     if let Some(pinned) = pinned.as_ref().filter(|pinned| pinned.size > checkpoint.size) {
         let reason = format!("the log had {} receipts once, now it has {}: it was cut or replaced", pinned.size, checkpoint.size);
         return Err(bad(checkpoint.size, reason));
@@ -350,6 +350,17 @@ impl History {
         }
         Ok(if self.page.front().is_some_and(|next| next.size <= size) { self.page.pop_front() } else { None })
     }
+}
+
+/// An error and what caused it, in one line.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
