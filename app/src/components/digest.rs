@@ -31,7 +31,8 @@ pub fn DigestText(
         <span class="digest">
             <code title=whole.get_value()>{digest.short()}</code>
             <button type="button" class="copy" on:click=copy aria-label="Copy the digest">
-                {move || if copied.get() { "copied" } else { "⧉" }}
+                <svg viewBox="0 0 12 12" aria-hidden="true"><path d="M4 4V1.5h6.5V8H8M1.5 4H8v6.5H1.5z"/></svg>
+                <span role="status">{move || copied.get().then_some("copied")}</span>
             </button>
         </span>
     }

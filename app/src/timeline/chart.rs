@@ -28,8 +28,8 @@ struct Lane {
     bottom: i32,
 }
 const WEIGHT: Lane = Lane { name: "Weight", unit: "% of traffic", top: 28, bottom: 82 };
-const P99: Lane = Lane { name: "p99", unit: "ms, each second", top: 104, bottom: 174 };
-const ERRORS: Lane = Lane { name: "5xx", unit: "of requests, 10 s", top: 196, bottom: 252 };
+const P99: Lane = Lane { name: "p99", unit: "ms", top: 104, bottom: 174 };
+const ERRORS: Lane = Lane { name: "5xx", unit: "of requests", top: 196, bottom: 252 };
 
 type Area<'a> = DrawingArea<ClassBackend<'a>, Shift>;
 type Drawn = Result<(), Box<dyn std::error::Error>>;
@@ -37,8 +37,8 @@ type Drawn = Result<(), Box<dyn std::error::Error>>;
 /// The lines of a release as an SVG element. Never fails: what cannot be drawn is left out.
 pub fn chart(view: &ReleaseView, ticks: &[Tick], now: Timestamp) -> String {
     let rule = judge::Threshold::default();
-    let points = points(ticks, rule.p99_increase);
     let axis = Axis::of(view, now);
+    let points = points(ticks, rule.p99_increase, axis.grain());
     let mut out = format!(
         "<svg class=\"tl-chart\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"Weight, p99 and failures over time; the table below has the same values\">"
     );
@@ -49,7 +49,8 @@ pub fn chart(view: &ReleaseView, ticks: &[Tick], now: Timestamp) -> String {
 }
 
 fn draw(out: &mut String, view: &ReleaseView, points: &[Point], axis: Axis, rule: &judge::Threshold) -> Drawn {
-    let root = ClassBackend::new(out, WIDTH, HEIGHT).into_drawing_area();
+    // Taller than what is seen of it: the line of now and the shade of a pause reach into the drawing below.
+    let root = ClassBackend::new(out, WIDTH, HEIGHT + BELOW.unsigned_abs()).into_drawing_area();
     pauses(&root, view, axis)?;
     weight(&root, view, axis)?;
     p99(&root, points, axis, rule.p99_increase)?;
@@ -98,14 +99,14 @@ fn weight(root: &Area<'_>, view: &ReleaseView, axis: Axis) -> Drawn {
 fn p99(root: &Area<'_>, points: &[Point], axis: Axis, increase: f64) -> Drawn {
     frame(root, &P99)?;
     let all = || points.iter().flat_map(|p| [p.canary_p99, p.stable_p99, p.limit, p.band.map(|(m, s)| m + s)]).flatten();
-    let Some(top) = top_of(all(), points.iter().filter_map(|p| p.limit)) else {
+    let Some((low, top)) = range_of(all(), points.iter().filter_map(|p| p.limit)) else {
         return missing(root, &P99, "no requests yet");
     };
-    let mut chart = lane(root, &P99)?.build_cartesian_2d(0..axis.span, 0f64..top)?;
-    let cut = |v: f64| v.min(top);
+    let mut chart = lane(root, &P99)?.build_cartesian_2d(0..axis.span, low..top)?;
+    let cut = |v: f64| v.clamp(low, top);
     for run in runs(points, |p| p.band) {
         let upper = run.iter().map(|(at, (m, s))| (axis.ms(*at), cut(m + s)));
-        let lower = run.iter().rev().map(|(at, (m, s))| (axis.ms(*at), (m - s).max(0.0)));
+        let lower = run.iter().rev().map(|(at, (m, s))| (axis.ms(*at), cut(m - s)));
         chart.draw_series([Polygon::new(upper.chain(lower).collect::<Vec<_>>(), Ink::Band.filled())])?;
     }
     for (ink, value) in [
@@ -117,7 +118,10 @@ fn p99(root: &Area<'_>, points: &[Point], axis: Axis, increase: f64) -> Drawn {
             chart.draw_series(LineSeries::new(run.into_iter().map(|(at, v)| (axis.ms(at), cut(v))), ink.style()))?;
         }
     }
-    let last = |value: fn(&Point) -> Option<f64>| points.iter().rev().take(10).find_map(value);
+    if let Some(silent) = silence(points, axis) {
+        return end_labels(root, &P99, label_x(axis), vec![((P99.top + P99.bottom) / 2 * SCALE, Ink::LimitText, silent)]);
+    }
+    let last = |value: fn(&Point) -> Option<f64>| points.iter().rev().take(3).find_map(value);
     let canary = last(|p| p.canary_p99);
     let limit = last(|p| p.limit);
     let beyond = canary.zip(limit).is_some_and(|(c, l)| c > l);
@@ -131,9 +135,8 @@ fn p99(root: &Area<'_>, points: &[Point], axis: Axis, increase: f64) -> Drawn {
     if let Some(v) = canary {
         labels.push((v, if beyond { Ink::BadText } else { Ink::CanaryText }, format!("canary {}", say::latency(v))));
     }
-    let x = last_x(points, axis);
     let labels = labels.into_iter().map(|(v, ink, text)| (chart.backend_coord(&(0, cut(v))).1, ink, text)).collect();
-    end_labels(root, &P99, x, labels)
+    end_labels(root, &P99, label_x(axis), labels)
 }
 
 fn errors(root: &Area<'_>, points: &[Point], axis: Axis, limit: f64) -> Drawn {
@@ -150,12 +153,13 @@ fn errors(root: &Area<'_>, points: &[Point], axis: Axis, limit: f64) -> Drawn {
         }
     }
     let mut labels = vec![(limit, Ink::LimitText, format!("limit {limit}"))];
-    if let Some(v) = points.iter().rev().take(10).find_map(|p| p.canary_errors) {
+    if silence(points, axis).is_none()
+        && let Some(v) = points.iter().rev().take(3).find_map(|p| p.canary_errors)
+    {
         labels.push((v, if v > limit { Ink::BadText } else { Ink::CanaryText }, format!("canary {}", say::ratio(v))));
     }
-    let x = last_x(points, axis);
     let labels = labels.into_iter().map(|(v, ink, text)| (chart.backend_coord(&(0, v.min(top))).1, ink, text)).collect();
-    end_labels(root, &ERRORS, x, labels)
+    end_labels(root, &ERRORS, label_x(axis), labels)
 }
 
 /// The times in which a person or the recipe's open pause held it.
@@ -188,7 +192,7 @@ fn lane<'a, 'b>(root: &'b Area<'a>, lane: &Lane) -> Result<ChartBuilder<'b, 'b, 
     let mut builder = ChartBuilder::on(root);
     builder
         .margin_top(lane.top * SCALE)
-        .margin_bottom((HEIGHT as i32 - lane.bottom) * SCALE)
+        .margin_bottom((HEIGHT as i32 + BELOW - lane.bottom) * SCALE)
         .margin_left(LEFT * SCALE)
         .margin_right((WIDTH as i32 - RIGHT) * SCALE);
     Ok(builder)
@@ -231,16 +235,34 @@ pub(super) fn text(root: &Area<'_>, ink: Ink, said: &str, x: i32, y: i32, h: HPo
     Ok(())
 }
 
-/// The highest value to show: everything, but not beyond four limits, so that one slow second does not flatten the rest.
-fn top_of(all: impl Iterator<Item = f64>, limits: impl Iterator<Item = f64>) -> Option<f64> {
-    let highest = all.fold(f64::NEG_INFINITY, f64::max);
+/// The values to show: all of them with some air, but none beyond four limits, so that one slow second does not flatten the rest.
+/// Latency does not begin at zero: what matters is the distance of two lines that lie close together.
+fn range_of(all: impl Iterator<Item = f64>, limits: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+    /// At least this share of the highest value is shown, so that noise does not look like a mountain.
+    const SHARE: f64 = 0.3;
+    let (low, high) = all.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
     let limit = limits.fold(f64::NEG_INFINITY, f64::max);
-    let top = if limit > 0.0 { highest.min(limit * 4.0) } else { highest };
-    (top > 0.0).then_some(top * 1.08)
+    let high = if limit > 0.0 { high.min(limit * 4.0) } else { high };
+    let low = low.min(high);
+    if !high.is_finite() || high <= 0.0 {
+        return None;
+    }
+    let air = ((high - low) * 0.12).max(high * 0.01);
+    Some(((low - air).min(high - high * SHARE).max(0.0), high + air))
 }
 
-fn last_x(points: &[Point], axis: Axis) -> i32 {
-    tenths(points.last().map_or(f64::from(LEFT), |p| axis.x(p.at)))
+/// Labels stand where there is something to show ends: at now, or at the end.
+fn label_x(axis: Axis) -> i32 {
+    tenths(axis.x(axis.until))
+}
+
+/// What is said instead of a value when the last one is old.
+fn silence(points: &[Point], axis: Axis) -> Option<String> {
+    /// Longer than any usual distance of two points.
+    const QUIET_MS: i64 = 10_000;
+    let last = points.last()?;
+    let quiet = axis.until.since(last.at);
+    (quiet > QUIET_MS.max(axis.grain() * 3)).then(|| format!("no samples for {}", say::clock(quiet)))
 }
 
 fn stairs(steps: &[(i64, u8)], until: i64) -> Vec<(i64, f64)> {

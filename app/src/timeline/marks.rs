@@ -11,7 +11,9 @@ use super::{Axis, LEFT, RIGHT, WIDTH, backend::escape};
 pub(super) const LANES_HEIGHT: i32 = 96;
 const HEIGHT: i32 = LANES_HEIGHT + 26;
 /// Characters of a name before it is cut.
-const MAX_LABEL: usize = 28;
+const MAX_LABEL: usize = 34;
+/// Width of a letter at 12 px, generously.
+const LETTER: f64 = 6.6;
 
 /// People, verdicts and receipts as an SVG element with links.
 pub fn marks(view: &ReleaseView, axis: Axis) -> String {
@@ -58,17 +60,27 @@ pub(super) fn holds(view: &ReleaseView, until: Timestamp) -> Vec<(Timestamp, Tim
 }
 
 fn people(out: &mut String, view: &ReleaseView, axis: Axis) {
-    let mut free_from = 0.0;
-    for r in view.receipts.iter().filter(|r| r.payload.kind == Kind::CommandAccepted) {
-        let x = axis.x(r.payload.time).max(f64::from(LEFT)) + 4.0;
-        let verb = r.payload.facts.get("command").and_then(|c| c.as_str()).unwrap_or("command");
+    let asked: Vec<(f64, &Receipt, String)> = view
+        .receipts
+        .iter()
+        .filter(|r| r.payload.kind == Kind::CommandAccepted)
+        .map(|r| {
+            let verb = r.payload.facts.get("command").and_then(|c| c.as_str()).unwrap_or("command");
+            (axis.x(r.payload.time).max(f64::from(LEFT)) + 4.0, r, format!("{} {verb}", r.payload.actor))
+        })
+        .collect();
+    // Words of neighbours that would run into each other stand together behind the last of them.
+    let mut words: Vec<&str> = Vec::new();
+    for (i, (x, r, said)) in asked.iter().enumerate() {
+        words.push(said);
+        let together = cut(&words.join(", "));
+        let width = 18.0 + together.chars().count() as f64 * LETTER;
         let mut inner = format!("<circle class=\"tl-who\" cx=\"{x:.1}\" cy=\"17\" r=\"4\"/>");
-        let said = cut(&format!("{} {verb}", r.payload.actor));
-        if x >= free_from {
-            free_from = x + 16.0 + said.chars().count() as f64 * 6.6;
+        if asked.get(i + 1).is_none_or(|(next, ..)| x + width < *next) {
             let _ = write!(inner, "<text class=\"tl-small\" x=\"{:.1}\" y=\"21\">", x + 9.0);
-            escape(&mut inner, &said);
+            escape(&mut inner, &together);
             inner.push_str("</text>");
+            words.clear();
         }
         link(out, r, &inner);
     }
@@ -90,7 +102,7 @@ fn verdicts(out: &mut String, view: &ReleaseView, axis: Axis) {
         let x = axis.x(r.payload.time);
         let mut inner = format!("<text class=\"tl-shape {class}\" x=\"{x:.1}\" y=\"53\" text-anchor=\"middle\">{shape}</text>");
         if x >= free_from {
-            free_from = x + 20.0 + word.chars().count() as f64 * 6.6;
+            free_from = x + 20.0 + word.chars().count() as f64 * LETTER;
             let _ = write!(inner, "<text class=\"tl-small\" x=\"{:.1}\" y=\"53\">{word}</text>", x + 9.0);
         }
         link(out, r, &inner);

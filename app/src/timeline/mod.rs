@@ -56,6 +56,14 @@ impl Axis {
         Self { start, span: span.max(SHORTEST), until }
     }
 
+    /// Samples within so many milliseconds make one point: finer is noise at this scale.
+    pub fn grain(&self) -> i64 {
+        const POINTS: i64 = 130;
+        const STEPS: [i64; 10] = [1, 2, 3, 5, 10, 15, 30, 60, 300, 900];
+        let least = self.span / POINTS;
+        STEPS.into_iter().map(|s| s * 1000).find(|s| *s >= least).unwrap_or(least)
+    }
+
     fn ms(&self, at: Timestamp) -> i64 {
         at.since(self.start)
     }

@@ -1,6 +1,6 @@
 //! What is drawn, computed from ticks: windows, bands, gaps. No drawing here.
 
-use model::{Tick, Timestamp};
+use model::{Tick, Timestamp, VersionTick};
 use projections::say;
 
 /// Failures are shown as the share over so many milliseconds: one second at 5 % of little traffic says nothing.
@@ -12,63 +12,77 @@ pub const BAND_OVER_MS: i64 = 30_000;
 /// A line is broken where ticks are farther apart than this, or than three times their usual distance.
 pub const GAP_MS: i64 = 3_500;
 
-/// One point in time of everything that is drawn.
+/// One point in time of everything that is drawn: the seconds since the point before.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Point {
-    /// End of the second.
+    /// End of its last second.
     pub at: Timestamp,
     /// Weight in force, %.
     pub weight: u8,
-    /// The canary's p99 of the second, ms.
+    /// Mean of the canary's p99 of each second, by requests, ms.
     pub canary_p99: Option<f64>,
-    /// Stable's p99 of the second, ms.
+    /// The same of stable, ms.
     pub stable_p99: Option<f64>,
-    /// Mean and standard deviation of stable's p99 over [`BAND_OVER_MS`], ms.
+    /// Mean and standard deviation of stable's p99 of each second over [`BAND_OVER_MS`], ms.
     pub band: Option<(f64, f64)>,
     /// The limit: the mean of the band plus the allowed increase, ms.
     pub limit: Option<f64>,
-    /// Share of the canary's requests that failed over [`ERRORS_OVER_MS`].
+    /// Share of the canary's requests that failed over [`ERRORS_OVER_MS`], or since the point before when that is longer.
     pub canary_errors: Option<f64>,
     /// The same of stable.
     pub stable_errors: Option<f64>,
-    /// Requests of the canary in the second.
+    /// Requests of the canary.
     pub canary_n: u64,
     /// True when a line does not lead here from the point before.
     pub gap: bool,
 }
 
-/// The points of these ticks, which are in order of time.
-pub fn points(ticks: &[Tick], increase: f64) -> Vec<Point> {
+/// The points of these ticks, which are in order of time, one for each `grain` milliseconds.
+pub fn points(ticks: &[Tick], increase: f64, grain: i64) -> Vec<Point> {
+    let grain = grain.max(1);
     let usual = usual_distance(ticks);
-    let (mut first_error, mut first_band) = (0, 0);
-    let mut out: Vec<Point> = Vec::with_capacity(ticks.len());
+    let is_gap = |before: Option<&Tick>, tick: &Tick| before.is_none_or(|b| b.boot != tick.boot || tick.at.since(b.at) > GAP_MS.max(usual * 3));
+    let (mut first_error, mut first_band, mut begin) = (0, 0, 0);
+    let mut out: Vec<Point> = Vec::new();
     for (i, tick) in ticks.iter().enumerate() {
+        let next = ticks.get(i + 1);
+        let ends = next.is_none_or(|n| n.at.as_millis() / grain != tick.at.as_millis() / grain || n.weight != tick.weight || is_gap(Some(tick), n));
+        if !ends {
+            continue;
+        }
+        let own = ticks.get(begin..=i).unwrap_or_default();
+        let before = begin.checked_sub(1).and_then(|b| ticks.get(b));
         let since = |first: &mut usize, over: i64| {
             while ticks.get(*first).is_some_and(|t| tick.at.since(t.at) >= over) {
                 *first += 1;
             }
             ticks.get(*first..=i).unwrap_or_default()
         };
-        let errors = since(&mut first_error, ERRORS_OVER_MS);
+        let errors = since(&mut first_error, ERRORS_OVER_MS.max(grain));
         let canary = errors.iter().filter_map(|t| t.canary.as_ref()).fold((0, 0), |(e, n), v| (e + v.errors, n + v.n));
         let stable = errors.iter().fold((0, 0), |(e, n), t| (e + t.stable.errors, n + t.stable.n));
         let band = band(since(&mut first_band, BAND_OVER_MS));
-        let before = i.checked_sub(1).and_then(|b| ticks.get(b));
-        let now = tick.canary.as_ref();
         out.push(Point {
             at: tick.at,
             weight: tick.weight.percent(),
-            canary_p99: now.and_then(|v| v.p99_ms).filter(|v| v.is_finite()),
-            stable_p99: tick.stable.p99_ms.filter(|v| v.is_finite()),
+            canary_p99: mean_p99(own.iter().filter_map(|t| t.canary.as_ref())),
+            stable_p99: mean_p99(own.iter().map(|t| &t.stable)),
             band,
             limit: band.map(|(mean, _)| mean * (1.0 + increase)),
-            canary_errors: now.and_then(|_| say::share(canary.0, canary.1)),
+            canary_errors: tick.canary.as_ref().and_then(|_| say::share(canary.0, canary.1)),
             stable_errors: say::share(stable.0, stable.1),
-            canary_n: now.map_or(0, |v| v.n),
-            gap: before.is_none_or(|b| b.boot != tick.boot || tick.at.since(b.at) > GAP_MS.max(usual * 3)),
+            canary_n: own.iter().filter_map(|t| t.canary.as_ref()).map(|v| v.n).sum(),
+            gap: own.first().is_none_or(|first| is_gap(before, first)),
         });
+        begin = i + 1;
     }
     out
+}
+
+fn mean_p99<'a>(versions: impl Iterator<Item = &'a VersionTick>) -> Option<f64> {
+    let known = versions.filter_map(|v| v.p99_ms.filter(|p| p.is_finite()).map(|p| (p, v.n.max(1) as f64)));
+    let (sum, n) = known.fold((0.0, 0.0), |(sum, n), (p, w)| (sum + p * w, n + w));
+    (n > 0.0).then(|| sum / n)
 }
 
 /// The runs of neighbours for which there is a value: a line is drawn through each, and none between them.
@@ -111,7 +125,7 @@ fn usual_distance(ticks: &[Tick]) -> i64 {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use model::{Epoch, VersionTick, Weight};
+    use model::{Epoch, Weight};
 
     use super::*;
 
@@ -140,7 +154,7 @@ pub(super) mod tests {
             tick(30, 5, Some(80.0), Some((10, 0, Some(84.0)))),
             tick(31, 5, Some(80.0), None),
         ];
-        let points = points(&ticks, 0.1);
+        let points = points(&ticks, 0.1, 1000);
         let lengths: Vec<usize> = runs(&points, |p| p.canary_p99).iter().map(Vec::len).collect();
         assert_eq!(lengths, [1, 2, 1]);
         let lengths: Vec<usize> = runs(&points, |p| p.stable_p99).iter().map(Vec::len).collect();
@@ -150,7 +164,7 @@ pub(super) mod tests {
     #[test]
     fn windows() {
         let ticks: Vec<Tick> = (0..40).map(|s| tick(s, 5, Some(if s % 2 == 0 { 90.0 } else { 110.0 }), Some((10, u64::from(s >= 35), Some(1.0))))).collect();
-        let points = points(&ticks, 0.1);
+        let points = points(&ticks, 0.1, 1000);
         let last = points.last().unwrap();
         assert_eq!(last.canary_errors, Some(5.0 / 100.0));
         assert_eq!(last.stable_errors, Some(0.0));
@@ -160,11 +174,24 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_coarse_grain_means_by_requests_and_keeps_gaps_and_steps_apart() {
+        let ticks = [
+            tick(0, 5, Some(80.0), Some((10, 0, Some(80.0)))),
+            tick(1, 5, Some(80.0), Some((30, 0, Some(100.0)))),
+            tick(2, 25, Some(80.0), Some((10, 1, Some(90.0)))),
+            tick(30, 25, Some(80.0), Some((10, 0, Some(70.0)))),
+        ];
+        let points = points(&ticks, 0.1, 60_000);
+        let got: Vec<_> = points.iter().map(|p| (p.weight, p.canary_p99, p.canary_n, p.gap)).collect();
+        assert_eq!(got, [(5, Some(95.0), 40, true), (25, Some(90.0), 10, false), (25, Some(70.0), 10, true)]);
+    }
+
+    #[test]
     fn nothing_gives_nothing() {
-        assert!(points(&[], 0.1).is_empty());
-        let p = points(&[tick(0, 0, None, None)], 0.1);
+        assert!(points(&[], 0.1, 1000).is_empty());
+        let p = points(&[tick(0, 0, None, None)], 0.1, 1000);
         assert_eq!((p[0].band, p[0].canary_errors, p[0].limit), (None, None, None));
-        let p = points(&[tick(0, 0, Some(f64::NAN), None)], 0.1);
+        let p = points(&[tick(0, 0, Some(f64::NAN), None)], 0.1, 1000);
         assert_eq!(p[0].stable_p99, None);
     }
 }

@@ -25,13 +25,13 @@ pub struct TableRow {
     pub limit: String,
     /// Share of the canary's failures over ten seconds.
     pub canary_errors: String,
-    /// The canary's requests in the second.
+    /// The canary's requests behind the row.
     pub canary_n: String,
 }
 
 /// The values of the timeline at regular distances, at most [`MAX_ROWS`] of them, the last one included.
 pub fn table(ticks: &[Tick], axis: Axis) -> Vec<TableRow> {
-    let points = points(ticks, judge::Threshold::default().p99_increase);
+    let points = points(ticks, judge::Threshold::default().p99_increase, axis.grain());
     let every = points.len().div_ceil(MAX_ROWS).max(1);
     let na = || "n/a".to_owned();
     let ms = |v: Option<f64>| v.map_or_else(na, say::latency);

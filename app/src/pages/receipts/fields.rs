@@ -11,6 +11,8 @@ pub(super) enum Fact {
     Text(String),
     /// A digest.
     Digest(Digest),
+    /// A hash.
+    Hash(String),
     /// A time.
     Time(Timestamp),
     /// Structured: as JSON.
@@ -34,16 +36,31 @@ fn fact(name: &str, value: &Value) -> Fact {
         Value::String(s) => match (s.parse::<Digest>(), s.parse::<Timestamp>()) {
             (Ok(d), _) => Fact::Digest(d),
             (_, Ok(t)) => Fact::Time(t),
+            _ if s.len() >= 32 && s.bytes().all(|b| b.is_ascii_hexdigit()) => Fact::Hash(s.clone()),
             _ => Fact::Text(s.clone()),
         },
         Value::Array(all) if all.iter().all(Value::is_string) => {
             let words: Vec<&str> = all.iter().filter_map(Value::as_str).collect();
             Fact::Text(if words.is_empty() { "none".to_owned() } else { words.join(", ") })
         }
+        Value::Array(all) if !all.is_empty() && all.iter().all(|v| pair(v).is_some()) => {
+            Fact::Text(all.iter().filter_map(pair).collect::<Vec<_>>().join(", "))
+        }
         Value::Array(_) | Value::Object(_) => {
             let json = serde_json::to_string_pretty(value).unwrap_or_default();
             if json.len() > MAX_JSON { Fact::Text("see the raw JSON".to_owned()) } else { Fact::Json(json) }
         }
+    }
+}
+
+/// A range of indices.
+fn pair(value: &Value) -> Option<String> {
+    match value.as_array()?.as_slice() {
+        [from, to] => {
+            let (from, to) = (from.as_u64()?, to.as_u64()?);
+            Some(if from == to { say::count(from) } else { format!("{} to {}", say::count(from), say::count(to)) })
+        }
+        _ => None,
     }
 }
 
@@ -73,6 +90,8 @@ mod tests {
             ("n", "0.25", Fact::Text("0.25".into())),
             ("a", "\"\"", Fact::Text("none".into())),
             ("a", "[\"x\",\"y\"]", Fact::Text("x, y".into())),
+            ("ranges", "[[1,9],[12,12]]", Fact::Text("1 to 9, 12".into())),
+            ("a", "[[1,9],7]", Fact::Json("[\n  [\n    1,\n    9\n  ],\n  7\n]".into())),
             ("a", "[]", Fact::Text("none".into())),
             ("a", "{\"b\":1}", Fact::Json("{\n  \"b\": 1\n}".into())),
             ("a", &format!("{{\"b\":\"{long}\"}}"), Fact::Text("see the raw JSON".into())),

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     api::reads::{self, get_receipt},
-    components::{Clock, DigestText, ProblemNote},
+    components::{Ago, Clock, DigestText, ProblemNote},
     pages::focus_heading,
     words,
 };
@@ -65,7 +65,7 @@ fn Loaded(loaded: reads::ReceiptPage) -> impl IntoView {
                 <div>
                     <dl>
                         <dt>"Kind"</dt><dd><code>{p.kind.as_str()}</code></dd>
-                        <dt>"When"</dt><dd><Clock at=p.time/>" "<span class="mute">{say::exact(p.time)}</span></dd>
+                        <dt>"When"</dt><dd>{say::exact(p.time)}" "<span class="mute"><Ago at=p.time/></span></dd>
                         <dt>"Who"</dt><dd><a class="door" href=words::query("/receipts", &[("actor", p.actor.as_str())])>{p.actor.to_string()}</a></dd>
                         {reason.map(|r| view! { <dt>"Why"</dt><dd>{r}</dd> })}
                         {release.map(|r| view! { <dt>"Release"</dt><dd><A href=format!("/releases/{r}")>{r.to_string()}</A></dd> })}
@@ -121,6 +121,7 @@ fn FactText(fact: Fact) -> impl IntoView {
     match fact {
         Fact::Text(t) => view! { <span>{t}</span> }.into_any(),
         Fact::Digest(digest) => view! { <DigestText digest/> }.into_any(),
+        Fact::Hash(hash) => view! { <code class="hash">{hash}</code> }.into_any(),
         Fact::Time(at) => view! { <Clock at/> }.into_any(),
         Fact::Json(json) => view! { <pre class="inline"><code>{json}</code></pre> }.into_any(),
     }

@@ -50,7 +50,7 @@ fn Buttons(view: RwSignal<ReleaseView>, session: Session) -> impl IntoView {
             match kind {
                 CommandKind::Retry => v.commands.iter().any(|c| c.kind == kind && c.refused.is_none()),
                 CommandKind::Rollback => over,
-                CommandKind::Resume => v.row.held || v.commands.iter().any(|c| c.kind == kind && c.refused.is_none()),
+                CommandKind::Resume => v.row.held || v.row.waits(),
                 CommandKind::Pause => !over && !v.row.held,
                 _ => !over,
             }

@@ -92,16 +92,17 @@ pub fn Timeline(
                         </tbody>
                     </table>
                 </div>
-                <p class="mute">{band_note()}</p>
+                <p class="mute">{move || band_note(axis.get())}</p>
             </details>
         </section>
     }
 }
 
 /// What the lines are, in a sentence.
-fn band_note() -> String {
+fn band_note(axis: Axis) -> String {
     format!(
-        "p99 is that of each second. The limit is the mean of stable's p99 over {} plus 10 %, the band one standard deviation around that mean. 5xx is the share of requests that failed over {}.",
+        "p99 is the mean of that of each second, over {}. The limit is the mean of stable's p99 over {} plus the allowed increase, the band one standard deviation around that mean. 5xx is the share of requests that failed over {}.",
+        say::clock(axis.grain()),
         say::clock(timeline::BAND_OVER_MS),
         say::clock(timeline::ERRORS_OVER_MS),
     )
