@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use model::{Energy, Track, Weight};
+use model::{Actor, Energy, Kind, Track, Weight, event::CommandSeen};
 use rollout::{Action, Transition, VersionRef, engine::plan::StopPart};
 use tokio::time::Instant;
 
 use crate::{
-    MetricError, RuntimeError, WeightApplied,
+    MetricError, RuntimeError, WeightApplied, ask,
     limits::{CALL, MEASURE, MEASURE_GRACE, MEASURING, MIGRATION, RETRY, RETRY_REFUSED, STOP_GRACE},
     task::{Done, Halt, Task},
 };
@@ -48,10 +48,7 @@ impl Task {
             Action::StopVersion { which, version, drain_ms, .. } => {
                 self.stop_version(action.clone(), *which, version, *drain_ms).await
             }
-            Action::RunMigration { operation, name, .. } => {
-                self.run_migration(action.clone(), name.clone(), operation.clone());
-                Ok(false)
-            }
+            Action::RunMigration { operation, name, .. } => self.run_migration(action.clone(), name, operation).await,
             Action::TurnFlagsOff { .. } => {
                 self.conclude(action.done(self.deps.clock.now(), 0, NO_FLAGS.to_owned()), planning.take()).await
             }
@@ -179,12 +176,28 @@ impl Task {
         Ok(false)
     }
 
-    /// A migration is run once: one that fails is stated as failed and left to a person.
-    fn run_migration(&mut self, action: Action, name: String, operation: String) {
+    /// A migration is begun at most once: that it begins is durable before it does. One whose end was not seen, or that failed, is stated as
+    /// such and left to a person.
+    async fn run_migration(&mut self, action: Action, name: &str, operation: &str) -> Result<bool, Halt> {
         if self.long.is_some() {
-            return;
+            return Ok(false);
         }
-        let (deps, jobs) = (self.deps.clone(), self.jobs.clone());
+        let now = self.deps.clock.now();
+        let key = format!("begun/{operation}");
+        if self.deps.log.find(&key).await.map_err(Halt::Log)?.is_some() {
+            let unseen = format!("{name} was begun before the controller restarted and its end was not seen; it is not run again: check it");
+            return self.conclude(action.done(now, 0, unseen), None).await;
+        }
+        let seen = CommandSeen {
+            command: format!("run-migration {name}"),
+            command_id: operation.to_owned(),
+            reason: "an act of the rollback envelope".to_owned(),
+            refusal: None,
+        };
+        let Some(release) = self.active.as_ref().map(|a| a.release.clone()) else { return Ok(false) };
+        let draft = ask::intent(Kind::CommandAccepted, &key, &release, &Actor::controller(), now, &seen)?;
+        self.append(draft).await?;
+        let (deps, jobs, name, operation) = (self.deps.clone(), self.jobs.clone(), name.to_owned(), operation.to_owned());
         self.long = Some(action.clone());
         tokio::spawn(async move {
             let begun = Instant::now();
@@ -196,9 +209,9 @@ impl Task {
                 Err(_) => format!("failed: {name} was given up after {} s", MIGRATION.as_secs()),
             };
             // The task may have ended meanwhile.
-            let _ =
-                jobs.send(Done::Long { action, result: Ok(said), took: begun.elapsed(), energy: energy.ok() }).await;
+            let _ = jobs.send(Done::Long { action, result: Ok(said), took: begun.elapsed(), energy: energy.ok() }).await;
         });
+        Ok(false)
     }
 
     pub(crate) async fn long_done(

@@ -338,7 +338,7 @@ pub(crate) fn version_ref(workload: &crate::Workload) -> VersionRef {
     VersionRef { version: workload.version.clone(), digest: workload.digest.clone() }
 }
 
-fn intent(
+pub(crate) fn intent(
     kind: Kind,
     key: &str,
     release: &ReleaseId,

@@ -70,6 +70,9 @@ pub(crate) fn stated(transition: &Transition, c: &Context<'_>) -> Result<Option<
     if let Some(command) = c.command {
         facts.insert("command".to_owned(), command.into());
     }
+    if let Some(gap) = c.gap_ms {
+        facts.insert("gap_ms".to_owned(), gap.into());
+    }
     if !matches!(transition, Transition::Started { .. }) {
         facts.insert("exposed".to_owned(), c.exposed.into());
     }
@@ -149,9 +152,6 @@ fn facts(transition: &Transition, c: &Context<'_>) -> Result<Map<String, Value>,
                 DriftReason::Seen => "the weight in force was not the one that was set",
             };
             facts.insert("cause".to_owned(), words.into());
-            if let Some(gap) = c.gap_ms {
-                facts.insert("gap_ms".to_owned(), gap.into());
-            }
             Ok(facts)
         }
         Transition::StepCompleted { at, step, end, .. } => {

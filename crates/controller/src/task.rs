@@ -70,6 +70,8 @@ pub(crate) struct Task {
     looked: Option<Instant>,
     /// True once the data plane has accepted this controller's epoch.
     claimed: bool,
+    /// How long nothing was served when the data plane restarted, until a receipt states it.
+    gap_ms: Option<i64>,
     /// When a request was last sent on to the new version of the active release.
     pub(crate) last_sent: Option<Timestamp>,
     judging: Option<Judging>,
@@ -140,6 +142,7 @@ impl Task {
             looking: false,
             looked: None,
             claimed: false,
+            gap_ms: None,
             last_sent: None,
             judging: None,
             measuring: Vec::new(),
@@ -343,11 +346,7 @@ impl Task {
                     self.deps.raise_epoch(Epoch(seen.epoch.0.saturating_add(1)));
                 }
                 self.note_last_sent(seen.canary.as_ref().map(|c| &c.digest), seen.canary_last_sent);
-                if let Some(gap) = seen.last_gap_ms
-                    && self.seen.as_ref().and_then(|s| s.last_gap_ms) != Some(gap)
-                {
-                    tracing::warn!(service = %self.service, gap_ms = gap, "the data plane had been gone");
-                }
+                self.note_gap(&seen);
                 self.reachable = true;
                 self.seen = Some(seen);
             }
@@ -506,6 +505,19 @@ impl Task {
         }
     }
 
+    /// The data plane had been gone. At the first look an old gap looks like a new one: it counts when the weight is not what was set.
+    fn note_gap(&mut self, seen: &ObservedService) {
+        let Some(gap) = seen.last_gap_ms else { return };
+        let is_new = match &self.seen {
+            Some(known) => known.last_gap_ms != Some(gap),
+            None => self.active.as_ref().is_some_and(|a| a.status.outcome.is_none() && a.status.applied != seen.weight),
+        };
+        if is_new {
+            tracing::warn!(service = %self.service, gap_ms = gap, "the data plane had been gone");
+            self.gap_ms = Some(gap);
+        }
+    }
+
     fn note_last_sent(&mut self, canary: Option<&model::Digest>, at: Option<Timestamp>) {
         let Some(active) = &self.active else { return };
         if !active.status.swapped && canary == Some(&active.status.start.canary.digest) {
@@ -594,7 +606,10 @@ impl Task {
             }
             _ => None,
         };
-        let gap_ms = self.seen.as_ref().and_then(|s| s.last_gap_ms);
+        let gap_ms = match &transition {
+            Transition::WeightApplied { .. } | Transition::WeightDrifted { .. } => self.gap_ms.take(),
+            _ => None,
+        };
         let Some(active) = &mut self.active else { return Ok(()) };
         let before = active.status.clone();
         active.status.apply(&transition);

@@ -82,11 +82,15 @@ async fn run(world: &World, scenario: &Scenario) -> ReleaseId {
 /// The weights that took effect at the data plane: told again counts once.
 fn check_weights(world: &World, scenario: &Scenario, cut: &str) {
     let applied = world.applied();
-    let mut seen = Vec::new();
+    let mut seen: Vec<String> = Vec::new();
     for call in &applied {
         if call.starts_with("weight ") && !call.ends_with(" 0") {
-            assert!(!seen.contains(call), "{} cut {cut}: {call} was applied twice\n{}", scenario.name, world.story());
+            // On the way back the old version gets 100 % before the slots are swapped.
+            let back = scenario.outcome == Outcome::RolledBack && call == "weight 100";
+            let allowed = if back { 2 } else { 1 };
             seen.push(call.clone());
+            let times = seen.iter().filter(|c| *c == call).count();
+            assert!(times <= allowed, "{} cut {cut}: {call} was applied {times} times\n{}", scenario.name, world.story());
         }
     }
     for once in ["start v2", "promote", "stop v2"] {
@@ -94,7 +98,13 @@ fn check_weights(world: &World, scenario: &Scenario, cut: &str) {
         let allowed = if once == "promote" && scenario.outcome == Outcome::RolledBack { 2 } else { 1 };
         assert!(times <= allowed, "{} cut {cut}: {once} {times} times\n{}", scenario.name, world.story());
     }
-    assert_eq!(world.migrations.runs().len(), usize::from(scenario.outcome != Outcome::Promoted), "{} cut {cut}", scenario.name);
+    let runs = world.migrations.runs().len();
+    let unseen = world.story().contains("it is not run again");
+    match scenario.outcome {
+        Outcome::Promoted => assert_eq!(runs, 0, "{} cut {cut}", scenario.name),
+        _ if unseen => assert!(runs <= 1, "{} cut {cut}: {runs}", scenario.name),
+        _ => assert_eq!(runs, 1, "{} cut {cut}", scenario.name),
+    }
 }
 
 fn check_end(world: &World, scenario: &Scenario, release: &ReleaseId, cut: &str) {
