@@ -171,7 +171,7 @@ async fn a_second_splitter_is_refused_and_an_upgrade_drops_nothing() {
     let old = Splitter::start().await;
     let address = old.apply(service(process_version("one"), None)).await;
     let pid = old.service("shop").await.stable.unwrap().pid;
-    let refused = std::process::Command::new(example("splitter")).arg(old.dir.path()).output().unwrap();
+    let refused = splitter_command(old.dir.path(), &[]).output().unwrap();
     assert!(!refused.status.success());
     assert!(String::from_utf8_lossy(&refused.stderr).contains("already running"), "{refused:?}");
 
@@ -231,11 +231,7 @@ async fn what_cannot_start_says_why() {
     let check = |prepare: &dyn Fn(&std::path::Path), arguments: &[&str], says: &str| {
         let dir = tempfile::tempdir().unwrap();
         prepare(dir.path());
-        let output = std::process::Command::new(example("splitter"))
-            .arg(dir.path().join("state"))
-            .args(arguments)
-            .output()
-            .unwrap();
+        let output = splitter_command(&dir.path().join("state"), arguments).output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && error.contains(says), "{says}: {error}");
     };

@@ -42,11 +42,84 @@ pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Optio
     }
 }
 
-pub fn example(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let path = test.parent().and_then(Path::parent).unwrap().join("examples").join(name);
-    assert!(path.exists(), "{} is built by `cargo test` together with the tests", path.display());
-    path
+/// What the test's own executable is when it is started as a process.
+const ROLE: &str = "SPLITTER_TEST_ROLE";
+const ARGUMENTS: &str = "SPLITTER_TEST_ARGUMENTS";
+
+/// Not a test: the processes that tests start are this executable again, so that they are never of another build.
+#[test]
+fn process() {
+    let Ok(role) = std::env::var(ROLE) else { return };
+    match role.as_str() {
+        "splitter" => run_splitter(),
+        "backend" => run_backend(),
+        other => panic!("{other} is no role"),
+    }
+    std::process::exit(0);
+}
+
+fn run_splitter() {
+    let arguments = std::env::var(ARGUMENTS).unwrap();
+    let mut arguments = arguments.split('\n');
+    let state_dir = arguments.next().unwrap().into();
+    let mut options = splitter::Options { state_dir, workers: 2, metrics_listen: None, detach: false };
+    let mut run: fn(splitter::Options) -> Result<(), splitter::RunError> = splitter::run;
+    while let Some(argument) = arguments.next() {
+        match argument {
+            "--metrics" => options.metrics_listen = Some(arguments.next().unwrap().parse().unwrap()),
+            "--take-over" => run = splitter::run_as_successor,
+            other => panic!("{other} is no argument"),
+        }
+    }
+    if let Err(error) = run(options) {
+        let mut cause: Option<&dyn std::error::Error> = Some(&error);
+        while let Some(error) = cause {
+            eprintln!("{error}");
+            cause = error.source();
+        }
+        std::process::exit(1);
+    }
+}
+
+/// Answers `/` with its name, `/pid` with its process id, `/exit` by ending.
+fn run_backend() {
+    let name = std::env::var(ARGUMENTS).unwrap();
+    let port: u16 = std::env::var("PORT").unwrap().parse().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let name = name.clone();
+            tokio::spawn(async move {
+                let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+                    let body = match request.uri().path() {
+                        "/pid" => std::process::id().to_string(),
+                        "/exit" => std::process::exit(3),
+                        _ => name.clone(),
+                    };
+                    async move { Ok::<_, Infallible>(Response::new(full(body))) }
+                });
+                let _ =
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+}
+
+/// This executable as a process.
+fn myself() -> Vec<String> {
+    let executable = std::env::current_exe().unwrap().display().to_string();
+    [executable.as_str(), "--exact", "common::process", "--nocapture"].map(str::to_owned).to_vec()
+}
+
+pub fn splitter_command(dir: &Path, arguments: &[&str]) -> Command {
+    let command = myself();
+    let mut process = Command::new(&command[0]);
+    let arguments: Vec<&str> = std::iter::once(dir.to_str().unwrap()).chain(arguments.iter().copied()).collect();
+    process.args(&command[1..]).env(ROLE, "splitter").env(ARGUMENTS, arguments.join("\n"));
+    process.stdin(Stdio::null()).stdout(Stdio::null());
+    process
 }
 
 pub struct Splitter {
@@ -61,7 +134,7 @@ impl Splitter {
     }
 
     pub async fn start_in(dir: Arc<TempDir>, arguments: &[&str]) -> Self {
-        let child = spawn(dir.path(), arguments);
+        let child = splitter_command(dir.path(), arguments).spawn().unwrap();
         let splitter = Self { dir, child, operations: AtomicU64::new(0) };
         let pid = splitter.child.id();
         eventually("the splitter answers", async || {
@@ -197,16 +270,6 @@ impl Drop for Splitter {
     }
 }
 
-pub fn spawn(dir: &Path, arguments: &[&str]) -> Child {
-    Command::new(example("splitter"))
-        .arg(dir)
-        .args(["--workers", "2"])
-        .args(arguments)
-        .stdin(Stdio::null())
-        .spawn()
-        .unwrap()
-}
-
 pub fn url_version(name: &str, address: SocketAddr) -> VersionSpec {
     VersionSpec {
         version: name.into(),
@@ -219,14 +282,8 @@ pub fn url_version(name: &str, address: SocketAddr) -> VersionSpec {
 }
 
 pub fn process_version(name: &str) -> VersionSpec {
-    let backend = example("backend").display().to_string();
-    let source = Source::Process {
-        command: vec![backend, "{port}".into(), name.into()],
-        env: Default::default(),
-        directory: None,
-        port: None,
-        grace_ms: 2_000,
-    };
+    let env = [(ROLE, "backend"), (ARGUMENTS, name)].map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let source = Source::Process { command: myself(), env, directory: None, port: None, grace_ms: 2_000 };
     VersionSpec {
         source,
         health: Health { path: Some("/health".into()), interval_ms: 100, ..Health::default() },
