@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -30,11 +30,51 @@ async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>
     }
 }
 
-fn machine() -> String {
-    let test = std::env::current_exe().unwrap();
-    let path: PathBuf = test.parent().and_then(Path::parent).unwrap().join("examples/machine");
-    assert!(path.exists(), "{} is built by `cargo test` together with the tests", path.display());
-    path.display().to_string()
+/// What this executable is when it is started as a process.
+const ROLE: &str = "LOCAL_TEST_ROLE";
+
+/// Not a test: the processes that tests start are this executable again, so that they are never of another build.
+#[test]
+fn process() {
+    let Ok(role) = std::env::var(ROLE) else { return };
+    match role.split_once(' ').unwrap() {
+        ("splitter", dir) => {
+            let options = splitter::Options { state_dir: dir.into(), workers: 1, metrics_listen: None, detach: true };
+            splitter::run(options).unwrap();
+        }
+        (_, name) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(backend(std::env::var("PORT").unwrap().parse().unwrap(), name));
+        }
+    }
+    std::process::exit(0);
+}
+
+/// Answers every request with its name.
+async fn backend(port: u16, name: &str) {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{name}", name.len());
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let answer = answer.clone();
+        tokio::spawn(async move {
+            let mut head = Vec::new();
+            while let Ok(byte) = stream.read_u8().await {
+                head.push(byte);
+                if head.ends_with(b"\r\n\r\n") {
+                    head.clear();
+                    if stream.write_all(answer.as_bytes()).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+    }
+}
+
+fn myself() -> Vec<String> {
+    let executable = std::env::current_exe().unwrap().display().to_string();
+    [executable.as_str(), "--exact", "process", "--nocapture"].map(str::to_owned).to_vec()
 }
 
 fn workload(name: &str, byte: &str) -> Workload {
@@ -42,8 +82,8 @@ fn workload(name: &str, byte: &str) -> Workload {
         version: name.parse().unwrap(),
         digest: format!("sha256:{}", byte.repeat(64)).parse().unwrap(),
         source: WorkloadSource::Process {
-            command: vec![machine(), "backend".into(), "{port}".into(), name.into()],
-            env: BTreeMap::new(),
+            command: myself(),
+            env: BTreeMap::from([(ROLE.to_owned(), format!("backend {name}"))]),
             health_path: "/healthz".into(),
         },
     }
@@ -63,7 +103,9 @@ fn options(dir: &Path) -> LocalOptions {
     };
     LocalOptions {
         state_dir: dir.to_owned(),
-        command: Some(vec![machine(), "splitter".into(), dir.display().to_string()]),
+        command: Some(
+            ["env".to_owned(), format!("{ROLE}=splitter {}", dir.display())].into_iter().chain(myself()).collect(),
+        ),
         services: BTreeMap::from([(shop(), service)]),
     }
 }
