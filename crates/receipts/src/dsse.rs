@@ -2,8 +2,7 @@
 
 use base64::{
     Engine as _,
-    alphabet,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose::STANDARD},
+    engine::general_purpose::{STANDARD, URL_SAFE},
 };
 use serde::{Deserialize, Serialize};
 
@@ -136,14 +135,10 @@ impl Envelope {
     }
 }
 
-/// Standard or URL-safe alphabet, padded or not; never both alphabets in one text, never stray bits at the end.
+/// Standard or URL-safe alphabet with padding, as the specification's own implementations read it; never both alphabets in
+/// one text, never stray bits at the end.
 fn decode(text: &str) -> Option<Vec<u8>> {
-    const CONFIG: GeneralPurposeConfig = GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(false);
-    const EITHER_STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, CONFIG);
-    const EITHER_URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, CONFIG);
-    if text.contains(['-', '_']) { EITHER_URL.decode(text).ok() } else { EITHER_STANDARD.decode(text).ok() }
+    if text.contains(['-', '_']) { URL_SAFE.decode(text).ok() } else { STANDARD.decode(text).ok() }
 }
 
 #[cfg(test)]
@@ -174,10 +169,8 @@ mod tests {
         for text in ["+//+", "-__-"] {
             assert_eq!(decode(text).as_deref(), Some(&bytes[..]), "{text}");
         }
-        for text in ["YQ", "YQ=="] {
-            assert_eq!(decode(text).as_deref(), Some(&b"a"[..]), "{text}");
-        }
-        for bad in ["YR==", "Y", "YQ=\n", "+_", " YQ=="] {
+        assert_eq!(decode("YQ==").as_deref(), Some(&b"a"[..]));
+        for bad in ["YQ", "YR==", "Y", "YQ=\n", "+_", " YQ=="] {
             assert_eq!(decode(bad), None, "{bad}");
         }
     }

@@ -8,6 +8,7 @@
 
 mod canonical;
 pub mod dsse;
+mod finite;
 mod payload;
 mod verify;
 

@@ -4,6 +4,8 @@ use model::{Actor, Energy, Kind, ReleaseId, Timestamp};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
+use crate::finite;
+
 /// What a receipt states: common fields, and the facts of its kind beside them, flat.
 ///
 /// ```json
@@ -64,6 +66,14 @@ pub enum PayloadError {
         #[source]
         source: serde_json::Error,
     },
+    /// A fact is NaN or infinite.
+    #[error("the facts of {kind} cannot be stated: {reason}")]
+    NotFinite {
+        /// The kind.
+        kind: Kind,
+        /// Which value.
+        reason: String,
+    },
     /// Facts must be a JSON object and must not use a common field's name.
     #[error("facts must be an object without the common field {0:?}")]
     Reserved(&'static str),
@@ -75,10 +85,10 @@ pub(crate) const COMMON: [&str; 8] = ["kind", "release", "time", "actor", "cite"
 impl Payload {
     /// A payload with the facts of its kind; energy and release can be set afterwards.
     pub fn new(kind: Kind, time: Timestamp, actor: Actor, facts: &impl Serialize) -> Result<Self, PayloadError> {
-        // The canonical form refuses NaN and infinities; `to_value` would silently make them null.
-        serde_json_canonicalizer::to_vec(facts).map_err(|source| PayloadError::Facts { kind, source })?;
-        let plain = serde_json::to_value(facts).map_err(|source| PayloadError::Facts { kind, source })?;
-        let Value::Object(facts) = plain else { return Err(PayloadError::Reserved("")) };
+        // `to_value` would silently make NaN and infinities null.
+        finite::check(facts).map_err(|error| PayloadError::NotFinite { kind, reason: error.to_string() })?;
+        let value = serde_json::to_value(facts).map_err(|source| PayloadError::Facts { kind, source })?;
+        let Value::Object(facts) = value else { return Err(PayloadError::Reserved("")) };
         if let Some(name) = COMMON.into_iter().find(|c| facts.contains_key(*c)) {
             return Err(PayloadError::Reserved(name));
         }
