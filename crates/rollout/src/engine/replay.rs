@@ -25,7 +25,7 @@ impl Planner<'_> {
         }
         let old = self.status.start.stable.clone();
         match &self.observed.canary {
-            Some(seen) if seen.digest != old.digest => {
+            Some(seen) if seen.digest != old.digest && self.seen_since_swap() => {
                 self.record(Transition::Completed { at: self.now, outcome: Outcome::Promoted });
             }
             _ => self.stop(old, StopPart::Completion(Outcome::Promoted)),
@@ -109,6 +109,7 @@ impl Planner<'_> {
                 self.actions.push(Action::PromoteSlots { operation, becomes_stable: old, back: true });
             }
             Some(seen) if seen.digest == old.digest => self.wait(&format!("{} is not ready yet", old.version), None),
+            Some(_) if !self.seen_since_swap() => self.wait("a look at the data plane after the swap", None),
             Some(other) => {
                 let other = VersionRef { version: other.version.clone(), digest: other.digest.clone() };
                 self.wait(&format!("the canary slot is taken by {}, which is stopped first", other.version), None);
@@ -119,6 +120,11 @@ impl Planner<'_> {
                 self.actions.push(Action::StartVersion { version: old });
             }
         }
+    }
+
+    /// True when what is observed is not from before the last swap, when the slots held each other's version.
+    fn seen_since_swap(&self) -> bool {
+        self.status.swapped_at.is_none_or(|at| self.observed.at > at)
     }
 
     fn stop_canary(&mut self, abort: &Abort, place: (u32, u32)) {
@@ -138,7 +144,7 @@ impl Planner<'_> {
         let new = self.status.start.canary.clone();
         match &self.observed.canary {
             // Somebody else's version is in the slot: ours is gone.
-            Some(seen) if seen.digest != new.digest => {
+            Some(seen) if seen.digest != new.digest && self.observed.at > abort.at && self.seen_since_swap() => {
                 self.act_done(Act::Processes, place, format!("{} is gone", new.version), 0);
                 self.replay();
             }
