@@ -143,7 +143,13 @@ impl Task {
         }
     }
 
-    async fn stop_version(&mut self, action: Action, which: Track, version: &VersionRef, drain_ms: u64) -> Result<bool, Halt> {
+    async fn stop_version(
+        &mut self,
+        action: Action,
+        which: Track,
+        version: &VersionRef,
+        drain_ms: u64,
+    ) -> Result<bool, Halt> {
         if self.long.is_some() {
             return Ok(false);
         }
@@ -185,7 +191,9 @@ impl Task {
         let now = self.deps.clock.now();
         let key = format!("begun/{operation}");
         if self.deps.log.find(&key).await.map_err(Halt::Log)?.is_some() {
-            let unseen = format!("{name} was begun before the controller restarted and its end was not seen; it is not run again: check it");
+            let unseen = format!(
+                "{name} was begun before the controller restarted and its end was not seen; it is not run again: check it"
+            );
             return self.conclude(action.done(now, 0, unseen), None).await;
         }
         let seen = CommandSeen {
@@ -197,11 +205,13 @@ impl Task {
         let Some(release) = self.active.as_ref().map(|a| a.release.clone()) else { return Ok(false) };
         let draft = ask::intent(Kind::CommandAccepted, &key, &release, &Actor::controller(), now, &seen)?;
         self.append(draft).await?;
-        let (deps, jobs, name, operation) = (self.deps.clone(), self.jobs.clone(), name.to_owned(), operation.to_owned());
+        let (deps, jobs, name, operation) =
+            (self.deps.clone(), self.jobs.clone(), name.to_owned(), operation.to_owned());
         self.long = Some(action.clone());
         tokio::spawn(async move {
             let begun = Instant::now();
-            let run = tokio::time::timeout(MIGRATION, deps.migrations.run(&name, &operation, MIGRATION));
+            let run =
+                tokio::time::timeout(MIGRATION + MEASURE_GRACE, deps.migrations.run(&name, &operation, MIGRATION));
             let (result, energy) = deps.probe.measure(run).await;
             let said = match result {
                 Ok(Ok(said)) => format!("{name}: {said}"),
@@ -209,7 +219,8 @@ impl Task {
                 Err(_) => format!("failed: {name} was given up after {} s", MIGRATION.as_secs()),
             };
             // The task may have ended meanwhile.
-            let _ = jobs.send(Done::Long { action, result: Ok(said), took: begun.elapsed(), energy: energy.ok() }).await;
+            let _ =
+                jobs.send(Done::Long { action, result: Ok(said), took: begun.elapsed(), energy: energy.ok() }).await;
         });
         Ok(false)
     }

@@ -262,7 +262,17 @@ impl Task {
         at: Timestamp,
     ) -> Result<(), Halt> {
         let (status, transition) = Status::start(start, at);
-        self.reset(Active { release, environment, recipe, status, seq: 0, exposed: 0, sums: 0, summed: true });
+        self.reset(Active {
+            release,
+            environment,
+            recipe,
+            status,
+            seq: 0,
+            exposed: 0,
+            last_tick: None,
+            sums: 0,
+            summed: true,
+        });
         self.record(transition, None).await?;
         self.look_now().await;
         Ok(())

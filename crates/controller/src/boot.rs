@@ -24,6 +24,8 @@ pub(crate) struct Active {
     pub(crate) seq: u64,
     /// Requests that the new version has served.
     pub(crate) exposed: u64,
+    /// End of the last tick counted.
+    pub(crate) last_tick: Option<Timestamp>,
     /// Sums (`release.completed`) recorded so far.
     pub(crate) sums: u64,
     /// False from a completion until its sum is recorded.
@@ -134,7 +136,11 @@ pub(crate) async fn load(deps: &Deps, release: &ReleaseId) -> Result<Loaded, Boo
     let status = Status::fold(&merged)?;
 
     let last_receipt = receipts.last().map_or(status.started_at, |r| r.payload.time);
-    let ticks = deps.samples.ticks(release, status.started_at, TICKS_BACK).await?;
+    // A release that has ended counts no more.
+    let ticks = match status.outcome {
+        None => deps.samples.ticks(release, status.started_at, TICKS_BACK).await?,
+        Some(_) => Vec::new(),
+    };
     let last_seen = ticks.last().map_or(last_receipt, |t| t.at.max(last_receipt));
     let counted = receipts.iter().rev().find_map(|r| r.payload.facts.get("exposed")?.as_u64()).unwrap_or(0);
     let served: u64 = ticks.iter().map(|t| served(t, swapped_at(&recorded, t.at))).sum();
@@ -148,6 +154,7 @@ pub(crate) async fn load(deps: &Deps, release: &ReleaseId) -> Result<Loaded, Boo
         status,
         seq: recorded.len() as u64,
         exposed: served.max(counted),
+        last_tick: ticks.last().map(|t| t.at),
         sums,
         summed: sums >= completions,
     };

@@ -34,10 +34,12 @@ mod complete;
 mod controller;
 mod evidence;
 mod limits;
+mod look;
 pub mod ports;
 mod record;
 pub mod service;
 mod task;
+mod write;
 
 #[cfg(any(test, feature = "conformance"))]
 #[allow(clippy::expect_used, clippy::panic)] // suites are tests

@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use model::{Command, Energy, Epoch, ReleaseId, ServiceId, Tick, Timestamp, Weight};
 use receipt_log::{AppendError, Draft};
-use receipts::Payload;
 use rollout::{Action, Observed, ObservedVersion, Transition, VersionRef};
 use serde_json::Value;
 use tokio::{
@@ -17,11 +16,9 @@ use crate::{
     CommandError, Measurement, MetricAnswer, MetricError, ObservedService, RuntimeError, StartError, StartRequest,
     Workload,
     boot::{self, Active, Begun, Loaded},
-    complete,
     controller::{Deps, Failure},
-    evidence::{Evidence, Judging, measurements_segment},
-    limits::{BATCH, BATCHES, BUSY_TRIES, BUSY_WAIT, CALL, JOBS, LOOK, LOOK_IDLE, LOOK_SOON, NAP, ROUNDS},
-    record::{self, Stated},
+    evidence::Judging,
+    limits::{BATCH, BATCHES, CALL, JOBS, LOOK, LOOK_IDLE, LOOK_SOON, NAP, ROUNDS},
 };
 
 /// The two ways into a service's task.
@@ -66,15 +63,15 @@ pub(crate) struct Task {
     /// What the data plane showed last.
     pub(crate) seen: Option<ObservedService>,
     pub(crate) reachable: bool,
-    looking: bool,
-    looked: Option<Instant>,
+    pub(crate) looking: bool,
+    pub(crate) looked: Option<Instant>,
     /// True once the data plane has accepted this controller's epoch.
-    claimed: bool,
+    pub(crate) claimed: bool,
     /// How long nothing was served when the data plane restarted, until a receipt states it.
-    gap_ms: Option<i64>,
+    pub(crate) gap_ms: Option<i64>,
     /// When a request was last sent on to the new version of the active release.
     pub(crate) last_sent: Option<Timestamp>,
-    judging: Option<Judging>,
+    pub(crate) judging: Option<Judging>,
     pub(crate) measuring: Vec<(String, String)>,
     /// The long act under way.
     pub(crate) long: Option<Action>,
@@ -299,7 +296,7 @@ impl Task {
         first.max(now + NAP)
     }
 
-    fn look_every(&self) -> Duration {
+    pub(crate) fn look_every(&self) -> Duration {
         match &self.active {
             Some(active) if active.status.outcome.is_none() => {
                 let settled =
@@ -307,99 +304,6 @@ impl Task {
                 if settled { LOOK } else { LOOK_SOON }
             }
             _ => LOOK_IDLE,
-        }
-    }
-
-    async fn look_if_due(&mut self) {
-        if self.looking || self.looked.is_some_and(|at| Instant::now() < at + self.look_every()) {
-            return;
-        }
-        self.looking = true;
-        self.looked = Some(Instant::now());
-        let (deps, service, jobs) = (self.deps.clone(), self.service.clone(), self.jobs.clone());
-        tokio::spawn(async move {
-            // The task may have ended meanwhile.
-            let _ = jobs.send(Done::Seen(look(&deps, &service).await)).await;
-        });
-    }
-
-    /// The next look is due at once.
-    pub(crate) fn look_soon(&mut self) {
-        self.looked = None;
-    }
-
-    /// Looks at once, and waits for what is there.
-    pub(crate) async fn look_now(&mut self) {
-        let seen = look(&self.deps, &self.service).await;
-        self.looked = Some(Instant::now());
-        self.see(seen).await;
-    }
-
-    async fn see(&mut self, seen: Result<ObservedService, RuntimeError>) {
-        match seen {
-            Ok(seen) => {
-                // A look that was overtaken by a later one tells nothing new.
-                if self.seen.as_ref().is_some_and(|known| known.at > seen.at) {
-                    return;
-                }
-                if !self.claimed {
-                    self.deps.raise_epoch(Epoch(seen.epoch.0.saturating_add(1)));
-                }
-                self.note_last_sent(seen.canary.as_ref().map(|c| &c.digest), seen.canary_last_sent);
-                self.note_gap(&seen);
-                self.reachable = true;
-                self.seen = Some(seen);
-            }
-            Err(RuntimeError::UnknownService(_)) => {
-                self.reachable = false;
-                self.ensure().await;
-            }
-            Err(error) => {
-                if self.reachable {
-                    tracing::warn!(service = %self.service, %error, "the data plane does not answer");
-                }
-                self.reachable = false;
-            }
-        }
-    }
-
-    /// The data plane must know the service and accept our epoch. At the start a larger epoch is overtaken; later it means that
-    /// somebody overtook us.
-    async fn claim(&mut self) -> Result<(), Halt> {
-        for _ in 0..3 {
-            if self.ensure().await {
-                break;
-            }
-        }
-        self.look_now().await;
-        Ok(())
-    }
-
-    /// Answers whether it was done.
-    async fn ensure(&mut self) -> bool {
-        let stable = match self.stable() {
-            Some(stable) => stable,
-            None => {
-                tracing::error!(service = %self.service, "the stable version is not in the configuration, so it cannot be started");
-                return false;
-            }
-        };
-        let epoch = self.deps.epoch();
-        let call = self.deps.runtime.ensure(&self.service, epoch, &stable);
-        match tokio::time::timeout(CALL, call).await {
-            Ok(Ok(())) => {
-                self.claimed = true;
-                true
-            }
-            Ok(Err(RuntimeError::StaleEpoch { theirs, .. })) if !self.claimed => {
-                self.deps.raise_epoch(Epoch(theirs.0.saturating_add(1)));
-                false
-            }
-            Ok(Err(error)) => {
-                tracing::warn!(service = %self.service, %error, "the service could not be set up");
-                false
-            }
-            Err(_) => false,
         }
     }
 
@@ -464,6 +368,11 @@ impl Task {
 
     fn tick(&mut self, tick: Tick) {
         let Some(active) = self.active.as_mut().filter(|a| a.status.outcome.is_none()) else { return };
+        // A data plane that is attached to again tells its latest ticks again.
+        if active.last_tick.is_some_and(|last| tick.at <= last) || tick.at <= active.status.started_at {
+            return;
+        }
+        active.last_tick = Some(tick.at);
         active.exposed = active.exposed.saturating_add(boot::served(&tick, active.status.swapped));
         let release = active.release.clone();
         if !active.status.swapped && tick.canary.is_some() {
@@ -502,26 +411,6 @@ impl Task {
         let ticks = std::mem::take(&mut self.batch);
         if let Err(error) = self.batches.try_send((active.release.clone(), ticks)) {
             tracing::error!(release = %active.release, %error, "ticks were not kept: the sample store is too slow");
-        }
-    }
-
-    /// The data plane had been gone. At the first look an old gap looks like a new one: it counts when the weight is not what was set.
-    fn note_gap(&mut self, seen: &ObservedService) {
-        let Some(gap) = seen.last_gap_ms else { return };
-        let is_new = match &self.seen {
-            Some(known) => known.last_gap_ms != Some(gap),
-            None => self.active.as_ref().is_some_and(|a| a.status.outcome.is_none() && a.status.applied != seen.weight),
-        };
-        if is_new {
-            tracing::warn!(service = %self.service, gap_ms = gap, "the data plane had been gone");
-            self.gap_ms = Some(gap);
-        }
-    }
-
-    fn note_last_sent(&mut self, canary: Option<&model::Digest>, at: Option<Timestamp>) {
-        let Some(active) = &self.active else { return };
-        if !active.status.swapped && canary == Some(&active.status.start.canary.digest) {
-            self.last_sent = self.last_sent.max(at);
         }
     }
 
@@ -590,205 +479,6 @@ impl Task {
         }
     }
 
-    /// Applies a transition and appends its receipt.
-    pub(crate) async fn record(&mut self, transition: Transition, energy: Option<Energy>) -> Result<(), Halt> {
-        self.defer(transition, energy).await?;
-        self.flush().await
-    }
-
-    /// Applies a transition and keeps its receipt for [`Task::flush`]: only for what must not wait for the disk.
-    pub(crate) async fn defer(&mut self, transition: Transition, energy: Option<Energy>) -> Result<(), Halt> {
-        let mut energy = energy;
-        let evidence = match &transition {
-            Transition::AnalysisEnded { run, .. } => {
-                energy = energy::sum(energy.iter().chain(self.judging.as_mut().and_then(Judging::take_energy).iter()));
-                self.evidence_of(run).await
-            }
-            _ => None,
-        };
-        let gap_ms = match &transition {
-            Transition::WeightApplied { .. } | Transition::WeightDrifted { .. } => self.gap_ms.take(),
-            _ => None,
-        };
-        let Some(active) = &mut self.active else { return Ok(()) };
-        let before = active.status.clone();
-        active.status.apply(&transition);
-        if matches!(transition, Transition::Completed { .. }) {
-            active.summed = false;
-        }
-        let context = record::Context {
-            recipe: &active.recipe,
-            environment: &active.environment,
-            runtime: self.deps.runtime.name(),
-            before: &before,
-            after: &active.status,
-            exposed: active.exposed,
-            command: self.command,
-            last_sent: self.last_sent,
-            gap_ms,
-            evidence: evidence.as_ref(),
-        };
-        let stated = record::stated(&transition, &context).map_err(|e| Halt::Unrecordable(e.to_string()))?;
-        let Some(stated) = stated else { return Ok(()) };
-        let key = format!("{}/{:04}", active.release, active.seq);
-        active.seq += 1;
-        let time = transition.at();
-        self.post(key, time, stated, energy)
-    }
-
-    /// Puts a receipt of this release into the outbox.
-    pub(crate) fn post(
-        &mut self,
-        key: String,
-        time: Timestamp,
-        stated: Stated,
-        energy: Option<Energy>,
-    ) -> Result<(), Halt> {
-        let Stated { kind, actor, cite, facts } = stated;
-        let mut payload = Payload::new(kind, time, actor, &Value::Object(facts))
-            .map_err(|e| Halt::Unrecordable(e.to_string()))?
-            .cite(cite);
-        if let Some(active) = &self.active {
-            payload = payload.release(active.release.clone());
-        }
-        if let Some(energy) = energy {
-            payload = payload.energy(energy);
-        }
-        self.outbox.push(Draft { key, payload });
-        Ok(())
-    }
-
-    /// Appends what is in the outbox, in order.
-    pub(crate) async fn flush(&mut self) -> Result<(), Halt> {
-        for draft in std::mem::take(&mut self.outbox) {
-            self.append(draft).await?;
-        }
-        Ok(())
-    }
-
-    pub(crate) async fn append(&self, draft: Draft) -> Result<u64, Halt> {
-        let mut tries = 0;
-        loop {
-            match self.deps.log.append(draft.clone()).await {
-                Ok(index) => return Ok(index),
-                Err(AppendError::Busy(_)) if tries < BUSY_TRIES => {
-                    tries += 1;
-                    tokio::time::sleep(BUSY_WAIT).await;
-                }
-                // Keys are counted: somebody else recorded something under ours.
-                Err(AppendError::KeyReused(key)) => {
-                    return Err(Halt::Overtaken(format!("the receipt {key} was recorded by somebody else")));
-                }
-                Err(error) => return Err(Halt::Log(error)),
-            }
-        }
-    }
-
-    /// What a run's verdict was computed from: the judge's ticks, or its measurements.
-    async fn evidence_of(&self, run: &str) -> Option<Evidence> {
-        let active = self.active.as_ref()?;
-        if active.status.builtin(&active.recipe).is_some_and(|(builtin, ..)| builtin == run) {
-            return self.judge_evidence().await;
-        }
-        let scope =
-            [&active.status.background, &active.status.step_run].into_iter().flatten().find(|r| r.run == run)?.scope;
-        let mut measurements = match self.deps.samples.measurements(&active.release).await {
-            Ok(measurements) => measurements,
-            Err(error) => {
-                tracing::error!(release = %active.release, %error, "measurements could not be read: the verdict's receipt names none");
-                Vec::new()
-            }
-        };
-        measurements.retain(|m| m.run == run);
-        let segment = match measurements_segment(&measurements) {
-            Some(bytes) => self.put_segment(bytes).await,
-            None => None,
-        };
-        Some(Evidence {
-            rule: record::rule(record::analysis(&active.recipe, scope)),
-            measurements: measurements.len() as u64,
-            segment,
-            from: measurements.first().map(|m| m.started),
-            to: measurements.last().map(|m| m.finished),
-            ..Evidence::default()
-        })
-    }
-
-    async fn judge_evidence(&self) -> Option<Evidence> {
-        let judging = self.judging.as_ref()?;
-        let segment = match judging.segment() {
-            Some(bytes) => self.put_segment(bytes).await,
-            None => None,
-        };
-        judging.evidence(segment)
-    }
-
-    async fn put_segment(&self, bytes: Vec<u8>) -> Option<model::Digest> {
-        match self.deps.log.put_segment(bytes).await {
-            Ok(digest) => Some(digest),
-            Err(error) => {
-                tracing::error!(service = %self.service, %error, "a segment was not kept: the receipt names none");
-                None
-            }
-        }
-    }
-
-    /// States how the built-in judge saw a step that is about to end with a larger weight.
-    pub(crate) async fn state_judgement(&mut self) -> Result<(), Halt> {
-        let Some(active) = &self.active else { return Ok(()) };
-        let judged =
-            self.judging.as_ref().filter(|j| j.since() == active.status.applied_at).and_then(Judging::judgement);
-        let Some(judgement) = judged else { return Ok(()) };
-        if active.status.applied == Weight::ZERO || active.status.swapped {
-            return Ok(());
-        }
-        let (verdict, message, at) =
-            (judgement.verdict, judgement.message.clone(), judgement.at.unwrap_or_else(|| self.deps.clock.now()));
-        let (step, exposed) = (active.status.step, active.exposed);
-        let key = format!("{}/judged/{}", active.release, active.status.weight_changes);
-        // After a crash the same step is judged on other ticks: what was stated first stays.
-        if matches!(self.deps.log.find(&key).await, Ok(Some(_))) {
-            return Ok(());
-        }
-        let Some(evidence) = self.judge_evidence().await else { return Ok(()) };
-        let energy = self.judging.as_mut().and_then(Judging::take_energy);
-        let stated = record::judged(step, verdict, message, exposed, &evidence)
-            .map_err(|e| Halt::Unrecordable(e.to_string()))?;
-        self.post(key, at, stated, energy)?;
-        self.flush().await
-    }
-
-    /// A release that has ended gets its sum.
-    async fn sum_up(&mut self) -> Result<(), Halt> {
-        let Some(active) = self.active.as_ref().filter(|a| !a.summed) else { return Ok(()) };
-        let Some(outcome) = active.status.outcome else { return Ok(()) };
-        self.flush_ticks();
-        let Some(active) = &self.active else { return Ok(()) };
-        let receipts = self.deps.log.of_release(&active.release).await.map_err(Halt::Log)?;
-        let (facts, energy) = complete::completed(outcome, &receipts);
-        let key = format!("{}/sum/{}", active.release, active.sums);
-        let Value::Object(facts) = serde_json::to_value(&facts).map_err(|e| Halt::Unrecordable(e.to_string()))? else {
-            return Ok(());
-        };
-        let stated = Stated {
-            kind: model::Kind::ReleaseCompleted,
-            actor: model::Actor::controller(),
-            cite: vec!["RFC 6962".to_owned()],
-            facts,
-        };
-        let now = self.deps.clock.now();
-        tracing::info!(release = %active.release, outcome = outcome.as_str(), "release ended");
-        self.post(key, now, stated, energy)?;
-        self.flush().await?;
-        if let Some(active) = &mut self.active {
-            active.sums += 1;
-            active.summed = true;
-        }
-        self.judging = None;
-        self.measuring.clear();
-        Ok(())
-    }
-
     /// A release begins: everything of the one before is forgotten.
     pub(crate) fn reset(&mut self, active: Active) {
         self.active = Some(active);
@@ -800,9 +490,4 @@ impl Task {
         self.long = None;
         self.batch.clear();
     }
-}
-
-async fn look(deps: &Deps, service: &ServiceId) -> Result<ObservedService, RuntimeError> {
-    let limit = || RuntimeError::Unreachable(format!("no answer within {} s", CALL.as_secs()));
-    tokio::time::timeout(CALL, deps.runtime.observe(service)).await.unwrap_or_else(|_| Err(limit()))
 }

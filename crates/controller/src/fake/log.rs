@@ -36,6 +36,7 @@ struct Inner {
     segments: BTreeMap<Digest, Vec<u8>>,
     fault: Option<LogFault>,
     attempts: u64,
+    delay: std::time::Duration,
     stopped: bool,
 }
 
@@ -51,6 +52,11 @@ impl MemoryLog {
         let mut inner = lock(&self.inner);
         inner.fault = fault;
         inner.stopped = false;
+    }
+
+    /// Every append takes so long, as a disk would.
+    pub fn delay(&self, delay: std::time::Duration) {
+        lock(&self.inner).delay = delay;
     }
 
     /// Everything in it.
@@ -79,7 +85,12 @@ fn same(a: &receipts::Payload, b: &receipts::Payload) -> bool {
 impl Log for MemoryLog {
     async fn append(&self, draft: Draft) -> Result<u64, AppendError> {
         // A real append waits for the disk: give others their turn.
-        tokio::task::yield_now().await;
+        let delay = lock(&self.inner).delay;
+        if delay.is_zero() {
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(delay).await;
+        }
         let mut inner = lock(&self.inner);
         inner.attempts += 1;
         if inner.stopped {

@@ -30,7 +30,7 @@ pub enum Scripted {
     Late(Duration, Value),
 }
 
-/// Answers every provider with what it is told to.
+/// Answers `prometheus` and `web` with what it is told to.
 #[derive(Debug)]
 pub struct FakeMetrics {
     answer: Mutex<Scripted>,
@@ -56,8 +56,8 @@ impl FakeMetrics {
 
 #[async_trait]
 impl MetricSource for FakeMetrics {
-    fn handles(&self, _provider: &rollout::Provider) -> bool {
-        true
+    fn handles(&self, provider: &rollout::Provider) -> bool {
+        matches!(provider, rollout::Provider::Prometheus(_) | rollout::Provider::Web(_))
     }
 
     async fn measure(

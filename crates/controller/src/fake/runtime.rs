@@ -212,7 +212,7 @@ impl FakeRuntime {
         if changes && faults.flaky > 0 {
             faults.flaky -= 1;
             // Odd ones are lost before, even ones after they were carried out.
-            return if faults.flaky % 2 == 0 { Err(unreachable()) } else { Ok(true) };
+            return if faults.flaky.is_multiple_of(2) { Err(unreachable()) } else { Ok(true) };
         }
         Ok(false)
     }

@@ -14,10 +14,15 @@ async fn check_abort_at(name: &str, prepare: impl AsyncFn(&World, &Controller) -
     let release = prepare(&world, &controller).await;
     let before = world.clock_now();
     let promoted = world.kinds(&release).contains(&"canary.promoted");
-    let index = world.command(&controller, &release, CommandKind::Abort).await.unwrap_or_else(|e| panic!("{name}: {e}\n{}", world.story()));
+    let index = world
+        .command(&controller, &release, CommandKind::Abort)
+        .await
+        .unwrap_or_else(|e| panic!("{name}: {e}\n{}", world.story()));
     assert_eq!(world.log.all()[index as usize].payload.kind, Kind::CommandAccepted, "{name}");
     if !promoted {
-        world.until("weight 0", || world.applied().last().is_some_and(|c| c == "weight 0" || c.starts_with("stop"))).await;
+        world
+            .until("weight 0", || world.applied().last().is_some_and(|c| c == "weight 0" || c.starts_with("stop")))
+            .await;
         let zero = world.runtime.calls().into_iter().rev().find(|c| c.what == "weight 0");
         assert!(zero.is_some_and(|c| c.at.since(before) <= 5), "{name}: at once\n{}", world.story());
     }
@@ -41,10 +46,12 @@ async fn check_abort_at(name: &str, prepare: impl AsyncFn(&World, &Controller) -
 
 #[tokio::test(start_paused = true)]
 async fn abort_in_every_phase() {
-    let at = |percent: u8| async move |w: &World, c: &Controller| {
-        let release = w.start(c, 2).await;
-        w.until_weight(percent).await;
-        release
+    let at = |percent: u8| {
+        async move |w: &World, c: &Controller| {
+            let release = w.start(c, 2).await;
+            w.until_weight(percent).await;
+            release
+        }
     };
     check_abort_at("at 5 %", at(5), Outcome::Aborted).await;
     check_abort_at("at 50 %", at(50), Outcome::Aborted).await;
@@ -93,7 +100,10 @@ async fn pause_resume_and_promote() {
     assert_eq!(world.runtime.weight(&service()).percent(), 5);
     let paused = world.last(&release, Kind::CanaryPaused);
     let facts: CanaryPaused = paused.payload.facts().unwrap();
-    assert_eq!((facts.reason.as_str(), facts.until, paused.payload.facts["command"].as_u64()), ("told to", None, Some(index)));
+    assert_eq!(
+        (facts.reason.as_str(), facts.until, paused.payload.facts["command"].as_u64()),
+        ("told to", None, Some(index))
+    );
     refused(world.command(&controller, &release, CommandKind::Pause).await, "held already");
     world.command(&controller, &release, CommandKind::Resume).await.unwrap();
     world.until_weight(25).await;
@@ -168,7 +178,13 @@ async fn the_same_key_again_changes_nothing() {
     assert_eq!(controller.start(request.clone()).await.unwrap(), release);
     start_refused(controller.start(world.request(3, RECIPE)).await, "is under way");
     world.until_weight(5).await;
-    let pause = Command { id: world.id(), release: release.clone(), kind: CommandKind::Pause, actor: dana(), reason: String::new() };
+    let pause = Command {
+        id: world.id(),
+        release: release.clone(),
+        kind: CommandKind::Pause,
+        actor: dana(),
+        reason: String::new(),
+    };
     let first = controller.command(pause.clone()).await.unwrap();
     assert_eq!(controller.command(pause.clone()).await.unwrap(), first);
     let resume = Command { id: world.id(), kind: CommandKind::Resume, ..pause.clone() };
@@ -198,26 +214,79 @@ async fn what_is_not_possible_is_refused_by_name() {
         change(&mut request);
         request
     };
-    start_refused(controller.start(request(&|r| r.service = "nobody".parse().unwrap())).await, "there is no service nobody");
+    start_refused(
+        controller.start(request(&|r| r.service = "nobody".parse().unwrap())).await,
+        "there is no service nobody",
+    );
     start_refused(controller.start(request(&|r| r.canary = workload(1))).await, "already the stable version");
     start_refused(controller.start(request(&|r| r.recipe = "kind: [".to_owned())).await, "the recipe is not usable");
     start_refused(controller.start(request(&|r| r.recipe = "x".repeat(300_000))).await, "are allowed");
     start_refused(controller.start(request(&|r| r.speed = f64::NAN)).await, "speed");
     start_refused(controller.start(request(&|r| r.speed = 0.0)).await, "speed");
-    start_refused(controller.start(request(&|r| r.down_migration = Some("rm -rf".to_owned()))).await, "\"rm -rf\" is not in the configuration");
-    start_refused(controller.start(request(&|r| r.canary.source = WorkloadSource::Url("http://evil".to_owned()))).await, "not in the configuration");
+    start_refused(
+        controller.start(request(&|r| r.down_migration = Some("rm -rf".to_owned()))).await,
+        "\"rm -rf\" is not in the configuration",
+    );
+    start_refused(
+        controller.start(request(&|r| r.canary.source = WorkloadSource::Url("http://evil".to_owned()))).await,
+        "not in the configuration",
+    );
+    let datadog = RECIPE
+        .replace("plugin: {deliveryos/builtin: {}}", "datadog: {query: x}")
+        .replace("    interval: 1s\n", "    interval: 1s\n    successCondition: result < 1\n");
+    start_refused(
+        controller.start(request(&|r| r.recipe = datadog.clone())).await,
+        "metric built-in: datadog is not supported",
+    );
+    let sequential = RECIPE.replace("{deliveryos/builtin: {}}", "{deliveryos/builtin: {rule: sequential}}");
+    start_refused(controller.start(request(&|r| r.recipe = sequential.clone())).await, "sequential");
     assert_eq!(world.log.all().len(), 0, "nothing was begun");
 
     let unknown: ReleaseId = "checkout-7".parse().unwrap();
     let error = world.command(&controller, &unknown, CommandKind::Abort).await.unwrap_err();
     assert!(matches!(error, CommandError::UnknownRelease(_)), "{error:?}");
     let other: ReleaseId = "other-1".parse().unwrap();
-    assert!(matches!(world.command(&controller, &other, CommandKind::Abort).await, Err(CommandError::UnknownRelease(_))));
+    assert!(matches!(
+        world.command(&controller, &other, CommandKind::Abort).await,
+        Err(CommandError::UnknownRelease(_))
+    ));
     let release = world.start(&controller, 2).await;
-    let long = Command { id: world.id(), release: release.clone(), kind: CommandKind::Abort, actor: dana(), reason: "x".repeat(501) };
+    let long = Command {
+        id: world.id(),
+        release: release.clone(),
+        kind: CommandKind::Abort,
+        actor: dana(),
+        reason: "x".repeat(501),
+    };
     assert_eq!(controller.command(long).await, Err(CommandError::ReasonTooLong));
     assert_eq!(world.until_ended(&release).await, Outcome::Promoted);
     let next = world.start(&controller, 3).await;
-    refused(world.command(&controller, &release, CommandKind::Rollback).await, "checkout-1 is over: checkout-2 is the newest");
+    refused(
+        world.command(&controller, &release, CommandKind::Rollback).await,
+        "checkout-1 is over: checkout-2 is the newest",
+    );
     world.command(&controller, &next, CommandKind::Abort).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_hundred_aborts_with_a_slow_disk() {
+    // Each append takes 8 ms; aborts come at moments that fall everywhere in ticks, steps and receipts.
+    let world = World::new();
+    world.log.delay(Duration::from_millis(8));
+    world.runtime.faults(crate::fake::Faults { lag: Duration::from_millis(1), ..Default::default() });
+    let controller = world.controller().await;
+    let mut took = Vec::new();
+    for n in 0..200_u64 {
+        let version = if n % 2 == 0 { 2 } else { 3 };
+        let release = world.start(&controller, version).await;
+        world.until_weight(5).await;
+        tokio::time::sleep(Duration::from_millis(n * 397 % 21_500)).await;
+        let before = world.clock_now();
+        world.command(&controller, &release, CommandKind::Abort).await.unwrap();
+        world.until("ended", || world.sum(&release).is_some()).await;
+        let zero = world.runtime.calls().into_iter().rev().find(|c| c.what == "weight 0" && c.at >= before);
+        took.push(zero.unwrap_or_else(|| panic!("{}", world.story())).at.since(before));
+    }
+    took.sort_unstable();
+    assert!(took[197] <= 50 && took[100] <= 15, "p50 {} ms, p99 {} ms, most {} ms", took[100], took[197], took[199]);
 }

@@ -20,9 +20,10 @@ fn abort_at_25(world: &World, release: &ReleaseId) -> Option<CommandKind> {
 
 fn promote_full_at_5(world: &World, release: &ReleaseId) -> Option<CommandKind> {
     let reached = world.weights(release).contains(&5);
-    let asked = world.receipts(release).iter().any(|r| {
-        r.payload.facts.get("transition").is_some_and(|t| t["type"] == "promoted-full")
-    });
+    let asked = world
+        .receipts(release)
+        .iter()
+        .any(|r| r.payload.facts.get("transition").is_some_and(|t| t["type"] == "promoted-full"));
     (reached && !asked).then_some(CommandKind::PromoteFull)
 }
 
@@ -90,7 +91,12 @@ fn check_weights(world: &World, scenario: &Scenario, cut: &str) {
             let allowed = if back { 2 } else { 1 };
             seen.push(call.clone());
             let times = seen.iter().filter(|c| *c == call).count();
-            assert!(times <= allowed, "{} cut {cut}: {call} was applied {times} times\n{}", scenario.name, world.story());
+            assert!(
+                times <= allowed,
+                "{} cut {cut}: {call} was applied {times} times\n{}",
+                scenario.name,
+                world.story()
+            );
         }
     }
     for once in ["start v2", "promote", "stop v2"] {
@@ -117,7 +123,12 @@ fn check_end(world: &World, scenario: &Scenario, release: &ReleaseId, cut: &str)
         .filter(|r| r.payload.kind == Kind::CanaryStepped)
         .map(|r| r.payload.facts::<CanaryStepped>().unwrap())
         .collect();
-    assert!(steps.windows(2).all(|w| w[0].weight == w[1].from_weight), "{} cut {cut}: weights follow each other\n{}", scenario.name, world.story());
+    assert!(
+        steps.windows(2).all(|w| w[0].weight == w[1].from_weight),
+        "{} cut {cut}: weights follow each other\n{}",
+        scenario.name,
+        world.story()
+    );
 }
 
 async fn check(scenario: Scenario) {
@@ -153,7 +164,8 @@ async fn cut_at_every_receipt_of_a_persons_abort() {
 
 #[tokio::test(start_paused = true)]
 async fn cut_at_every_receipt_of_a_promote_full() {
-    check(Scenario { name: "promote-full", script: promote_full_at_5, outcome: Outcome::Promoted, canary_errors: 0 }).await;
+    check(Scenario { name: "promote-full", script: promote_full_at_5, outcome: Outcome::Promoted, canary_errors: 0 })
+        .await;
 }
 
 #[tokio::test(start_paused = true)]

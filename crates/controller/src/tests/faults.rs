@@ -150,7 +150,11 @@ async fn a_data_plane_that_restarts_gets_its_weight_back_and_the_gap_is_stated()
         let release = world.start(&controller, 2).await;
         world.until_weight(25).await;
         tokio::time::sleep(Duration::from_secs(3)).await;
-        if empty { world.runtime.restart_empty(740) } else { world.runtime.restart_without_weights(740) }
+        if empty {
+            world.runtime.restart_empty(740)
+        } else {
+            world.runtime.restart_without_weights(740)
+        }
         world.until_weight(0).await;
         world.until_weight(25).await;
         assert_eq!(world.until_ended(&release).await, Outcome::Promoted, "empty: {empty}");
@@ -162,7 +166,8 @@ async fn a_data_plane_that_restarts_gets_its_weight_back_and_the_gap_is_stated()
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_mans_switch_is_recorded_and_the_recipe_decides() {
-    let abort = RECIPE.replace("  name: checkout\n", "  name: checkout\n  annotations: {deliveryos.dev/on-controller-loss: abort}\n");
+    let abort = RECIPE
+        .replace("  name: checkout\n", "  name: checkout\n  annotations: {deliveryos.dev/on-controller-loss: abort}\n");
     for (recipe, outcome) in [(RECIPE, Outcome::Promoted), (abort.as_str(), Outcome::Aborted)] {
         let world = World::new();
         let controller = world.controller().await;
@@ -187,7 +192,11 @@ async fn weights_that_are_not_set_are_noticed() {
     world.runtime.faults(Faults { ignores_weights: true, ..Faults::default() });
     let release = world.start(&controller, 2).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
-    let drifts = world.receipts(&release).iter().filter(|r| r.payload.facts.get("transition").is_some_and(|t| t["type"] == "weight-drifted")).count();
+    let drifts = world
+        .receipts(&release)
+        .iter()
+        .filter(|r| r.payload.facts.get("transition").is_some_and(|t| t["type"] == "weight-drifted"))
+        .count();
     assert!(drifts > 3, "it is noticed: {drifts}");
     world.runtime.faults(Faults::default());
     assert_eq!(world.until_ended(&release).await, Outcome::Promoted);

@@ -70,9 +70,15 @@ pub(crate) fn prometheus_recipe() -> String {
     )
 }
 
-/// The same steps with nothing that judges.
-pub(crate) fn unjudged_recipe() -> String {
-    RECIPE.replace("      analysis:\n        templates: [{templateName: built-in}]\n", "").split("---").next().unwrap().to_owned()
+/// One weight, then a Prometheus is asked three times, then the rest.
+pub(crate) fn inline_recipe() -> String {
+    prometheus_recipe()
+        .replace("      analysis:\n        templates: [{templateName: built-in}]\n", "")
+        .replace("    interval: 5s\n", "    interval: 5s\n    count: 3\n")
+        .replace(
+            "      - pause: {duration: 20s}\n      - setWeight: 25\n",
+            "      - analysis: {templates: [{templateName: built-in}]}\n      - setWeight: 25\n",
+        )
 }
 
 /// All that a controller needs, and what outlives one.
@@ -178,8 +184,14 @@ impl World {
         controller.start(self.request(version, RECIPE)).await.unwrap()
     }
 
-    pub(crate) async fn command(&self, controller: &Controller, release: &ReleaseId, kind: CommandKind) -> Result<u64, CommandError> {
-        let command = Command { id: self.id(), release: release.clone(), kind, actor: dana(), reason: "told to".to_owned() };
+    pub(crate) async fn command(
+        &self,
+        controller: &Controller,
+        release: &ReleaseId,
+        kind: CommandKind,
+    ) -> Result<u64, CommandError> {
+        let command =
+            Command { id: self.id(), release: release.clone(), kind, actor: dana(), reason: "told to".to_owned() };
         controller.command(command).await
     }
 
@@ -252,9 +264,19 @@ impl World {
     /// Log and calls, for a test that failed.
     pub(crate) fn story(&self) -> String {
         let receipts = self.log.all();
-        let receipts = receipts.iter().map(|r| format!("{} {} {} {}", r.index, r.payload.time.clock(), r.payload.kind, serde_json::to_string(&r.payload.facts).unwrap().chars().take(300).collect::<String>()));
+        let receipts = receipts.iter().map(|r| {
+            format!(
+                "{} {} {} {}",
+                r.index,
+                r.payload.time.clock(),
+                r.payload.kind,
+                serde_json::to_string(&r.payload.facts).unwrap().chars().take(300).collect::<String>()
+            )
+        });
         let calls = self.runtime.calls();
-        let calls = calls.iter().map(|c| format!("{} {} {} {}", c.at.clock(), c.what, c.operation, if c.fresh { "" } else { "(again)" }));
+        let calls = calls
+            .iter()
+            .map(|c| format!("{} {} {} {}", c.at.clock(), c.what, c.operation, if c.fresh { "" } else { "(again)" }));
         receipts.chain(calls).collect::<Vec<_>>().join("\n")
     }
 
@@ -264,9 +286,13 @@ impl World {
         let receipts = self.receipts(release);
         let keys = self.log.keys();
         let prefix = format!("{release}/");
-        let numbered: Vec<u64> =
-            keys.iter().filter_map(|k| k.strip_prefix(&prefix)?.parse().ok()).collect();
-        assert_eq!(numbered, (0..numbered.len() as u64).collect::<Vec<_>>(), "transitions are numbered without gaps\n{}", self.story());
+        let numbered: Vec<u64> = keys.iter().filter_map(|k| k.strip_prefix(&prefix)?.parse().ok()).collect();
+        assert_eq!(
+            numbered,
+            (0..numbered.len() as u64).collect::<Vec<_>>(),
+            "transitions are numbered without gaps\n{}",
+            self.story()
+        );
         let operations: Vec<_> = receipts
             .iter()
             .filter(|r| r.payload.kind == Kind::CanaryStepped)

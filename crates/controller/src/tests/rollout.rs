@@ -25,8 +25,12 @@ async fn a_healthy_release_climbs_to_the_end() {
     assert!(place("rollback.armed") < place("canary.stepped"), "{kinds:?}");
     assert!(place("canary.promoted") < place("canary.completed"), "{kinds:?}");
     assert_eq!(kinds.last(), Some(&"release.completed"));
-    let passed: Vec<AnalysisEnded> =
-        world.receipts(&release).iter().filter(|r| r.payload.kind == Kind::AnalysisPassed).map(|r| r.payload.facts().unwrap()).collect();
+    let passed: Vec<AnalysisEnded> = world
+        .receipts(&release)
+        .iter()
+        .filter(|r| r.payload.kind == Kind::AnalysisPassed)
+        .map(|r| r.payload.facts().unwrap())
+        .collect();
     assert!(passed.len() >= 4, "one a step and one for the run: {kinds:?}");
     for analysis in &passed {
         assert_eq!((analysis.rule.as_str(), analysis.scope.as_str()), ("threshold", "built-in"));
@@ -35,7 +39,8 @@ async fn a_healthy_release_climbs_to_the_end() {
         // And from the ticks that its segment holds.
         let digest = analysis.segment.clone().unwrap();
         let bytes = receipt_log::Log::segment(&*world.log, &digest).await.unwrap().unwrap();
-        let ticks: Vec<model::Tick> = std::str::from_utf8(&bytes).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        let ticks: Vec<model::Tick> =
+            std::str::from_utf8(&bytes).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect();
         assert_eq!(ticks.len() as u64, analysis.measurements);
         assert_eq!(judge::judge(&judge::Rule::default(), &ticks).verdict, analysis.verdict);
     }
@@ -55,7 +60,11 @@ async fn a_healthy_release_climbs_to_the_end() {
     assert!(world.last(&release, Kind::ReleaseCompleted).payload.joules.is_some_and(|j| j > 0.0));
 
     let ticks = world.samples.ticks(&release, Timestamp::from_millis(0), 10_000).await.unwrap();
-    assert!(ticks.len() > 80 && ticks.iter().all(|t| t.stable.n == 0 || !t.stable.histogram.is_empty()), "{}", ticks.len());
+    assert!(
+        ticks.len() > 80 && ticks.iter().all(|t| t.stable.n == 0 || !t.stable.histogram.is_empty()),
+        "{}",
+        ticks.len()
+    );
     start_refused(controller.start(world.request(2, RECIPE)).await, "already the stable version");
     // The next release starts from the new version.
     let next = world.start(&controller, 3).await;
@@ -84,9 +93,16 @@ async fn check_abort(profile: Profile, within_ms: i64, says: &str) {
     let calls = world.runtime.calls();
     let at = |what: &str| calls.iter().find(|c| c.what == what).unwrap().at;
     assert!(at("weight 0").since(at("weight 5")) <= within_ms, "{}", world.story());
-    let executed: Vec<RollbackExecuted> =
-        world.receipts(&release).iter().filter(|r| r.payload.kind == Kind::RollbackExecuted).map(|r| r.payload.facts().unwrap()).collect();
-    assert_eq!(executed.iter().map(|e| (e.act.as_str(), e.order, e.of)).collect::<Vec<_>>(), [("traffic", 1, 2), ("processes", 2, 2)]);
+    let executed: Vec<RollbackExecuted> = world
+        .receipts(&release)
+        .iter()
+        .filter(|r| r.payload.kind == Kind::RollbackExecuted)
+        .map(|r| r.payload.facts().unwrap())
+        .collect();
+    assert_eq!(
+        executed.iter().map(|e| (e.act.as_str(), e.order, e.of)).collect::<Vec<_>>(),
+        [("traffic", 1, 2), ("processes", 2, 2)]
+    );
     let completed = world.completed(&release).unwrap();
     assert!(completed.breach_to_zero_ms.is_some_and(|ms| (0..=200).contains(&ms)), "{completed:?}");
     assert!(completed.rto_ms.is_some_and(|ms| ms < 90_000), "{completed:?}");
@@ -146,6 +162,52 @@ async fn a_prometheus_decides() {
     assert_eq!(world.until_ended(&bad).await, Outcome::Aborted);
     let aborted: CanaryAborted = world.last(&bad, Kind::CanaryAborted).payload.facts().unwrap();
     assert!(aborted.reason.contains("failed (1) > failureLimit (0)"), "{}", aborted.reason);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_inline_analysis_is_a_step() {
+    let world = World::new();
+    let controller = world.controller().await;
+    let release = controller.start(world.request(2, &inline_recipe())).await.unwrap();
+    assert_eq!(world.until_ended(&release).await, Outcome::Promoted);
+    world.check_log(&release);
+    assert_eq!(world.metrics.asked(), 3);
+    let passed: AnalysisEnded = world.last(&release, Kind::AnalysisPassed).payload.facts().unwrap();
+    assert_eq!((passed.scope.as_str(), passed.measurements), ("step", 3));
+    let kinds = world.kinds(&release);
+    let passed = kinds.iter().position(|k| *k == "analysis.passed").unwrap();
+    assert_eq!(kinds[..passed].iter().filter(|k| **k == "canary.stepped").count(), 1, "{kinds:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_faster_speed_divides_every_duration() {
+    let world = World::new();
+    let controller = world.controller().await;
+    let release = controller.start(StartRequest { speed: 4.0, ..world.request(2, RECIPE) }).await.unwrap();
+    assert_eq!(world.until_ended(&release).await, Outcome::Promoted);
+    let took = world.completed(&release).unwrap().took_ms;
+    assert!((20_000..32_000).contains(&took), "a quarter of 90 s, waiting for ticks: {took}");
+    assert_eq!(world.receipts(&release)[0].payload.facts["start"]["speed"], 4.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ticks_are_live_without_histograms() {
+    let world = World::new();
+    let controller = world.controller().await;
+    let mut live = controller.live();
+    let release = world.start(&controller, 2).await;
+    for _ in 0..5 {
+        let (of, tick) = live.recv().await.unwrap();
+        assert_eq!(of, release);
+        assert!(tick.stable.n > 0 && tick.stable.histogram.is_empty());
+    }
+    world.command(&controller, &release, CommandKind::Abort).await.unwrap();
+    world.until_ended(&release).await;
+    let ended = world.clock_now();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    while let Ok((_, tick)) = live.try_recv() {
+        assert!(tick.at <= ended, "none after the end");
+    }
 }
 
 #[tokio::test(start_paused = true)]
