@@ -237,7 +237,7 @@ impl Log for ReceiptLog {
         }
         let (prepared, draft) = self.prepare(draft).await?;
         let (answer, answered) = oneshot::channel();
-        self.shared.queue.try_send(Job::Append { draft, prepared, answer }).map_err(|error| match error {
+        self.shared.queue.try_send(Job::Append { draft: Box::new(draft), prepared, answer }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => AppendError::Busy(MAX_QUEUE),
             mpsc::error::TrySendError::Closed(_) => self.stop_reason(),
         })?;

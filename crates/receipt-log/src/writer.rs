@@ -27,7 +27,7 @@ pub(crate) enum Job {
     /// To append.
     Append {
         /// Key and payload.
-        draft: Draft,
+        draft: Box<Draft>,
         /// Signed and hashed.
         prepared: Prepared,
         /// Told only when durable, or when it will not be.
@@ -38,7 +38,7 @@ pub(crate) enum Job {
 }
 
 type Answer = oneshot::Sender<Result<u64, AppendError>>;
-type Waiting = (Draft, Prepared, Answer);
+type Waiting = (Box<Draft>, Prepared, Answer);
 
 pub(crate) struct Writer {
     store: Arc<dyn Store>,
@@ -115,7 +115,7 @@ impl Writer {
         (batch, drained)
     }
 
-    async fn commit(&mut self, work: Vec<(Draft, Prepared)>) -> Outcome {
+    async fn commit(&mut self, work: Vec<(Box<Draft>, Prepared)>) -> Outcome {
         let keys: Vec<String> = work.iter().map(|(draft, _)| draft.key.clone()).collect();
         // Read outside of the commit's transaction, and as good as inside: the commit is refused when the head moved.
         let known = match self.store.known(&keys).await {
@@ -133,7 +133,7 @@ impl Writer {
             checkpoint: String::new(),
         };
         for ((draft, prepared), known) in work.into_iter().zip(known) {
-            let Draft { key, payload } = draft;
+            let Draft { key, payload } = *draft;
             let Prepared { digest, leaf, entry } = prepared;
             if let Some(known) = known.or_else(|| fresh.get(&key).copied()) {
                 answers.push(if known.digest == digest { Ok(known.index) } else { Err(AppendError::KeyReused(key)) });

@@ -1,5 +1,7 @@
 //! The log over the memory store: conformance, and what happens when something fails.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, reason = "a test may fail by panicking")]
+
 use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
 
 use async_trait::async_trait;

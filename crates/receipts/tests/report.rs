@@ -1,5 +1,7 @@
 //! `verify_receipt`: each check apart, and no check passes when what it is about was altered.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, reason = "a test may fail by panicking")]
+
 use ed25519_dalek::{Signer as _, SigningKey};
 use model::{Actor, Kind, Timestamp};
 use receipts::{

@@ -233,7 +233,7 @@ pub(crate) async fn insert<T: Sync>(
         }
         let Some((chunk, rest)) = rows.split_at_checked(size) else { break };
         let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(sql);
-        query.push_values(chunk, |row, value| bind(row, value));
+        query.push_values(chunk, &bind);
         query.build().execute(&mut *connection).await.map_err(store_error)?;
         rows = rest;
     }

@@ -3,6 +3,8 @@
 //! The appending process is this test's own binary, started again as a child. Its acknowledgements arrive through a pipe;
 //! those are the promises that the reopened log is held against. `DELIVERYOS_CRASH_KILLS` sets the number of kills.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, reason = "a test may fail by panicking")]
+
 use std::{
     collections::HashMap,
     io::{BufRead as _, BufReader, Write as _},

@@ -1,5 +1,7 @@
 //! What pages read: lists, views, proofs, samples; and that projections can be made again from the log.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, reason = "a test may fail by panicking")]
+
 use std::sync::Arc;
 
 use controller::{Measurement, SampleStore};

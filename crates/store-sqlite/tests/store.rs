@@ -1,5 +1,7 @@
 //! The SQLite store against the suites, and what it does when the file, the disk or a second server are in the way.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, reason = "a test may fail by panicking")]
+
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 
 use access::AccessStore;

@@ -1,5 +1,7 @@
 //! Whatever is altered in the database file is found, and where.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, reason = "a test may fail by panicking")]
+
 use std::{
     fs,
     path::{Path, PathBuf},
