@@ -9,7 +9,7 @@ use model::{
 };
 use receipts::Payload;
 
-use crate::{Receipt, say};
+use crate::{Receipt, row::turn, say};
 
 /// What a receipt says, in words: together one sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,14 +46,21 @@ fn known(p: &Payload) -> Option<Description> {
         Kind::CanaryStepped => {
             let f: CanaryStepped = p.facts().ok()?;
             let step = format!("step {} of {}", u64::from(f.step) + 1, f.steps);
+            // Why, when it is not simply the recipe going on.
+            let cause = p.facts.get("cause").and_then(|c| c.as_str()).filter(|c| *c != "a step of the recipe");
+            let step = cause.map_or(step.clone(), |c| format!("{step}, {c}"));
             match (f.from_weight, f.weight) {
                 (from, to) if from == to => d(format!("Stays at {to}"), step),
-                (from, Weight::ZERO) => d(format!("{} → 0 %", from.percent()), "all traffic on stable".to_owned()),
+                (from, Weight::ZERO) => d(format!("{} → 0 %", from.percent()), cause.map_or("all traffic on stable".to_owned(), |c| format!("all traffic on stable: {c}"))),
                 (from, to) => d(format!("{} → {to}", from.percent()), format!("canary stepped, {step}")),
             }
         }
         Kind::CanaryPaused => {
             let f: CanaryPaused = p.facts().ok()?;
+            if turn(p) == Some("held") {
+                let why = if f.reason == "person" { String::new() } else { quoted(&f.reason) };
+                return d(format!("{} holds it at {}", p.actor, f.weight), why);
+            }
             let until = f.until.map(|t| format!(" until {}", t.clock()));
             let why = match f.reason.as_str() {
                 "step" if until.is_some() => "by the recipe".to_owned(),
@@ -66,7 +73,11 @@ fn known(p: &Payload) -> Option<Description> {
         }
         Kind::CanaryResumed => {
             let f: CanaryResumed = p.facts().ok()?;
-            d(format!("Resumed after {}", say::duration(f.paused_ms)), f.reason)
+            match turn(p) {
+                Some("promoted-full") => d(format!("{} skipped the rest of the steps", p.actor), f.reason),
+                Some("retried") => d(format!("{} started it again", p.actor), f.reason),
+                _ => d(format!("Resumed after {}", say::duration(f.paused_ms)), f.reason),
+            }
         }
         Kind::CanaryPromoted => {
             let f: CanaryPromoted = p.facts().ok()?;
@@ -115,7 +126,7 @@ fn known(p: &Payload) -> Option<Description> {
         }
         Kind::CommandAccepted => {
             let f: CommandSeen = p.facts().ok()?;
-            d(format!("{} asked to {}", p.actor, f.command), quoted(&f.reason))
+            d(format!("{} asked to {}", p.actor, f.command.replace('-', " ")), quoted(&f.reason))
         }
         Kind::CommandRefused => {
             let f: CommandSeen = p.facts().ok()?;

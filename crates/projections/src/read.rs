@@ -60,9 +60,15 @@ pub struct ReleaseRow {
     /// The pause of the engine that is in force: why, and when it ends by itself. A person's hold may lie over it.
     #[serde(default)]
     pub pause: Option<Pause>,
-    /// True while a person holds it.
+    /// While a person holds it: their reason.
     #[serde(default)]
-    pub held: bool,
+    pub held: Option<String>,
+    /// True once the new version is stable, until it is rolled back.
+    #[serde(default)]
+    pub promoted: bool,
+    /// True once a person skipped the rest of the steps.
+    #[serde(default)]
+    pub skipping: bool,
     /// Weight last recorded.
     pub weight: Weight,
     /// Index of the step, from 0, and number of steps.

@@ -45,7 +45,9 @@ impl ReleaseRow {
             ended: None,
             phase: Phase::Progressing,
             pause: None,
-            held: false,
+            held: None,
+            promoted: false,
+            skipping: false,
             weight: Weight::ZERO,
             step: (0, f.steps),
             stops,
@@ -76,7 +78,7 @@ impl ReleaseRow {
                 self.weight = f.weight;
                 self.step.0 = f.step;
                 if f.reason == PERSON || turn(p) == Some("held") {
-                    self.held = true;
+                    self.held = Some(f.reason);
                 } else {
                     self.pause = Some(Pause { reason: f.reason, until: f.until });
                 }
@@ -85,9 +87,14 @@ impl ReleaseRow {
             Kind::CanaryResumed => {
                 match turn(p) {
                     // A person's hold ended: the engine's own pause may still be there.
-                    Some("released") => self.held = false,
+                    Some("released") => self.held = None,
                     Some("pause-ended") => self.pause = None,
-                    _ => (self.held, self.pause) = (false, None),
+                    _ => (self.held, self.pause) = (None, None),
+                }
+                match turn(p) {
+                    Some("promoted-full") => self.skipping = true,
+                    Some("retried") => (self.skipping, self.promoted) = (false, false),
+                    _ => {}
                 }
                 // An aborted release that begins again is under way again; nothing else undoes an end.
                 if self.in_flight() || turn(p) == Some("retried") {
@@ -97,14 +104,17 @@ impl ReleaseRow {
             }
             Kind::CanaryPromoted => {
                 if p.facts::<CanaryPromoted>().is_ok() {
-                    self.weight = Weight::FULL;
-                    (self.held, self.pause) = (false, None);
-                    self.goes_on();
+                    self.promoted = !is_back(p);
+                    if self.promoted {
+                        self.weight = Weight::FULL;
+                        (self.held, self.pause) = (None, None);
+                        self.goes_on();
+                    }
                 }
             }
             Kind::CanaryAborted => {
                 self.weight = Weight::ZERO;
-                (self.held, self.pause) = (false, None);
+                (self.held, self.pause) = (None, None);
                 self.next_at = None;
                 self.ended = None;
                 self.phase = Phase::Aborting;
@@ -150,7 +160,8 @@ impl ReleaseRow {
     }
 
     fn restarted(&mut self, p: &Payload) {
-        (self.held, self.pause) = (false, None);
+        (self.held, self.pause) = (None, None);
+        (self.skipping, self.promoted) = (false, false);
         self.goes_on();
         self.ended = None;
         self.weight = Weight::ZERO;
@@ -173,10 +184,10 @@ impl ReleaseRow {
 
     /// Under way: held by a person, else by the engine's pause, else by nothing.
     fn goes_on(&mut self) {
-        self.phase = match &self.pause {
-            _ if self.held => Phase::Paused { reason: PERSON.to_owned(), until: None },
-            Some(p) => Phase::Paused { reason: p.reason.clone(), until: p.until },
-            None => Phase::Progressing,
+        self.phase = match (&self.held, &self.pause) {
+            (Some(reason), _) => Phase::Paused { reason: reason.clone(), until: None },
+            (None, Some(p)) => Phase::Paused { reason: p.reason.clone(), until: p.until },
+            (None, None) => Phase::Progressing,
         };
         self.next_at = match self.phase {
             Phase::Paused { until, .. } => until,
@@ -187,7 +198,7 @@ impl ReleaseRow {
     fn ended(&mut self, outcome: Outcome, at: Timestamp) {
         self.ended = Some(at);
         self.next_at = None;
-        (self.held, self.pause) = (false, None);
+        (self.held, self.pause) = (None, None);
         self.weight = if outcome == Outcome::Promoted { Weight::FULL } else { Weight::ZERO };
         self.phase = Phase::Ended(outcome);
     }
@@ -219,8 +230,13 @@ impl JoulesSum {
 const PERSON: &str = "person";
 
 /// The engine's own word for what happened, which it puts beside the facts.
-fn turn(p: &Payload) -> Option<&str> {
+pub(crate) fn turn(p: &Payload) -> Option<&str> {
     p.facts.get("transition")?.get("type")?.as_str()
+}
+
+/// True when the slots were swapped back: a rollback, not a promotion.
+pub(crate) fn is_back(p: &Payload) -> bool {
+    p.facts.get("back").and_then(serde_json::Value::as_bool).unwrap_or(false)
 }
 
 /// How bad: a failure is worse than not knowing, not knowing worse than not deciding.

@@ -5,7 +5,7 @@ use model::{
     event::{CanaryAborted, CanaryCompleted, CanaryStarted, CanaryStepped, RollbackArmed},
 };
 
-use crate::{Receipt, ReleaseRow, ReleaseView, commands};
+use crate::{Receipt, ReleaseRow, ReleaseView, commands, row::is_back};
 
 impl ReleaseView {
     /// The view of a release from its receipts in order; `None` until its canary has started.
@@ -60,7 +60,7 @@ impl ReleaseView {
                     self.weight_from(f.applied_at, f.weight);
                 }
             }
-            Kind::CanaryPromoted => self.weight_from(p.time, Weight::FULL),
+            Kind::CanaryPromoted if !is_back(p) => self.weight_from(p.time, Weight::FULL),
             Kind::CanaryAborted => self.weight_from(p.time, Weight::ZERO),
             Kind::CanaryStarted => self.completed = None,
             Kind::CanaryCompleted => {

@@ -177,6 +177,41 @@ fn sentences() {
     }
 }
 
+#[test]
+fn buttons() {
+    use model::CommandKind::{Abort, Pause, Promote, Resume, Retry, Rollback};
+    let back = |s| {
+        let mut p = promoted(s);
+        p.facts.insert("back".into(), json!(true));
+        p
+    };
+    let begun = || vec![started(), stepped(2, 0, 0, 5)];
+    let with = |more: Vec<Payload>| begun().into_iter().chain(more).collect::<Vec<_>>();
+    for (name, payloads, on) in [
+        ("going on", begun(), vec![Promote, Pause, Abort]),
+        ("pause of the recipe", with(vec![paused(3, "step", Some(99), 5)]), vec![Promote, Pause, Resume, Abort]),
+        ("held", with(vec![paused(3, "person", None, 5)]), vec![Promote, Resume, Abort]),
+        ("aborting", with(vec![aborted(4, true)]), vec![]),
+        ("aborted", with(vec![aborted(4, true), completed(5, Outcome::Aborted)]), vec![Retry]),
+        ("stable, old version not gone", with(vec![promoted(4)]), vec![Abort, Rollback]),
+        ("promoted", with(vec![promoted(4), completed(5, Outcome::Promoted)]), vec![Rollback]),
+        ("rolled back", with(vec![promoted(4), completed(5, Outcome::Promoted), aborted(6, false), back(7), completed(8, Outcome::RolledBack)]), vec![]),
+    ] {
+        let view = ReleaseView::of(log(payloads)).unwrap();
+        let possible: Vec<_> = view.commands.iter().filter(|c| c.refused.is_none() && c.kind != model::CommandKind::PromoteFull).map(|c| c.kind).collect();
+        assert_eq!(possible, on, "{name}");
+    }
+}
+
+#[test]
+fn a_rollback_is_no_promotion() {
+    let mut back = promoted(9);
+    back.facts.insert("back".into(), json!(true));
+    let view = ReleaseView::of(log(vec![started(), promoted(4), completed(5, Outcome::Promoted), aborted(6, false), stepped(6, 5, 100, 0), back])).unwrap();
+    assert_eq!((view.row.phase.clone(), view.row.weight, view.row.promoted), (Phase::Aborting, w(0), false));
+    assert_eq!(view.weights.last(), Some(&(at(6), w(0))));
+}
+
 fn any_payload() -> impl Strategy<Value = Payload> {
     let known = prop_oneof![
         Just(started()),

@@ -49,9 +49,11 @@ fn Buttons(view: RwSignal<ReleaseView>, session: Session) -> impl IntoView {
             let over = !v.row.in_flight();
             match kind {
                 CommandKind::Retry => v.commands.iter().any(|c| c.kind == kind && c.refused.is_none()),
-                CommandKind::Rollback => over,
-                CommandKind::Resume => v.row.held || v.row.waits(),
-                CommandKind::Pause => !over && !v.row.held,
+                CommandKind::Rollback => over || v.row.promoted,
+                CommandKind::Resume => v.row.held.is_some() || v.row.waits(),
+                CommandKind::Promote | CommandKind::PromoteFull if v.row.promoted => false,
+                CommandKind::Pause if v.row.promoted => false,
+                CommandKind::Pause => !over && v.row.held.is_none(),
                 _ => !over,
             }
         })
