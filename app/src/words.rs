@@ -95,20 +95,19 @@ fn took(row: &ReleaseRow) -> String {
 }
 
 /// Where in its recipe a release is and when it goes on: `stage 3 of 4, next in 1 m 28 s`.
-pub fn stage(row: &ReleaseRow, now: Timestamp) -> String {
+pub fn stage(view: &ReleaseView, now: Timestamp) -> String {
+    let row = &view.row;
     let (at, of) = row.stage();
+    let highest = view.weights.iter().map(|(_, w)| *w).max().unwrap_or_default();
     let stage = match (at, of) {
+        _ if !row.in_flight() || row.phase == Phase::Aborting => format!("got as far as {highest}"),
         (_, 0) => format!("step {} of {}", u64::from(row.step.0) + 1, row.step.1),
         (0, of) => format!("before stage 1 of {of}"),
         (at, of) => format!("stage {at} of {of}"),
     };
-    match &row.phase {
-        Phase::Ended(_) => format!("{stage} reached"),
-        Phase::Aborting => stage,
-        _ => match clock(row, now) {
-            said if said.is_empty() => stage,
-            said => format!("{stage}, {said}"),
-        },
+    match clock(row, now) {
+        said if said.is_empty() || row.phase == Phase::Aborting => stage,
+        said => format!("{stage}, {said}"),
     }
 }
 
@@ -235,4 +234,126 @@ pub fn query(path: &str, pairs: &[(&str, &str)]) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Digest, Weight, event::{CanaryStarted, PlannedWeight}};
+    use projections::Pause;
+    use receipts::Payload;
+
+    use super::*;
+
+    fn at(s: i64) -> Timestamp {
+        Timestamp::from_millis(1_778_162_792_000 + s * 1000)
+    }
+
+    fn view() -> ReleaseView {
+        let digest = Digest::from_sha256(&[1; 32]);
+        let facts = CanaryStarted {
+            strategy: "canary".into(), service: "checkout".parse().unwrap(), environment: "production".parse().unwrap(), version: "v2".parse().unwrap(), digest: digest.clone(),
+            stable_version: "v1".parse().unwrap(), stable_digest: digest.clone(), recipe: digest, steps: 6,
+            planned: [5, 25, 50, 100].map(|w| PlannedWeight { at_ms: i64::from(w) * 1000, weight: Weight::new(w).unwrap() }).to_vec(),
+            planned_ms: Some(720_000), runtime: "local".into(),
+        };
+        let payload = Payload::new(Kind::CanaryStarted, at(0), "dana".parse().unwrap(), &facts).unwrap().release("checkout-1".parse().unwrap());
+        ReleaseView::of(vec![Receipt { index: 4, payload }]).unwrap()
+    }
+
+    #[test]
+    fn headlines_and_stages() {
+        let check = |change: fn(&mut ReleaseView), headline: &str, stage: &str| {
+            let mut v = view();
+            change(&mut v);
+            assert_eq!(super::headline(&v).plain(), headline);
+            assert_eq!(super::stage(&v, at(100)), stage, "{headline}");
+        };
+        check(|_| {}, "v2 is starting, no traffic on it yet", "before stage 1 of 4");
+        check(
+            |v| {
+                v.row.weight = Weight::new(50).unwrap();
+                v.row.phase = Phase::Paused { reason: "step".into(), until: Some(at(188)) };
+                v.row.pause = Some(Pause { reason: "step".into(), until: Some(at(188)) });
+                v.row.next_at = Some(at(188));
+            },
+            "v2 is at 50 %, no regression found so far",
+            "stage 3 of 4, next in 1 m 28 s",
+        );
+        check(
+            |v| {
+                v.row.weight = Weight::new(25).unwrap();
+                v.row.phase = Phase::Paused { reason: "person".into(), until: None };
+            },
+            "v2 is held at 25 %, it waits for a decision",
+            "stage 2 of 4, waits for a decision",
+        );
+        check(
+            |v| {
+                v.row.weight = Weight::new(25).unwrap();
+                v.row.worst = Some("p99 131 ms against 122 ms".into());
+                v.row.worst_verdict = Some(Verdict::Inconclusive);
+            },
+            "v2 is at 25 %, p99 131 ms against 122 ms",
+            "stage 2 of 4",
+        );
+        check(
+            |v| {
+                v.weights.push((at(5), Weight::new(25).unwrap()));
+                v.row.phase = Phase::Aborting;
+            },
+            "v2 is at 0 %, aborted, the canary is being drained",
+            "got as far as 25 %",
+        );
+        check(
+            |v| {
+                v.row.phase = Phase::Ended(Outcome::Promoted);
+                v.row.ended = Some(at(724));
+                v.weights.push((at(5), Weight::FULL));
+            },
+            "v2 is stable after 12 m 04 s",
+            "got as far as 100 %",
+        );
+        check(|v| v.row.phase = Phase::Ended(Outcome::RolledBack), "v2 was rolled back to v1", "got as far as 0 %");
+    }
+
+    #[test]
+    fn answers_say_only_words_that_the_page_knows() {
+        let v = view();
+        for (command, accepted, problem, said) in [
+            ("pause", "18204", "", Some("Pause: accepted, receipt 18,204")),
+            ("pause", "", "unavailable", Some("Pause was not done: it could not be written down, so nothing was done")),
+            ("resume", "", "refused", Some("Resume was not done: it is not paused")),
+            ("pause", "<script>", "<b>call 555-1234</b>", None),
+            ("<b>", "1", "", None),
+            ("", "", "", None),
+        ] {
+            assert_eq!(answer(&v, command, accepted, problem).map(|(_, s)| s).as_deref(), said, "{command} {accepted} {problem}");
+        }
+    }
+
+    #[test]
+    fn keys_of_commands() {
+        let key = command_key("secret", "dana", "a-1", 7);
+        assert_eq!(key, command_key("secret", "dana", "a-1", 7));
+        for other in [command_key("other", "dana", "a-1", 7), command_key("secret", "lee", "a-1", 7), command_key("secret", "dana", "a-2", 7), command_key("secret", "dana", "a-1", 8)] {
+            assert_ne!(key, other);
+        }
+        for kind in CommandKind::ALL {
+            assert!(format!("{kind}-{key}").parse::<model::CommandId>().is_ok());
+        }
+    }
+
+    #[test]
+    fn addresses() {
+        assert_eq!(query("/receipts", &[("kind", ""), ("release", "a b&c"), ("before", "7")]), "/receipts?release=a%20b%26c&before=7");
+        assert_eq!(query("/receipts", &[]), "/receipts");
+    }
+
+    #[test]
+    fn every_state_has_a_shape_of_its_own() {
+        let mut classes: Vec<_> = [Tone::Run, Tone::Wait, Tone::Good, Tone::Bad, Tone::Back, Tone::Unknown].map(Tone::class).to_vec();
+        classes.sort_unstable();
+        classes.dedup();
+        assert_eq!(classes.len(), 6);
+    }
 }

@@ -53,8 +53,9 @@ fn draw(out: &mut String, view: &ReleaseView, points: &[Point], axis: Axis, rule
     let root = ClassBackend::new(out, WIDTH, HEIGHT + BELOW.unsigned_abs()).into_drawing_area();
     pauses(&root, view, axis)?;
     weight(&root, view, axis)?;
-    p99(&root, points, axis, rule.p99_increase)?;
-    errors(&root, points, axis, rule.error_ratio)?;
+    let ended = !view.row.in_flight();
+    p99(&root, points, axis, rule.p99_increase, ended)?;
+    errors(&root, points, axis, rule.error_ratio, ended)?;
     breach(&root, view, axis)?;
     if view.row.in_flight() {
         now_line(&root, axis)?;
@@ -96,7 +97,7 @@ fn weight(root: &Area<'_>, view: &ReleaseView, axis: Axis) -> Drawn {
     Ok(())
 }
 
-fn p99(root: &Area<'_>, points: &[Point], axis: Axis, increase: f64) -> Drawn {
+fn p99(root: &Area<'_>, points: &[Point], axis: Axis, increase: f64, over: bool) -> Drawn {
     frame(root, &P99)?;
     let all = || points.iter().flat_map(|p| [p.canary_p99, p.stable_p99, p.limit, p.band.map(|(m, s)| m + s)]).flatten();
     let Some((low, top)) = range_of(all(), points.iter().filter_map(|p| p.limit)) else {
@@ -121,7 +122,8 @@ fn p99(root: &Area<'_>, points: &[Point], axis: Axis, increase: f64) -> Drawn {
     if let Some(silent) = silence(points, axis) {
         return end_labels(root, &P99, label_x(axis), vec![((P99.top + P99.bottom) / 2 * SCALE, Ink::LimitText, silent)]);
     }
-    let last = |value: fn(&Point) -> Option<f64>| points.iter().rev().take(3).find_map(value);
+    let recent = if over { points.len() } else { 3 };
+    let last = |value: fn(&Point) -> Option<f64>| points.iter().rev().take(recent).find_map(value);
     let canary = last(|p| p.canary_p99);
     let limit = last(|p| p.limit);
     let beyond = canary.zip(limit).is_some_and(|(c, l)| c > l);
@@ -139,7 +141,7 @@ fn p99(root: &Area<'_>, points: &[Point], axis: Axis, increase: f64) -> Drawn {
     end_labels(root, &P99, label_x(axis), labels)
 }
 
-fn errors(root: &Area<'_>, points: &[Point], axis: Axis, limit: f64) -> Drawn {
+fn errors(root: &Area<'_>, points: &[Point], axis: Axis, limit: f64, over: bool) -> Drawn {
     frame(root, &ERRORS)?;
     let all = points.iter().flat_map(|p| [p.canary_errors, p.stable_errors]).flatten();
     // Rates begin at zero; a rate far beyond the limit may push the limit down to a quarter, not out of sight.
@@ -154,7 +156,7 @@ fn errors(root: &Area<'_>, points: &[Point], axis: Axis, limit: f64) -> Drawn {
     }
     let mut labels = vec![(limit, Ink::LimitText, format!("limit {limit}"))];
     if silence(points, axis).is_none()
-        && let Some(v) = points.iter().rev().take(3).find_map(|p| p.canary_errors)
+        && let Some(v) = points.iter().rev().take(if over { points.len() } else { 3 }).find_map(|p| p.canary_errors)
     {
         labels.push((v, if v > limit { Ink::BadText } else { Ink::CanaryText }, format!("canary {}", say::ratio(v))));
     }

@@ -58,7 +58,7 @@ impl Axis {
 
     /// Samples within so many milliseconds make one point: finer is noise at this scale.
     pub fn grain(&self) -> i64 {
-        const POINTS: i64 = 130;
+        const POINTS: i64 = 200;
         const STEPS: [i64; 10] = [1, 2, 3, 5, 10, 15, 30, 60, 300, 900];
         let least = self.span / POINTS;
         STEPS.into_iter().map(|s| s * 1000).find(|s| *s >= least).unwrap_or(least)
@@ -72,6 +72,11 @@ impl Axis {
     fn x(&self, at: Timestamp) -> f64 {
         let share = self.ms(at) as f64 / self.span as f64;
         f64::from(LEFT) + share.clamp(0.0, 1.0) * f64::from(RIGHT - LEFT)
+    }
+
+    /// Where now (or the end) stands, as a share of the drawing's width.
+    pub fn share_of_width(&self) -> f64 {
+        self.x(self.until) / f64::from(WIDTH)
     }
 
     /// Times that carry a number: at most a dozen, round ones.

@@ -125,7 +125,7 @@ fn Line(receipt: Receipt) -> impl IntoView {
             <td class="t"><Ago at=p.time/></td>
             <td><a class="door mute" href=by_kind>{words::kind_name(p.kind)}</a></td>
             <td class="w"><b>{said.headline}</b>" "<span class="mute">{said.detail}</span></td>
-            <td>{release}</td>
+            <td class="rel">{release}</td>
             <td class="by">{p.actor.to_string()}</td>
             <td class="n">{p.energy.as_ref().map(say::energy)}</td>
         </tr>

@@ -45,6 +45,7 @@ fn Loaded(loaded: reads::ReceiptPage) -> impl IntoView {
     let reason = p.facts.get("reason").and_then(|r| r.as_str()).filter(|r| !r.is_empty()).map(str::to_owned);
     let raw = raw_json(&loaded);
     let before = index.checked_sub(1);
+    let after = index.checked_add(1).filter(|i| *i < log_size(&loaded));
     let detail = (!said.detail.is_empty()).then_some(said.detail.clone());
     view! {
         <Title text=format!("Receipt {}: {}", say::count(index), said.headline)/>
@@ -56,7 +57,7 @@ fn Loaded(loaded: reads::ReceiptPage) -> impl IntoView {
                 <span class="asof">
                     {before.map(|i| view! { <a class="door" href=format!("/receipts/{i}")>"← "{say::count(i)}</a> })}
                     " "
-                    <a class="door" href=format!("/receipts/{}", index + 1)>{say::count(index + 1)}" →"</a>
+                    {after.map(|i| view! { <a class="door" href=format!("/receipts/{i}")>{say::count(i)}" →"</a> })}
                 </span>
             </div>
             <h1 tabindex="-1">{said.headline}</h1>
@@ -102,6 +103,12 @@ fn Loaded(loaded: reads::ReceiptPage) -> impl IntoView {
             </details>
         </section>
     }
+}
+
+/// Receipts in the log, as its checkpoint says.
+fn log_size(page: &reads::ReceiptPage) -> u64 {
+    let note = tlog::SignedNote::parse(page.proof.checkpoint.as_bytes()).ok();
+    note.and_then(|n| n.text().parse::<tlog::Checkpoint>().ok()).map_or(0, |c| c.size)
 }
 
 /// The flat form with its signature, for people: what is checked is the entry.

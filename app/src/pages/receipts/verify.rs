@@ -103,9 +103,14 @@ fn Checks(done: Done) -> impl IntoView {
         </CheckLine>
         <CheckLine name="Inclusion" check=r.inclusion.clone() said=format!("at its place in the log of {}", say::plural(size, "receipt", "receipts"))>
             <ol class="steps">
-                {r.inclusion_steps.iter().map(|s| view! { <li><Json value=serde_json::to_value(s).unwrap_or_default()/></li> }).collect_view()}
+                {r.inclusion_steps.iter().map(|s| view! {
+                    <li>
+                        <span class="part">{side(s.side)}" "<code class="hash">{s.sibling.to_string()}</code></span>
+                        <span class="part">{leaves(s.first_leaf, s.end_leaf)}" "<code class="hash">{s.result.to_string()}</code></span>
+                    </li>
+                }).collect_view()}
             </ol>
-            <p>"Root in the checkpoint"</p><code class="hash">{root}</code>
+            <p>"Each step: SHA-256 of 0x01, the left and the right half. The last one is the root in the checkpoint"</p><code class="hash">{root}</code>
         </CheckLine>
         <CheckLine name="Checkpoint" check=r.checkpoint_signature.clone() said="the log's head is signed by the same key">
             <p>"Origin "<code>{origin}</code>", size "{say::count(size)}</p>
@@ -113,9 +118,15 @@ fn Checks(done: Done) -> impl IntoView {
         </CheckLine>
         <CheckLine name="Consistency" check=r.consistency.clone() said=seen>
             <ol class="steps">
-                {r.consistency_steps.iter().map(|s| view! { <li><Json value=serde_json::to_value(s).unwrap_or_default()/></li> }).collect_view()}
+                {r.consistency_steps.iter().map(|s| view! {
+                    <li>
+                        <span class="part">{side(s.side)}" "<code class="hash">{s.sibling.to_string()}</code></span>
+                        <span class="part">"then "<code class="hash">{s.old.to_string()}</code></span>
+                        <span class="part">"now "<code class="hash">{s.new.to_string()}</code></span>
+                    </li>
+                }).collect_view()}
             </ol>
-            <p>"Each step hashes 0x01, the left and the right half; the last ones are the roots of both logs."</p>
+            <p>"Each step: SHA-256 of 0x01, the left and the right half, for the log then and the log now. The last ones are their roots."</p>
         </CheckLine>
         <p class="mute trust">{trust}</p>
     }
@@ -137,16 +148,17 @@ fn CheckLine(name: &'static str, check: Check, #[prop(into)] said: String, child
     }
 }
 
-/// A step of the arithmetic: names and values.
-#[component]
-fn Json(value: serde_json::Value) -> impl IntoView {
-    let parts: Vec<(String, String)> = value
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(k, v)| (k.clone(), v.as_str().map_or_else(|| v.to_string(), str::to_owned)))
-        .collect();
-    parts.into_iter().map(|(k, v)| view! { <span class="part"><span class="mute">{k}</span>" "<code class="hash">{v}</code></span> }).collect_view()
+/// Which half a proof's hash is.
+fn side(side: tlog::Side) -> &'static str {
+    match side {
+        tlog::Side::Left => "left half",
+        tlog::Side::Right => "right half",
+    }
+}
+
+/// What a node stands over.
+fn leaves(first: u64, end: u64) -> String {
+    format!("gives {} to {}", say::count(first), say::count(end.saturating_sub(1)))
 }
 
 #[cfg(feature = "hydrate")]

@@ -53,7 +53,7 @@ fn items(v: &ReleaseView) -> Vec<Item> {
     });
     out.push(match verdict {
         Some((tone, word, index)) => Item { tone, name: "Analysis", detail: format!("{word}, the last of {}", analyses(v)), receipt: Some(index) },
-        None => Item { tone: Tone::Unknown, name: "Analysis", detail: "no verdict yet".to_owned(), receipt: None },
+        None => Item { tone: Tone::Unknown, name: "Analysis", detail: if v.row.in_flight() { "no verdict yet" } else { "no verdict" }.to_owned(), receipt: None },
     });
     let j = &v.row.joules;
     let at = v.receipts.iter().rev().find(|r| r.payload.energy.is_some()).map(|r| r.index);

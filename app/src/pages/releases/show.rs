@@ -77,7 +77,7 @@ fn Loaded(loaded: reads::ReleasePage) -> impl IntoView {
                         {move || headline.get().after}
                     </h1>
                     <div class="facts">
-                        <span class="stage">{move || view.with(|v| words::stage(&v.row, now.get()))}</span>
+                        <span class="stage">{move || view.with(|v| words::stage(v, now.get()))}</span>
                         <DigestText digest=first.digest.clone()/>
                         <span>"started by "{first.actor.to_string()}</span>
                         <span title=move || view.with(|v| joules_title(v))>{move || view.with(joules_text)}</span>

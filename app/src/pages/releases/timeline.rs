@@ -41,6 +41,15 @@ pub fn Timeline(
     });
     let twin = NodeRef::<html::Details>::new();
     let box_ref = NodeRef::<html::Div>::new();
+    // On a narrow screen the drawing is wider than the page: it begins where now is.
+    Effect::new(move |_| {
+        if let Some(scroll) = box_ref.get()
+            && scroll.scroll_width() > scroll.client_width()
+        {
+            let now = f64::from(scroll.scroll_width()) * axis.get_untracked().share_of_width() - f64::from(scroll.client_width()) * 0.6;
+            scroll.set_scroll_left(now.max(0.0) as i32);
+        }
+    });
     let arrows = move |e: KeyboardEvent| {
         let step = match e.key().as_str() {
             "ArrowLeft" => -1,
