@@ -43,7 +43,7 @@ pub use engine::{
     command::{Availability, CommandRefused, available_commands, controller_back, decide},
     envelope::{Act, Replay, RollbackEnvelope},
     observed::{Builtin, Observed, ObservedVersion},
-    plan::{Action, Plan, StopPart, Wait, plan},
+    plan::{Action, Place, Plan, StopPart, Wait, plan},
     status::{Abort, FoldError, Hold, PauseCondition, PauseReason, Phase, Start, Status, VersionRef},
     transition::{AnalysisScope, DriftReason, StepEnd, Transition, WeightCause},
 };

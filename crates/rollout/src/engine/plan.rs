@@ -60,8 +60,8 @@ pub enum Action {
         operation: String,
         /// Its name in the configuration.
         name: String,
-        /// Place, and number of acts.
-        place: (u32, u32),
+        /// Its place among the acts.
+        place: Place,
     },
     /// Turn flags off: record [`Transition::ActDone`] ([`Action::done`]).
     TurnFlagsOff {
@@ -69,8 +69,8 @@ pub enum Action {
         operation: String,
         /// Which.
         flags: Vec<String>,
-        /// Place, and number of acts.
-        place: (u32, u32),
+        /// Its place among the acts.
+        place: Place,
     },
     /// Measure once, beside the loop; then [`crate::assess::measured`] makes the transition. Until it is applied, name it in
     /// [`Observed::measuring`].
@@ -87,12 +87,23 @@ pub enum Action {
 /// What a stop is part of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopPart {
-    /// An act of an abort or rollback, with its place and their number.
-    Act(u32, u32),
+    /// An act of an abort or rollback.
+    Act(Place),
     /// The old version after a promotion: the release is completed with it.
     Completion(Outcome),
     /// The slot is taken by a version of another release: nothing to record.
     Clearing,
+}
+
+/// An act's place in a replay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// From 1.
+    pub order: u32,
+    /// Number of acts.
+    pub of: u32,
+    /// The attempt that is aborted.
+    pub attempt: u32,
 }
 
 /// Something that is waited for.
@@ -166,8 +177,8 @@ impl Action {
 
     /// What to record when a version is gone, a migration has run, or flags are off. `None` when there is nothing to record.
     pub fn done(&self, at: Timestamp, took_ms: i64, result: String) -> Option<Transition> {
-        let (act, (order, of)) = match self {
-            Self::StopVersion { part_of: StopPart::Act(order, of), .. } => (Act::Processes, (*order, *of)),
+        let (act, place) = match self {
+            Self::StopVersion { part_of: StopPart::Act(place), .. } => (Act::Processes, *place),
             Self::StopVersion { part_of: StopPart::Completion(outcome), .. } => {
                 return Some(Transition::Completed { at, outcome: *outcome });
             }
@@ -175,6 +186,7 @@ impl Action {
             Self::TurnFlagsOff { place, .. } => (Act::Flags, *place),
             _ => return None,
         };
-        Some(Transition::ActDone { at, act, order, of, result, took_ms })
+        let Place { order, of, attempt } = place;
+        Some(Transition::ActDone { at, act, order, of, attempt, result, took_ms })
     }
 }

@@ -20,6 +20,9 @@ use crate::{
 /// 90 s from breach to drained that is promised, after the 30 s of the default delay.
 const DRAIN_MS: u64 = 20_000;
 
+/// The data plane's clock may be so much ahead of the controller's, ms: they read the same clock at different moments.
+const CLOCKS_DIFFER_MS: i64 = 1_000;
+
 pub(super) struct Planner<'a> {
     pub(super) recipe: &'a Recipe,
     pub(super) status: Status,
@@ -63,7 +66,7 @@ impl<'a> Planner<'a> {
 
     /// Records what is seen of a swap whose outcome was lost. True when it recorded something.
     fn notice_slots(&mut self) -> bool {
-        let is_fresh = self.status.swapped_at.is_none_or(|at| self.observed.at > at);
+        let is_fresh = self.status.swapped_at.is_none_or(|at| self.seen_after(at));
         let holds = |slot: &Option<ObservedVersion>, v: &VersionRef| slot.as_ref().is_some_and(|o| o.digest == v.digest);
         let (new, old) = (&self.status.start.canary, &self.status.start.stable);
         let back = match self.status.swapped {
@@ -138,6 +141,11 @@ impl<'a> Planner<'a> {
         true
     }
 
+    /// True when what is observed is from after this moment. What comes from the future was seen before the clock was set back.
+    pub(super) fn seen_after(&self, moment: Timestamp) -> bool {
+        self.observed.at > moment && self.observed.at.since(self.now) <= CLOCKS_DIFFER_MS
+    }
+
     /// Whether the new version is there and ready; starts it when it is not there.
     fn canary_ready(&mut self) -> bool {
         if !self.observed.reachable {
@@ -173,7 +181,7 @@ impl<'a> Planner<'a> {
     /// Notes that another weight is in force than was set. Only a later observation than the setting counts. True when it did.
     fn drifted(&mut self, ready: bool) -> bool {
         let (expected, seen) = (self.status.applied, self.observed.weight);
-        let drifted = self.observed.reachable && seen != expected && self.observed.at > self.status.applied_at;
+        let drifted = self.observed.reachable && seen != expected && self.seen_after(self.status.applied_at);
         if drifted && self.target(ready).0 == expected {
             let (at, reason) = (self.observed.at, DriftReason::Seen);
             self.record(Transition::WeightDrifted { at, expected, seen, reason });
@@ -336,6 +344,10 @@ impl<'a> Planner<'a> {
         let reckless = sabotage::is(Fault::PromoteUnjudged);
         let armed = self.status.envelope.is_some() || sabotage::is(Fault::FullWithoutEnvelope);
         if self.status.applied < Weight::FULL || !armed {
+            return;
+        }
+        if self.observed.weight < Weight::FULL || self.observed.at < self.status.applied_at {
+            self.wait("100 % to be seen in force", None);
             return;
         }
         if !reckless && !self.judged_since(self.status.applied_at) {

@@ -1,10 +1,10 @@
 //! The planner's way back and its end: acts of an abort or rollback in order, and the old version's retirement.
 
-use model::{Timestamp, Weight, event::Outcome};
+use model::{Weight, event::Outcome};
 
 use super::{
     envelope::Act,
-    plan::{Action, StopPart},
+    plan::{Action, Place, StopPart},
     planner::Planner,
     sabotage::{self, Fault},
     status::{Abort, VersionRef},
@@ -47,7 +47,8 @@ impl Planner<'_> {
             self.record(Transition::Completed { at: self.now, outcome });
             return;
         };
-        let place = abort.replay.place(act);
+        let (order, of) = abort.replay.place(act);
+        let place = Place { order, of, attempt: self.status.attempt };
         let operation = format!("{}/{}/{}", self.status.start.release, self.status.attempt, act.as_str());
         match act {
             Act::Traffic => {
@@ -75,7 +76,7 @@ impl Planner<'_> {
         }
         if abort.zero_at.is_some() && self.status.applied == Weight::ZERO {
             let seen = self.observed.weight;
-            let drifted = self.observed.reachable && seen != Weight::ZERO && self.observed.at > self.status.applied_at;
+            let drifted = self.observed.reachable && seen != Weight::ZERO && self.seen_after(self.status.applied_at);
             if !drifted {
                 return true;
             }
@@ -100,7 +101,7 @@ impl Planner<'_> {
                     return;
                 }
                 let (seen, expected) = (self.observed.weight, self.status.applied);
-                if seen != expected && self.observed.at > self.status.applied_at {
+                if seen != expected && self.seen_after(self.status.applied_at) {
                     let (at, reason) = (self.observed.at, DriftReason::Seen);
                     self.record(Transition::WeightDrifted { at, expected, seen, reason });
                     return;
@@ -124,10 +125,10 @@ impl Planner<'_> {
 
     /// True when what is observed is not from before the last swap, when the slots held each other's version.
     fn seen_since_swap(&self) -> bool {
-        self.status.swapped_at.is_none_or(|at| self.observed.at > at)
+        self.status.swapped_at.is_none_or(|at| self.seen_after(at))
     }
 
-    fn stop_canary(&mut self, abort: &Abort, place: (u32, u32)) {
+    fn stop_canary(&mut self, abort: &Abort, place: Place) {
         let Some(delay) = self.recipe.abort_scale_down_delay_ms else {
             self.act_done(Act::Processes, place, "kept: abortScaleDownDelaySeconds is 0".to_owned(), 0);
             self.replay();
@@ -144,16 +145,16 @@ impl Planner<'_> {
         let new = self.status.start.canary.clone();
         match &self.observed.canary {
             // Somebody else's version is in the slot: ours is gone.
-            Some(seen) if seen.digest != new.digest && self.observed.at > abort.at && self.seen_since_swap() => {
+            Some(seen) if seen.digest != new.digest && self.seen_after(abort.at) && self.seen_since_swap() => {
                 self.act_done(Act::Processes, place, format!("{} is gone", new.version), 0);
                 self.replay();
             }
-            _ => self.stop(new, StopPart::Act(place.0, place.1)),
+            _ => self.stop(new, StopPart::Act(place)),
         }
     }
 
-    fn act_done(&mut self, act: Act, (order, of): (u32, u32), result: String, took_ms: i64) {
-        let at: Timestamp = self.now;
-        self.record(Transition::ActDone { at, act, order, of, result, took_ms });
+    fn act_done(&mut self, act: Act, place: Place, result: String, took_ms: i64) {
+        let (at, Place { order, of, attempt }) = (self.now, place);
+        self.record(Transition::ActDone { at, act, order, of, attempt, result, took_ms });
     }
 }

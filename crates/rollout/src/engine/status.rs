@@ -301,8 +301,9 @@ impl Status {
                     self.slots_promoted(*at, *back);
                 }
             }
-            Transition::ActDone { at, act, .. } => {
+            Transition::ActDone { at, act, attempt, .. } => {
                 if let Some(abort) = &mut self.abort
+                    && *attempt == self.attempt
                     && abort.replay.done(*act, *at)
                     && *act == Act::Processes
                 {
@@ -310,8 +311,16 @@ impl Status {
                 }
             }
             Transition::Completed { at, outcome } => {
-                self.outcome = Some(*outcome);
-                self.ended_at = Some(*at);
+                let fits = match (&self.abort, outcome) {
+                    (None, Outcome::Promoted) => self.swapped,
+                    (Some(abort), Outcome::Aborted) => !abort.after_promotion && abort.replay.next().is_none(),
+                    (Some(abort), Outcome::RolledBack) => abort.after_promotion && abort.replay.next().is_none(),
+                    _ => false,
+                };
+                if fits && self.ended_at.is_none() {
+                    self.outcome = Some(*outcome);
+                    self.ended_at = Some(*at);
+                }
             }
         }
     }

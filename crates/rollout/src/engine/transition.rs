@@ -248,6 +248,8 @@ pub enum Transition {
         order: u32,
         /// Number of acts.
         of: u32,
+        /// The attempt that is aborted: what comes late for an earlier one changes nothing.
+        attempt: u32,
         /// What came of it.
         result: String,
         /// How long it took, ms.

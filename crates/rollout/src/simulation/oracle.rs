@@ -173,7 +173,8 @@ impl<'a> Oracle<'a> {
     pub(super) fn may_set(&self, cause: WeightCause, weight: Weight, swapped: bool, exposure: u8) -> Result<(), String> {
         if swapped {
             // The slot holds the old version: more weight there is less for the new one.
-            return if self.aborted { Ok(()) } else { Err(format!("{WEIGHT_ABOVE_STEP}: {weight} for the old version")) };
+            // A swap whose outcome was lost is not known yet: 0 changes nothing then.
+            return if self.aborted || weight == Weight::ZERO { Ok(()) } else { Err(format!("{WEIGHT_ABOVE_STEP}: {weight} for the old version")) };
         }
         if self.aborted && weight.percent() > 0 && weight.percent() >= exposure && cause != WeightCause::Rollback {
             return Err(format!("{WEIGHT_AFTER_ABORT}: {weight}, {cause:?}"));
@@ -192,15 +193,15 @@ impl<'a> Oracle<'a> {
     }
 
     /// The new version is about to become stable.
-    pub(super) fn may_promote(&self, exposure: u8) -> Result<(), String> {
+    pub(super) fn may_promote(&self) -> Result<(), String> {
         if self.aborted {
             return Err(format!("{WEIGHT_AFTER_ABORT}: promoted"));
         }
         if !self.armed {
             return Err(format!("{FULL_UNARMED}: promoted"));
         }
-        if exposure != 100 {
-            return Err(format!("{WEIGHT_ABOVE_STEP}: promoted at {exposure} %"));
+        if self.applied != Weight::FULL {
+            return Err(format!("{WEIGHT_ABOVE_STEP}: promoted at {}", self.applied));
         }
         if self.full || self.fast {
             return Ok(());

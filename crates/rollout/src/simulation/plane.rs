@@ -118,6 +118,10 @@ impl Plane {
         self.weight = Weight::ZERO;
     }
 
+    pub(super) fn forget_past(&mut self) {
+        self.past.clear();
+    }
+
     /// What it shows now: mostly the truth, sometimes an old truth, sometimes a lie about readiness or weight.
     pub(super) fn observe(&mut self, random: &mut Random, now: Timestamp, honest: bool) -> Observed {
         let shown = |p: &Process| ObservedVersion {
