@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// The recipe of 12 minutes: 5 % for 2 min, 25 % for 3 min, 50 % for 3 min, 100 % and bake.
-pub const DEFAULT_RECIPE: &str = include_str!("demo/default.yaml");
+pub const DEFAULT_RECIPE: &str = include_str!("../../examples/rollout-default.yaml");
 /// A few seconds long, for the history.
 const QUICK_RECIPE: &str = include_str!("demo/quick.yaml");
 
