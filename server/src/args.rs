@@ -17,7 +17,7 @@ pub const DEFAULT_TRAFFIC: &str = "127.0.0.1:8080";
 ///
 /// Exit codes: 0 yes, 1 a refusal (with reasons), 2 wrong use, 3 could not find out.
 #[derive(Debug, Parser)]
-#[command(name = "deliveryos", version, max_term_width = 110, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "deliveryos", version, max_term_width = 110, arg_required_else_help = true)]
 pub struct Args {
     /// What holds for every subcommand.
     #[command(flatten)]
@@ -87,8 +87,6 @@ pub enum Verb {
     /// The data plane, a process of its own (started by `serve`)
     Splitter(Splitter),
     /// The small HTTP service that `demo` delivers
-    // Its `--version` is the one it shows.
-    #[command(disable_version_flag = true)]
     DemoService(DemoService),
     /// Print completions for a shell
     Completions {

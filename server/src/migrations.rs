@@ -4,6 +4,10 @@ use std::{collections::BTreeMap, process::Stdio, time::Duration};
 
 use async_trait::async_trait;
 use controller::{MigrationError, Migrations};
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     process::Command,
@@ -46,8 +50,11 @@ impl Migrations for CommandMigrations {
             // Its errors go where the server's own do: they may hold what a receipt must not.
             .stderr(Stdio::inherit())
             .kill_on_drop(true)
+            // A group of its own: what it started ends with it.
+            .process_group(0)
             .spawn()
             .map_err(failed)?;
+        let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
         let stdout = child.stdout.take();
         let waited = tokio::time::timeout(limit, async {
             let said = match stdout {
@@ -58,7 +65,16 @@ impl Migrations for CommandMigrations {
         })
         .await;
         match waited {
-            Err(_) => Err(MigrationError::TimedOut(limit.as_secs())),
+            Err(_) => {
+                if let Some(group) = group
+                    && let Err(error) = killpg(group, Signal::SIGKILL)
+                {
+                    tracing::error!(%error, name, "a migration that took too long could not be ended");
+                }
+                // Reaped here, so that its number is free only when it is gone.
+                let _ = child.wait().await;
+                Err(MigrationError::TimedOut(limit.as_secs()))
+            }
             Ok((Err(error), _)) => Err(failed(error)),
             Ok((Ok(status), said)) if status.success() => Ok(if said.is_empty() { "done".to_owned() } else { said }),
             Ok((Ok(status), said)) => Err(MigrationError::Failed(if said.is_empty() { status.to_string() } else { format!("{status}: {said}") })),
