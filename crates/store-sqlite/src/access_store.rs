@@ -11,8 +11,6 @@ use crate::{SqliteStore, error::store_error};
 /// Credentials listed at once: more than an installation has people and tools.
 const MAX_LISTED: i64 = 10_000;
 
-const COLUMNS: &str = "hash, kind, actor, role, created, expires, form_token";
-
 #[async_trait]
 impl AccessStore for SqliteStore {
     async fn put(&self, credential: &Credential) -> Result<(), AccessError> {
@@ -52,11 +50,14 @@ impl AccessStore for SqliteStore {
         let hash = hash.to_owned();
         let write = self.gate().map_err(failed)?.write(256, move |connection| {
             Box::pin(async move {
-                sqlx::query(sqlx::AssertSqlSafe(format!("DELETE FROM credential WHERE hash = ?1 RETURNING {COLUMNS}")))
-                    .bind(hash)
-                    .fetch_optional(connection)
-                    .await
-                    .map_err(store_error)
+                sqlx::query(
+                    "DELETE FROM credential WHERE hash = ?1
+                     RETURNING hash, kind, actor, role, created, expires, form_token",
+                )
+                .bind(hash)
+                .fetch_optional(connection)
+                .await
+                .map_err(store_error)
             })
         });
         write.await.map_err(failed)?.as_ref().map(credential).transpose()

@@ -36,7 +36,7 @@ impl Store for SqliteStore {
             "SELECT j.key AS place, k.idx, k.digest FROM json_each(?1) j JOIN entry_key k ON k.key = j.value",
         )
         .bind(list)
-        .fetch_all(&self.inner.readers)
+        .fetch_all(&self.inner.lookups)
         .await
         .map_err(store_error)?;
         let mut known = vec![None; keys.len()];

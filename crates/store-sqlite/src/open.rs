@@ -47,6 +47,8 @@ pub struct SqliteStore {
 pub(crate) struct Inner {
     pub(crate) path: PathBuf,
     pub(crate) readers: SqlitePool,
+    /// A connection for what the log looks up on the way to a commit: an append never waits for pages.
+    pub(crate) lookups: SqlitePool,
     /// `None` in a store that was opened only for reading.
     pub(crate) writer: Option<WriteGate>,
     pub(crate) ticks: TickBuffer,
@@ -84,10 +86,12 @@ impl SqliteStore {
             .map_err(failed)?;
         check_version(&mut connection, &path).await?;
         MIGRATIONS.run_direct(None, &mut connection, false).await.map_err(|error| migration_error(&path, error))?;
-        let readers = readers(options(&path).read_only(true)).await.map_err(failed)?;
+        let readers = pool(options(&path).read_only(true), READERS).await.map_err(failed)?;
+        let lookups = pool(options(&path).read_only(true), 1).await.map_err(failed)?;
         let store = Self {
             inner: Arc::new(Inner {
                 readers,
+                lookups,
                 writer: Some(WriteGate::new(connection)),
                 ticks: TickBuffer::default(),
                 lock: Mutex::new(Some(lock)),
@@ -114,7 +118,7 @@ impl SqliteStore {
             }
             opened => opened?,
         };
-        let inner = Inner { readers: pool, writer: None, ticks: TickBuffer::default(), lock: Mutex::new(None), path };
+        let inner = Inner { lookups: pool.clone(), readers: pool, writer: None, ticks: TickBuffer::default(), lock: Mutex::new(None), path };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -128,6 +132,7 @@ impl SqliteStore {
     pub async fn close(&self) -> Result<(), StoreError> {
         let flushed = self.flush_ticks().await.map_err(|error| StoreError::Failed(error.0));
         self.inner.readers.close().await;
+        self.inner.lookups.close().await;
         let closed = match &self.inner.writer {
             Some(gate) => gate.close().await.map_err(store_error),
             None => Ok(()),
@@ -147,9 +152,9 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-async fn readers(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
+async fn pool(options: SqliteConnectOptions, connections: u32) -> Result<SqlitePool, sqlx::Error> {
     let pool = SqlitePoolOptions::new()
-        .max_connections(READERS)
+        .max_connections(connections)
         .acquire_timeout(READER_WAIT)
         // Connections are files here, not sockets: they do not go stale.
         .idle_timeout(None)
@@ -161,7 +166,7 @@ async fn readers(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Erro
 /// Readers of a database that answers: SQLite opens a file only when it is asked something of it.
 async fn probed_readers(options: SqliteConnectOptions, path: &Path) -> Result<SqlitePool, OpenError> {
     let failed = |error| OpenError::of(path.to_owned(), error);
-    let pool = readers(options).await.map_err(failed)?;
+    let pool = pool(options, READERS).await.map_err(failed)?;
     let mut connection = pool.acquire().await.map_err(failed)?;
     check_version(&mut connection, path).await?;
     sqlx::query("SELECT one FROM p_cursor").fetch_one(&mut *connection).await.map_err(failed)?;
