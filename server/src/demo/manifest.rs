@@ -12,11 +12,11 @@ use crate::{args::Fault, config::VersionConfig};
 pub(super) const KNOWN: u64 = 300;
 
 /// Median latency, ms. Far above the scheduler's jitter of a busy laptop, so that the comparison is about the versions.
-const MEDIAN_MS: f64 = 60.0;
-/// Sigma of its logarithm: the 99th percentile is about 72 ms, and its estimate from 500 requests is good to 1.3 %.
-const SIGMA: f64 = 0.08;
+const MEDIAN_MS: f64 = 180.0;
+/// Sigma of its logarithm: the 99th percentile is about 202 ms, and its estimate from 500 requests is good to 0.9 %.
+const SIGMA: f64 = 0.05;
 /// A slow version's median: half as much again.
-const SLOW_MS: f64 = 90.0;
+const SLOW_MS: f64 = 270.0;
 /// A failing version's share of 503.
 const ERROR_RATE: f64 = 0.2;
 
