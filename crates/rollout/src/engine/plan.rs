@@ -136,6 +136,9 @@ impl Plan {
 }
 
 /// What to do now. At most one step advances per call, as in Argo.
+///
+/// Observations may lag and lie about weight and readiness; they may be older than the last weight that was set. They must not be older than the
+/// last swap that was carried out, recorded or not: after [`Action::PromoteSlots`], and after a restart of the controller, look again before planning.
 pub fn plan(recipe: &Recipe, status: &Status, observed: &Observed, now: Timestamp) -> Plan {
     Planner::new(recipe, status, observed, now).plan()
 }

@@ -125,8 +125,10 @@ impl<'a> Planner<'a> {
 
     /// What the data plane did by itself while nobody was there. True when the pass ends with it.
     fn dead_man(&mut self) -> bool {
-        let Some(at) = self.observed.dead_man_at.filter(|at| *at > self.status.applied_at && self.observed.reachable) else { return false };
-        if self.status.applied == Weight::ZERO {
+        // One that is known already tells nothing new, wherever the clock has been set since.
+        let is_new = |at: &Timestamp| *at > self.status.applied_at && self.status.dead_man_at != Some(*at) && self.observed.reachable;
+        let Some(at) = self.observed.dead_man_at.filter(is_new) else { return false };
+        if self.status.applied == Weight::ZERO || self.observed.weight > Weight::ZERO {
             return false;
         }
         if self.recipe.dead_man.abort {

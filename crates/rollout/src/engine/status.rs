@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     envelope::{Act, Replay, RollbackEnvelope},
-    transition::{AnalysisScope, StepEnd, Transition, WeightCause},
+    transition::{AnalysisScope, DriftReason, StepEnd, Transition, WeightCause},
 };
 use crate::{
     assess::{Measurement, RunState},
@@ -156,6 +156,8 @@ pub struct Status {
     pub applied_at: Timestamp,
     /// Under which epoch.
     pub epoch: Epoch,
+    /// When the data plane last went to 0 by itself, as far as it is known.
+    pub dead_man_at: Option<Timestamp>,
     /// Number of weight operations and drifts so far: makes operation ids unique.
     pub weight_changes: u32,
     /// True while the data plane's stable slot holds the new version.
@@ -230,7 +232,10 @@ impl Status {
                     self.weight_applied(*at, *cause, *weight, *epoch);
                 }
             }
-            Transition::WeightDrifted { at, seen, .. } => {
+            Transition::WeightDrifted { at, seen, reason, .. } => {
+                if *reason == DriftReason::DeadMan {
+                    self.dead_man_at = Some(*at);
+                }
                 self.applied = *seen;
                 self.applied_at = *at;
                 self.weight_changes += 1;
@@ -582,6 +587,7 @@ impl Status {
             applied: Weight::ZERO,
             applied_at: at,
             epoch: Epoch::default(),
+            dead_man_at: None,
             weight_changes: 0,
             swapped: false,
             swapped_at: None,

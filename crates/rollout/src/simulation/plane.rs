@@ -96,6 +96,8 @@ impl Plane {
         self.canary = Some(Process { version: old, ready: true });
         self.weight = Weight::ZERO;
         self.swaps += 1;
+        // The controller's side of the contract of `plan`: it looks again after a swap.
+        self.past.clear();
         self.answers.insert(operation.to_owned(), (now, Weight::FULL));
         Ok(now)
     }
