@@ -135,7 +135,7 @@ pub(crate) fn plain_page(title: &str, body: &str) -> String {
     format!(
         "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>{title} · DeliveryOS</title><link rel=\"stylesheet\" href=\"/pkg/deliveryos.css\"></head>\
+         <title>{title} · DeliveryOS</title><link rel=\"icon\" type=\"image/svg+xml\" href=\"/favicon.svg\"><link rel=\"stylesheet\" href=\"/pkg/deliveryos.css\"></head>\
          <body><main class=\"plain\"><h1>{title}</h1>{body}</main></body></html>\n"
     )
 }
