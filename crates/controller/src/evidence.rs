@@ -36,6 +36,8 @@ pub(crate) struct Judging {
     lines: VecDeque<String>,
     bytes: usize,
     dropped: u64,
+    /// End of the first tick in which the canary failed a request.
+    first_harm: Option<Timestamp>,
     energy: Option<Energy>,
 }
 
@@ -48,6 +50,7 @@ impl Judging {
             lines: VecDeque::new(),
             bytes: 0,
             dropped: 0,
+            first_harm: None,
             energy: None,
         }
     }
@@ -62,13 +65,16 @@ impl Judging {
         self.since = since;
         self.judgement = None;
         self.lines.clear();
-        (self.bytes, self.dropped, self.energy) = (0, 0, None);
+        (self.bytes, self.dropped, self.first_harm, self.energy) = (0, 0, None, None);
     }
 
     /// Takes a tick that ended after the weight came into force.
     pub(crate) fn push(&mut self, tick: &Tick) {
         if tick.at <= self.since {
             return;
+        }
+        if self.first_harm.is_none() && tick.canary.as_ref().is_some_and(|c| c.errors > 0) {
+            self.first_harm = Some(tick.at);
         }
         self.judgement = Some(self.judge.push(tick));
         if let Ok(mut line) = serde_json::to_string(tick) {
@@ -120,6 +126,7 @@ impl Judging {
         put("breaches", serde_json::to_value(&j.breaches));
         put("within_sigma", serde_json::to_value(j.sigma.map(|s| s.within)));
         put("budget", serde_json::to_value(&j.budget));
+        put("first_harm_at", serde_json::to_value(self.first_harm));
         put("ticks_lost", Ok(j.span.lost.into()));
         put("ticks_not_in_segment", Ok(self.dropped.into()));
         Some(Evidence {

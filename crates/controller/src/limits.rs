@@ -14,6 +14,9 @@ pub(crate) const JOBS: usize = 128;
 /// Most measurements under way per service.
 pub(crate) const MEASURING: usize = 64;
 
+/// Most sources cited with one verdict: a recipe asks one or two.
+pub(crate) const PEERS: usize = 8;
+
 /// Batches of ticks waiting for the sample store: five minutes.
 pub(crate) const BATCHES: usize = 64;
 

@@ -1,6 +1,10 @@
 //! One service's task: waits for what happens, plans, and hands on. Acting is in `act`, what people ask in `ask`.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use model::{Command, Energy, Epoch, ReleaseId, ServiceId, Tick, Timestamp, Weight};
 use receipt_log::{AppendError, Draft};
@@ -18,7 +22,7 @@ use crate::{
     boot::{self, Active, Begun, Loaded},
     controller::{Deps, Failure},
     evidence::Judging,
-    limits::{BATCH, BATCHES, CALL, JOBS, LOOK, LOOK_IDLE, LOOK_SOON, NAP, ROUNDS},
+    limits::{BATCH, BATCHES, CALL, JOBS, LOOK, LOOK_IDLE, LOOK_SOON, NAP, PEERS, ROUNDS},
 };
 
 /// The two ways into a service's task.
@@ -73,6 +77,8 @@ pub(crate) struct Task {
     pub(crate) last_sent: Option<Timestamp>,
     pub(crate) judging: Option<Judging>,
     pub(crate) measuring: Vec<(String, String)>,
+    /// Sources that answered measurements of a run: cited with its verdict.
+    pub(crate) peers: BTreeMap<String, BTreeSet<String>>,
     /// The long act under way.
     pub(crate) long: Option<Action>,
     pub(crate) retry_at: Option<Instant>,
@@ -143,6 +149,7 @@ impl Task {
             last_sent: None,
             judging: None,
             measuring: Vec::new(),
+            peers: BTreeMap::new(),
             long: None,
             retry_at: None,
             wake_at: None,
@@ -447,7 +454,13 @@ impl Task {
             return Ok(());
         };
         let (query, value) = match answer {
-            Ok(answer) => (answer.query, Some(answer.value)),
+            Ok(answer) => {
+                let peers = self.peers.entry(run.to_owned()).or_default();
+                if peers.len() < PEERS {
+                    peers.insert(answer.source);
+                }
+                (answer.query, Some(answer.value))
+            }
             Err(_) => (String::new(), None),
         };
         self.keep_measurement(&transition, query, value).await;
@@ -484,6 +497,7 @@ impl Task {
         self.active = Some(active);
         self.judging = None;
         self.measuring.clear();
+        self.peers.clear();
         self.last_sent = None;
         self.retry_at = None;
         self.wake_at = None;

@@ -135,6 +135,7 @@ impl Task {
             segment,
             from: measurements.first().map(|m| m.started),
             to: measurements.last().map(|m| m.finished),
+            cite: self.peers.get(run).into_iter().flatten().cloned().collect(),
             ..Evidence::default()
         })
     }
@@ -211,6 +212,7 @@ impl Task {
         }
         self.judging = None;
         self.measuring.clear();
+        self.peers.clear();
         Ok(())
     }
 }

@@ -280,7 +280,7 @@ async fn two_hundred_aborts_with_a_slow_disk() {
         let version = if n % 2 == 0 { 2 } else { 3 };
         let release = world.start(&controller, version).await;
         world.until_weight(5).await;
-        tokio::time::sleep(Duration::from_millis(n * 397 % 21_500)).await;
+        tokio::time::sleep(Duration::from_millis(n * 97 % 2_700)).await;
         let before = world.clock_now();
         world.command(&controller, &release, CommandKind::Abort).await.unwrap();
         world.until("ended", || world.sum(&release).is_some()).await;

@@ -88,6 +88,8 @@ async fn check_abort(profile: Profile, within_ms: i64, says: &str) {
     assert!(aborted.automatic && aborted.reason.contains(says), "{}", aborted.reason);
     let failed: AnalysisEnded = world.last(&release, Kind::AnalysisFailed).payload.facts().unwrap();
     assert_eq!(failed.verdict, Verdict::Failed);
+    let harmed = world.last(&release, Kind::AnalysisFailed).payload.facts["first_harm_at"].clone();
+    assert_eq!(harmed.is_string(), says == "5xx ratio", "the first harm stands beside the breach: {harmed}");
     assert_eq!(failed.to, Some(aborted.breach_at), "the breach is the end of the tick that rejects");
     assert_eq!(judge::Rule::default().recompute(&failed.canary.unwrap(), &failed.stable.unwrap()), Verdict::Failed);
     let calls = world.runtime.calls();
@@ -153,6 +155,10 @@ async fn a_prometheus_decides() {
     let passed: AnalysisEnded = world.last(&release, Kind::AnalysisPassed).payload.facts().unwrap();
     assert_eq!((passed.scope.as_str(), passed.rule.as_str()), ("background", "built-in: result[0] <= 0.01"));
     assert_eq!(passed.measurements, measurements.len() as u64);
+    assert!(
+        world.last(&release, Kind::AnalysisPassed).payload.cite.contains(&"fake://".to_owned()),
+        "the peer is cited"
+    );
     let bytes = receipt_log::Log::segment(&*world.log, &passed.segment.unwrap()).await.unwrap().unwrap();
     assert_eq!(std::str::from_utf8(&bytes).unwrap().lines().count(), measurements.len());
 
