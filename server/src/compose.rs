@@ -19,7 +19,7 @@ use receipt_log::{Clock, KeyFile, Log, Passphrase, ReceiptLog, Store, SystemCloc
 use store_sqlite::SqliteStore;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
-pub use data_plane::{DataPlane, SPLITTER_DIR, end_splitter, splitter_runs};
+pub use data_plane::{DataPlane, SPLITTER_DIR, end_splitter, own_program, splitter_runs};
 
 use crate::{
     admin, args,

@@ -14,7 +14,7 @@ use tlog::VerifyingKey;
 use super::print;
 use crate::{
     args::{Global, LogVerb},
-    compose,
+    compose::VKEY_FILE,
     exit::{REFUSED, WrongUse},
 };
 
@@ -51,7 +51,11 @@ async fn verify(global: &Global, data_dir: &Path, store: &SqliteStore, vkey: Opt
         print::line(&format!("REFUSED: {place}{}", bad.reason))?;
         print::line(&format!("{} of {} receipts before it hold", report.checked.min(report.size), report.size))?;
     } else {
-        let key = if report.key_pinned { "the key given" } else { "the key that the log names itself" };
+        let key = match (vkey, report.key_pinned) {
+            (Some(_), _) => "the key given".to_owned(),
+            (None, true) => format!("from {VKEY_FILE} beside the log; a key obtained elsewhere proves more"),
+            (None, false) => "the key that the log names itself: proves only that it agrees with itself".to_owned(),
+        };
         print::line(&format!("VERIFIED: {} receipts, {} bytes", report.checked, report.bytes))?;
         print::line(&format!("log   {}", report.origin.as_deref().unwrap_or("(empty)")))?;
         print::line(&format!("key   {} ({key})", report.vkey.as_deref().unwrap_or("none")))?;
@@ -80,7 +84,7 @@ async fn export(global: &Global, data_dir: &Path, store: &SqliteStore, directory
 
 /// The key that the server of this data directory wrote beside its log, if any.
 pub(super) fn own_vkey(data_dir: &Path) -> anyhow::Result<Option<VerifyingKey>> {
-    let path = data_dir.join(compose::VKEY_FILE);
+    let path = data_dir.join(VKEY_FILE);
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(Some(text.trim().parse().with_context(|| format!("{} does not hold a key", path.display()))?)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),

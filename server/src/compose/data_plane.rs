@@ -1,6 +1,9 @@
 //! The data plane: a splitter that runs is attached to, else one is started in the background.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 use anyhow::Context as _;
 use controller::Runtime;
@@ -27,9 +30,8 @@ impl DataPlane {
     /// Attaches to the splitter of this data directory, or starts it: this executable, detached, so that it outlives the server.
     pub fn start(data_dir: &Path, config: &Config) -> anyhow::Result<Self> {
         let state_dir = std::path::absolute(data_dir.join(SPLITTER_DIR)).context("the data directory has no path")?;
-        let own = std::env::current_exe().context("this program does not know where it is")?;
         let mut command =
-            vec![own.display().to_string(), "splitter".into(), "--detach".into(), "--state-dir".into(), state_dir.display().to_string()];
+            vec![own_program()?, "splitter".into(), "--detach".into(), "--state-dir".into(), state_dir.display().to_string()];
         if config.splitter.workers > 0 {
             command.extend(["--workers".to_owned(), config.splitter.workers.to_string()]);
         }
@@ -63,6 +65,13 @@ pub async fn end_splitter(state_dir: &Path) -> anyhow::Result<Option<u32>> {
 /// True when a splitter of this data directory answers: the addresses that it holds are ours.
 pub async fn splitter_runs(data_dir: &Path) -> bool {
     Client::connect(&data_dir.join(SPLITTER_DIR).join(SOCKET_NAME)).await.is_ok()
+}
+
+/// Where this program is, as it was at the first call: when it is replaced while it runs, the path leads to its successor.
+pub fn own_program() -> anyhow::Result<String> {
+    static OWN: OnceLock<Option<String>> = OnceLock::new();
+    let own = OWN.get_or_init(|| std::env::current_exe().ok().and_then(|path| path.into_os_string().into_string().ok()));
+    own.clone().context("this program does not know where it is")
 }
 
 fn front(service: &ServiceConfig) -> LocalService {

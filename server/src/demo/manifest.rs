@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use model::{Digest, Version};
 use sha2::{Digest as _, Sha256};
 
-use crate::{args::Fault, config::VersionConfig};
+use crate::{args::Fault, compose::own_program, config::VersionConfig};
 
 /// Versions whose labels are known from the start, so that a demo that was ended in the middle can be carried on.
 pub(super) const KNOWN: u64 = 300;
@@ -50,10 +50,10 @@ impl Manifest {
 
     /// How it is run: this executable, with its behaviour as arguments.
     pub fn config(&self) -> anyhow::Result<VersionConfig> {
-        let own = std::env::current_exe().context("this program does not know where it is")?;
+        let own = own_program()?;
         let arguments = self.arguments()?;
         let text = format!("deliveryos demo-service\n{}\n", arguments.join("\n"));
-        let command = [own.display().to_string(), "demo-service".into(), "--port".into(), "{port}".into()];
+        let command = [own, "demo-service".into(), "--port".into(), "{port}".into()];
         Ok(VersionConfig {
             digest: Some(Digest::from_sha256(&Sha256::digest(text).into())),
             command: Some(command.into_iter().chain(arguments).collect()),
