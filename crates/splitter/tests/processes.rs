@@ -293,3 +293,31 @@ async fn metrics_are_served_for_prometheus() {
     }
     assert_eq!(Http::connect(metrics).await.get("/").await.0, 404);
 }
+
+#[tokio::test]
+async fn what_was_draining_when_the_splitter_was_killed_is_ended() {
+    let backend = Backend::start("stable").await;
+    let mut splitter = Splitter::start().await;
+    let mut stubborn = process_version("two");
+    let Source::Process { command, grace_ms, .. } = &mut stubborn.source else { panic!() };
+    *command = vec!["sh".into(), "-c".into(), "trap '' TERM; while :; do sleep 1; done".into()];
+    *grace_ms = 600_000;
+    splitter
+        .ask(Ask::Apply { epoch: 1, spec: service(url_version("a", backend.address), Some(stubborn)) })
+        .await
+        .unwrap();
+    let pid = eventually("it runs", async || splitter.service("shop").await.canary.and_then(|canary| canary.pid)).await;
+    splitter
+        .ask(Ask::StopVersion { epoch: 1, service: "shop".into(), version: "two".into(), drain_ms: 0 })
+        .await
+        .unwrap();
+    eventually("it is being ended", async || {
+        let draining = splitter.service("shop").await.draining;
+        draining.iter().any(|version| version.state == VersionState::Stopping).then_some(())
+    })
+    .await;
+    splitter.kill();
+    let again = Splitter::start_in(Arc::clone(&splitter.dir), &[]).await;
+    eventually("its process is gone", async || (!running(pid)).then_some(())).await;
+    assert!(again.service("shop").await.canary.is_none());
+}
