@@ -64,6 +64,21 @@ impl MemoryLog {
         lock(&self.inner).entries.clone()
     }
 
+    /// Number of receipts.
+    pub fn len(&self) -> usize {
+        lock(&self.inner).entries.len()
+    }
+
+    /// True when nothing was appended.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The receipts of a release.
+    pub fn of(&self, release: &ReleaseId) -> Vec<LoggedReceipt> {
+        lock(&self.inner).entries.iter().filter(|e| e.payload.release.as_ref() == Some(release)).cloned().collect()
+    }
+
     /// The idempotency keys in the order of their receipts.
     pub fn keys(&self) -> Vec<String> {
         let mut keys: Vec<_> = lock(&self.inner).keys.iter().map(|(k, i)| (*i, k.clone())).collect();

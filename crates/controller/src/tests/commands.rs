@@ -283,7 +283,7 @@ async fn two_hundred_aborts_with_a_slow_disk() {
         tokio::time::sleep(Duration::from_millis(n * 97 % 2_700)).await;
         let before = world.clock_now();
         world.command(&controller, &release, CommandKind::Abort).await.unwrap();
-        world.until("ended", || world.sum(&release).is_some()).await;
+        world.until_ended(&release).await;
         let zero = world.runtime.calls().into_iter().rev().find(|c| c.what == "weight 0" && c.at >= before);
         took.push(zero.unwrap_or_else(|| panic!("{}", world.story())).at.since(before));
     }

@@ -49,7 +49,15 @@ async fn run(world: &World, scenario: &Scenario) -> ReleaseId {
         let controller = world.controller().await;
         let failure = controller.failure();
         let mut asked: Option<Command> = None;
+        let mut size = usize::MAX;
         for _ in 0..4_000 {
+            let grown = std::mem::replace(&mut size, world.log.len()) != world.log.len();
+            if !grown && world.log.len() > 1 {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                if failure.borrow().is_none() {
+                    continue;
+                }
+            }
             if failure.borrow().is_some() {
                 break;
             }
