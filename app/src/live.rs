@@ -17,7 +17,7 @@ pub enum Arrival {
     Receipt(Box<Receipt>),
     /// A second of one release.
     Tick(ReleaseId, Box<Tick>),
-    /// The stream is back after it was lost: ticks since then are missing.
+    /// The stream is there, for the first time or again: ticks of the time without it are missing.
     Back,
 }
 
@@ -136,7 +136,6 @@ mod browser {
         index: Cell<Option<u64>>,
         /// When something last arrived, by the page's clock.
         heard: Cell<Timestamp>,
-        lost: Cell<bool>,
         attempts: Cell<usize>,
         retry_at: Cell<Option<Timestamp>>,
         source: Cell<Option<Source>>,
@@ -158,7 +157,6 @@ mod browser {
             live,
             index: Cell::new(as_of),
             heard: Cell::new(live.now.get_untracked()),
-            lost: Cell::new(false),
             attempts: Cell::new(0),
             retry_at: Cell::new(None),
             source: Cell::new(None),
@@ -218,13 +216,11 @@ mod browser {
             self.heard.set(self.live.now.get_untracked());
             self.attempts.set(0);
             self.live.stream.set(Stream::Live);
-            if self.lost.replace(false) {
-                (self.take)(Arrival::Back);
-            }
+            // Also the first time: seconds passed between the page being made and the stream being there.
+            (self.take)(Arrival::Back);
         }
 
         fn was_lost(&self) {
-            self.lost.set(true);
             if self.live.stream.get_untracked() != Stream::Reconnecting && !matches!(self.live.stream.get_untracked(), Stream::Stale(_)) {
                 self.live.stream.set(Stream::Reconnecting);
             }

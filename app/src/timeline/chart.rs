@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Height of the drawing.
-const HEIGHT: u32 = 262;
+const HEIGHT: u32 = 266;
 /// Height of the drawing of marks below it, into which the line of now reaches.
 const BELOW: i32 = marks::LANES_HEIGHT;
 
@@ -27,9 +27,9 @@ struct Lane {
     top: i32,
     bottom: i32,
 }
-const WEIGHT: Lane = Lane { name: "Weight", unit: "% of traffic", top: 28, bottom: 82 };
-const P99: Lane = Lane { name: "p99", unit: "ms", top: 104, bottom: 174 };
-const ERRORS: Lane = Lane { name: "5xx", unit: "of requests", top: 196, bottom: 252 };
+const WEIGHT: Lane = Lane { name: "Weight", unit: "% of traffic", top: 36, bottom: 90 };
+const P99: Lane = Lane { name: "p99", unit: "ms", top: 110, bottom: 180 };
+const ERRORS: Lane = Lane { name: "5xx", unit: "of requests", top: 200, bottom: 256 };
 
 type Area<'a> = DrawingArea<ClassBackend<'a>, Shift>;
 type Drawn = Result<(), Box<dyn std::error::Error>>;
@@ -237,14 +237,14 @@ pub(super) fn text(root: &Area<'_>, ink: Ink, said: &str, x: i32, y: i32, h: HPo
     Ok(())
 }
 
-/// The values to show: all of them with some air, but none beyond four limits, so that one slow second does not flatten the rest.
+/// The values to show: all of them with some air, but none beyond two limits, so that one slow second does not flatten the rest.
 /// Latency does not begin at zero: what matters is the distance of two lines that lie close together.
 fn range_of(all: impl Iterator<Item = f64>, limits: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     /// At least this share of the highest value is shown, so that noise does not look like a mountain.
     const SHARE: f64 = 0.3;
     let (low, high) = all.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
     let limit = limits.fold(f64::NEG_INFINITY, f64::max);
-    let high = if limit > 0.0 { high.min(limit * 4.0) } else { high };
+    let high = if limit > 0.0 { high.min(limit * 2.0) } else { high };
     let low = low.min(high);
     if !high.is_finite() || high <= 0.0 {
         return None;

@@ -87,7 +87,7 @@ fn known(p: &Payload) -> Option<Description> {
         Kind::CanaryAborted => {
             let f: CanaryAborted = p.facts().ok()?;
             let by = if f.automatic { "by the judge".to_owned() } else { format!("by {}", p.actor) };
-            d(format!("Aborted at {} {by}", f.weight), f.reason)
+            d(format!("Aborted at {} {by}", f.weight), say::finding(&f.reason).to_owned())
         }
         Kind::CanaryCompleted => {
             let f: CanaryCompleted = p.facts().ok()?;
@@ -107,7 +107,7 @@ fn known(p: &Payload) -> Option<Description> {
                 Kind::AnalysisInconclusive => "Analysis inconclusive",
                 _ => "Analysis could not be done",
             };
-            d(ended.to_owned(), f.message)
+            d(ended.to_owned(), say::finding(&f.message).to_owned())
         }
         Kind::RollbackArmed => {
             let f: RollbackArmed = p.facts().ok()?;

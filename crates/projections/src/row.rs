@@ -1,12 +1,12 @@
 //! One line of a list of releases, folded.
 
 use model::{
-    Kind, Timestamp, Verdict, Weight,
+    Actor, Kind, Timestamp, Verdict, Weight,
     event::{AnalysisEnded, CanaryAborted, CanaryCompleted, CanaryPaused, CanaryPromoted, CanaryStarted, CanaryStepped, Outcome, ReleaseCompleted},
 };
 use receipts::Payload;
 
-use crate::{JoulesSum, Pause, Phase, Receipt, ReleaseRow};
+use crate::{JoulesSum, Pause, Phase, Receipt, ReleaseRow, say};
 
 impl ReleaseRow {
     /// The row of a release from its receipts in order; `None` until its canary has started.
@@ -14,20 +14,25 @@ impl ReleaseRow {
     /// A store that has the row already folds the next receipt into it instead: the outcome is the same.
     pub fn of(receipts: &[Receipt]) -> Option<Self> {
         let mut before = JoulesSum::default();
+        let mut asked = None;
         let mut row: Option<Self> = None;
         for r in receipts {
             match &mut row {
                 Some(row) => row.fold(r),
                 None => {
                     before.add(&r.payload);
-                    row = Self::start(&r.payload, before);
+                    if r.payload.kind == Kind::CommandAccepted {
+                        asked = Some(r.payload.actor.clone());
+                    }
+                    row = Self::start(&r.payload, before, asked.take_if(|_| r.payload.kind == Kind::CanaryStarted));
                 }
             }
         }
         row
     }
 
-    fn start(p: &Payload, joules: JoulesSum) -> Option<Self> {
+    /// `asked` is who gave the command to start, which the controller carried out.
+    fn start(p: &Payload, joules: JoulesSum, asked: Option<Actor>) -> Option<Self> {
         if p.kind != Kind::CanaryStarted {
             return None;
         }
@@ -40,7 +45,7 @@ impl ReleaseRow {
             environment: f.environment,
             version: f.version,
             digest: f.digest,
-            actor: p.actor.clone(),
+            actor: asked.unwrap_or_else(|| p.actor.clone()),
             started: p.time,
             ended: None,
             phase: Phase::Progressing,
@@ -206,7 +211,7 @@ impl ReleaseRow {
     fn found(&mut self, verdict: Verdict, message: String) {
         if rank(Some(verdict)) >= rank(self.worst_verdict) {
             self.worst_verdict = Some(verdict);
-            self.worst = Some(message);
+            self.worst = Some(say::finding(&message).to_owned());
         }
     }
 }

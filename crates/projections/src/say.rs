@@ -136,6 +136,17 @@ pub fn energy_method(m: EnergyMethod) -> &'static str {
     }
 }
 
+/// What was found, out of Argo's sentence about it: `… assessed Failed due to failed (1) > failureLimit (0): canary 5xx ratio …`
+/// says only at its end what a reader in a hurry needs. A sentence of another form stays as it is.
+pub fn finding(message: &str) -> &str {
+    const LIMITS: [&str; 3] = ["failureLimit (", "inconclusiveLimit (", "consecutiveErrorLimit ("];
+    let after = LIMITS.iter().find_map(|limit| message.split_once(limit).and_then(|(_, rest)| rest.split_once("): ")));
+    match after {
+        Some((_, found)) if !found.trim().is_empty() => found.trim_matches(|c: char| c.is_whitespace() || c == '"'),
+        _ => message,
+    }
+}
+
 /// A hash or digest for a narrow place: the first and last four characters.
 pub fn short(hex: &str) -> String {
     let n = hex.chars().count();
@@ -203,6 +214,20 @@ mod tests {
             assert_eq!(ago(at.parse().unwrap(), now), said, "{at}");
         }
         assert_eq!(exact(now), "2026-05-07 14:06:32 UTC");
+    }
+
+    #[test]
+    fn findings() {
+        for (message, said) in [
+            ("Background analysis phase error/failed: Metric \"builtin\" assessed Failed due to failed (1) > failureLimit (0): canary 5xx ratio 0.2131 is above 0.01", "canary 5xx ratio 0.2131 is above 0.01"),
+            ("Metric \"m\" assessed Error due to consecutiveErrors (5) > consecutiveErrorLimit (4): \"Error Message: connection refused\"", "Error Message: connection refused"),
+            ("Metric \"m\" assessed Failed due to failed (1) > failureLimit (0)", "Metric \"m\" assessed Failed due to failed (1) > failureLimit (0)"),
+            ("failureLimit (0): ", "failureLimit (0): "),
+            ("5xx 9.4 %, limit 1 %", "5xx 9.4 %, limit 1 %"),
+            ("", ""),
+        ] {
+            assert_eq!(finding(message), said);
+        }
     }
 
     #[test]

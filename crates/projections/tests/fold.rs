@@ -178,6 +178,15 @@ fn sentences() {
 }
 
 #[test]
+fn who_asked_is_who_started_it() {
+    let mut by_controller = started();
+    by_controller.actor = model::Actor::controller();
+    let row = ReleaseRow::of(&log(vec![asked(0, "start"), by_controller.clone()])).unwrap();
+    assert_eq!(row.actor.as_str(), "dana");
+    assert_eq!(ReleaseRow::of(&log(vec![by_controller])).unwrap().actor.as_str(), "controller");
+}
+
+#[test]
 fn buttons() {
     use model::CommandKind::{Abort, Pause, Promote, Resume, Retry, Rollback};
     let back = |s| {

@@ -28,7 +28,7 @@ pub fn Clocks(
             let by = if f.automatic { "the judge" } else { "a person" };
             view! {
                 <section class="clocks" aria-label="Clocks of the abort">
-                    <p class="why"><a class="door state bad" href=format!("/receipts/{index}")>"Aborted by "{by}</a>" "{f.reason}</p>
+                    <p class="why"><a class="door state bad" href=format!("/receipts/{index}")>"Aborted by "{by}</a>" "{say::finding(&f.reason).to_owned()}</p>
                     <ol>
                         {move || view.with(|v| readings(v, now.get())).into_iter().map(|r| view! {
                             <li class:running=r.running>
