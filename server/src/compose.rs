@@ -16,7 +16,7 @@ use controller::{Controller, Delivery, MetricSource, Migrations, Parts as Contro
 use metrics::{Allowed, PrometheusSource, Secret, SourceConfig, WebSource};
 use projections::ReadModel;
 use receipt_log::{Clock, KeyFile, Log, Passphrase, ReceiptLog, Store, SystemClock};
-use store_sqlite::SqliteStore;
+use store_sqlite::{OpenError, SqliteStore};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 pub use data_plane::{DataPlane, SPLITTER_DIR, end_splitter, own_program, splitter_runs};
@@ -26,7 +26,7 @@ use crate::{
     auth::{Cookie, Limiter, LoginLink},
     config::{Config, ConfigCatalogue},
     events::Hub,
-    exit::WrongUse,
+    exit::{Refusal, WrongUse},
     http_server,
     migrations::CommandMigrations,
     router::{self, App, Counts},
@@ -101,7 +101,11 @@ pub async fn serve(data_dir: PathBuf, options: args::Serve) -> anyhow::Result<Ex
 
 /// Takes the addresses and opens the log: what most often is in the way shows first, before anything is started.
 pub async fn open(data_dir: PathBuf, config: Config, config_file: Option<PathBuf>) -> anyhow::Result<Opened> {
-    let store = SqliteStore::open(&data_dir).await?;
+    let store = SqliteStore::open(&data_dir).await.map_err(|error| match error {
+        // Known, and nothing is wrong with the database.
+        OpenError::InUse { .. } => Refusal(error.to_string()).into(),
+        other => anyhow::Error::from(other),
+    })?;
     let listener = http_server::listen(config.listen, "the pages", "--listen").await?;
     let address = listener.local_addr().context("the listener has no address")?;
     let key = {

@@ -1,1 +1,119 @@
-//! The real executable: what it says when something is in the way.
+//! The real executable: what it says when something is in the way, and with which code it ends.
+
+use std::{fs, net::TcpListener, process::Stdio};
+
+use crate::process::{Running, deliveryos, free, run, until};
+
+#[test]
+fn what_is_in_the_way_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let data = directory.path().join("data");
+    let write = |name: &str, text: &str| {
+        fs::write(directory.path().join(name), text).unwrap();
+        path(name)
+    };
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let unknown = write("unknown.toml", "listen = \"127.0.0.1:0\"\nlissen = 1\n");
+    let broken = write("broken.toml", "[services\n");
+    let missing_program = write(
+        "program.toml",
+        "listen = \"127.0.0.1:0\"\n[services.a]\nlisten = [\"127.0.0.1:0\"]\nstable = \"v1\"\n[services.a.versions.v1]\ncommand = [\"/no/such/program\"]\n",
+    );
+    let huge = write("huge.yaml", &"x".repeat(2 * 1024 * 1024));
+    let bad = write("bad.yaml", "kind: Rollout\napiVersion: argoproj.io/v1alpha1\nspec: {strategy: {canary: {stepz: []}}}\n");
+    let not_yaml = write("not.yaml", "a: [\n");
+    let garbage = write("garbage", "not a receipt");
+    let vkey = "test.example/log+5d7c5e0e+AVn3Zb3Ydm0AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let check = |args: &[&str], code: i32, expected: &[&str]| {
+        let (found, out, err) = run(&data, args);
+        let said = format!("{out}{err}");
+        assert_eq!(found, code, "{args:?}: {said}");
+        for words in expected {
+            assert!(said.contains(words), "{args:?}: {words:?} is missing in {said}");
+        }
+        assert!(!said.contains("panicked"), "{args:?}: {said}");
+    };
+    check(&["serve", "--listen", &taken], 2, &["cannot listen on", &taken, "in use by another program", "--listen"]);
+    check(&["demo", "--listen", "127.0.0.1:0", "--traffic", &taken], 2, &["cannot listen on", "--traffic"]);
+    check(&["serve", "--config", &unknown], 2, &["unknown.toml", "line 2, column 1", "unknown field `lissen`"]);
+    check(&["serve", "--config", &broken], 2, &["line 1"]);
+    check(&["serve", "--config", &path("none.toml")], 2, &["cannot be read"]);
+    check(&["serve", "--config", &missing_program], 2, &["services.a.versions.v1", "/no/such/program", "not found"]);
+    check(&["recipe", "lint", &path("none.yaml")], 2, &["none.yaml cannot be read"]);
+    check(&["recipe", "lint", &huge], 2, &["larger than"]);
+    check(&["recipe", "lint", &bad], 1, &["stepz"]);
+    check(&["recipe", "lint", &not_yaml], 1, &["not.yaml:"]);
+    check(&["recipe", "plan", &bad, "--json"], 1, &["\"clean\":false"]);
+    check(&["receipt", "verify", &garbage, "--vkey", "nonsense"], 2, &["--vkey"]);
+    check(&["receipt", "verify", &path("none"), "--vkey", vkey], 2, &[]);
+    check(&["release", "list", "--server", &format!("http://{}", free::<1>()[0])], 3, &["cannot be reached"]);
+    check(&["release", "list", "--server", "ftp://x"], 2, &["--server"]);
+    check(&["log", "verify", "--data-dir", &path("empty")], 3, &["no deliveryos database"]);
+    check(&["serve", "--data-dir", "/proc/deliveryos"], 3, &["/proc/deliveryos cannot be used"]);
+    check(&["nonsense"], 2, &["unrecognized subcommand"]);
+    let (code, out, _) = run(&data, &["completions", "bash"]);
+    assert!(code == 0 && out.contains("_deliveryos"));
+}
+
+#[test]
+fn recipes_of_the_examples_are_clean_and_planned() {
+    let directory = tempfile::tempdir().unwrap();
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/rollout-default.yaml");
+    let (code, out, err) = run(directory.path(), &["recipe", "lint", example, "--runtime", "local", "--json"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let lint: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(lint["clean"], true);
+    let (code, out, _) = run(directory.path(), &["recipe", "plan", example, "--json", "--speed", "6"]);
+    let plan: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &plan["planned_ms"]), (0, &serde_json::json!(120_000)), "12 minutes by 6");
+}
+
+#[test]
+fn a_server_alone_on_its_data_lets_people_in_and_ends_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path();
+    let [listen] = free();
+    let mut command = deliveryos(data);
+    command.args(["serve", "--listen", &listen.to_string()]).stderr(Stdio::piped());
+    let mut server = Running::start(command);
+    until("the local socket", || data.join("admin.sock").exists().then_some(()));
+    let base = format!("http://{listen}");
+
+    // A second one on the same data is refused, and harms nothing.
+    let (code, _, err) = run(data, &["serve", "--listen", "127.0.0.1:0"]);
+    assert!(code == 1 && err.contains("in use by another deliveryos server"), "{code} {err}");
+
+    // Tokens and links come over the local socket while it runs.
+    let token = |role: &str| {
+        let (code, out, err) = run(data, &["token", "create", "--role", role, "--json"]);
+        assert_eq!(code, 0, "{err}");
+        serde_json::from_str::<serde_json::Value>(&out).unwrap()["token"].as_str().unwrap().to_owned()
+    };
+    let (code, out, _) = run(data, &["token", "link"]);
+    assert!(code == 0 && out.starts_with(&format!("{base}/login?token=dlv_link_")), "{out}");
+    let viewer = token("viewer");
+    until("the pages", || (run(data, &["release", "list", "--server", &base, "--token", &viewer]).0 == 0).then_some(()));
+    let (code, _, err) = run(data, &["release", "list", "--server", &base]);
+    assert!(code == 1 && err.contains("wants a token"), "{code} {err}");
+    let (code, _, err) = run(data, &["release", "list", "--server", &base, "--token", "dlv_token_wrong"]);
+    assert!(code == 1 && err.contains("does not know this token") && !err.contains("dlv_token_wrong"), "{code} {err}");
+    let (code, _, err) = run(data, &["release", "abort", "a-1", "--server", &base, "--token", &viewer]);
+    assert!(code == 1 && err.contains("needs the role operator"), "{code} {err}");
+    let (code, _, err) = run(data, &["release", "start", "a", "v1", "--server", &base, "--token", &token("operator")]);
+    assert!(code == 1 && err.contains("add [services.a]"), "{code} {err}");
+    let (code, out, err) = run(data, &["log", "verify", "--json"]);
+    assert!(code == 0 && out.contains("\"holds\":true"), "while it runs: {out} {err}");
+
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(server.0.id() as i32), nix::sys::signal::Signal::SIGTERM).unwrap();
+    let status = until("its end", || server.0.try_wait().unwrap());
+    assert!(status.success(), "{status}");
+    assert!(!data.join("admin.sock").exists());
+
+    // Without a server the data directory is opened itself.
+    assert!(token("viewer").starts_with("dlv_token_"));
+    let export = data.join("export");
+    let (code, _, err) = run(data, &["log", "export", &export.display().to_string()]);
+    assert!(code == 0 && export.join("checkpoint").exists() && export.join("tile/0").exists(), "{err}");
+}

@@ -5,4 +5,6 @@ mod binary;
 mod events;
 mod gate;
 mod headers;
+mod journey;
+mod process;
 mod support;
