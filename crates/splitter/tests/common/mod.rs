@@ -1,6 +1,6 @@
 //! A splitter in a process of its own, services behind it, clients in front.
 // Each test file uses its part; helpers of tests panic like tests.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
