@@ -1,0 +1,63 @@
+import type { Page } from "@playwright/test";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { PROMOTED, headline, until } from "../fixtures/pages";
+import { expect, test } from "../fixtures/test";
+import { check, verified } from "../fixtures/receipts";
+
+/** A receipt of the demo's first release, there within a few seconds. */
+async function openArmed(page: Page): Promise<void> {
+  await until(page, PROMOTED, () => expect(page.getByText("Rollback armed").first()).toBeVisible({ timeout: 500 }));
+  await page.getByRole("row").filter({ hasText: "Rollback armed" }).getByRole("link").click();
+  await expect(headline(page)).toContainText("Rollback armed");
+}
+
+test("a receipt is verified in the browser, and the next one against the log seen before @hydrated", async ({ page }) => {
+  await openArmed(page);
+  await expect(verified(page)).toContainText("This receipt holds");
+  for (const name of ["Shown", "Signature", "Inclusion", "Checkpoint"]) await expect(check(page, name), name).toHaveClass(/\bok\b/);
+  await expect(verified(page)).toContainText("first checkpoint that this browser saw");
+  // Each opens to its bytes.
+  await verified(page).getByText("Inclusion", { exact: true }).click();
+  await expect(verified(page).getByRole("listitem").first()).toBeVisible();
+  const first = await verified(page).getByText(/at its place in the log of \d+ receipts/).textContent();
+
+  // The log grows; the second visit is held against the first.
+  await until(page, "/receipts/0", async () => {
+    await expect(verified(page)).toContainText("This receipt holds", { timeout: 5_000 });
+    await expect(verified(page)).not.toContainText(first ?? "", { timeout: 100 });
+  });
+  for (const name of ["Shown", "Signature", "Inclusion", "Checkpoint", "Consistency"]) await expect(check(page, name), name).toHaveClass(/\bok\b/);
+  await expect(verified(page)).toContainText("that this browser saw last");
+  await expect(verified(page)).toContainText("Checked with the key that this browser kept at its first visit");
+});
+
+test("a changed key is noticed @hydrated", async ({ page }) => {
+  await openArmed(page);
+  await expect(verified(page)).toContainText("This receipt holds");
+  // As if an earlier visit had kept the key of another log of the same name.
+  await page.evaluate(() => {
+    const [name, id, key] = (localStorage.getItem("deliveryos.log.vkey") ?? "").split("+");
+    localStorage.setItem("deliveryos.log.vkey", [name, id, `${key?.slice(0, -2)}${key?.endsWith("A=") ? "E=" : "A="}`].join("+"));
+  });
+  await page.reload();
+  await expect(verified(page)).not.toContainText("Checking");
+  await expect(verified(page)).not.toContainText("This receipt holds");
+});
+
+test("without JavaScript the page says that nothing was checked here @plain", async ({ page }) => {
+  await openArmed(page);
+  await expect(page.getByText(/Not checked here/)).toBeVisible();
+  await expect(page.getByText("This receipt holds")).toHaveCount(0);
+});
+
+test("the proof is taken away and verified elsewhere", async ({ page, demo }) => {
+  await openArmed(page);
+  const href = await page.getByRole("link", { name: ".tlog-proof" }).getAttribute("href");
+  const proof = await page.request.get(href ?? "");
+  expect(proof.status()).toBe(200);
+  const file = join(demo.dataDir, "taken-away.tlog-proof");
+  await writeFile(file, await proof.body());
+  const { code, output } = await demo.run("receipt", "verify", file);
+  expect(code, output).toBe(0);
+});
