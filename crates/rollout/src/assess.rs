@@ -131,9 +131,10 @@ impl AnalysisPhase {
 }
 
 impl MetricState {
-    /// Counts a measurement. One begun no later than the last known one is a double: answers whether it counted.
+    /// Counts a measurement. One begun when the last known one was begun is a double: answers whether it counted. (Not one begun earlier: the clock
+    /// may have been set back, and there is one measurement of a metric at a time.)
     pub fn take(&mut self, measurement: Measurement) -> bool {
-        if self.last.as_ref().is_some_and(|last| measurement.started <= last.started) {
+        if self.last.as_ref().is_some_and(|last| measurement.started == last.started) {
             return false;
         }
         match measurement.verdict {
@@ -245,14 +246,19 @@ impl RunState {
             }
         }
         let running = Assessment { phase: AnalysisPhase::Running, message: String::new(), decided_at: None };
-        if terminating {
-            let worst = worst.unwrap_or(Assessment { phase: AnalysisPhase::Successful, ..running });
-            return Assessment { message, ..worst };
+        let ended = match worst {
+            Some(worst) if all_completed || terminating => worst,
+            None if terminating => Assessment { phase: AnalysisPhase::Successful, ..running },
+            _ => return running,
+        };
+        if ended.phase == AnalysisPhase::Successful {
+            // Argo says no more than that; what was measured last is what a reader wants to know.
+            let last = analysis.metrics.iter().filter_map(|m| Some((m, state(m).last?)));
+            let said = last.filter(|(_, l)| !l.message.is_empty()).map(|(m, l)| format!("{}: {}", m.name, l.message));
+            let all: Vec<String> = Some(message).filter(|m| !m.is_empty()).into_iter().chain(said).collect();
+            message = all.join("; ");
         }
-        match worst {
-            Some(worst) if all_completed => Assessment { message, ..worst },
-            _ => running,
-        }
+        Assessment { message, ..ended }
     }
 
     /// When the metric is to be measured next; `None` when it is done with.

@@ -162,7 +162,8 @@ impl<'a> Planner<'a> {
         };
         let due = run.next_due(metric, self.recipe.error_retry_ms);
         let last = run.metrics.get(&metric.name).and_then(|s| s.last.as_ref());
-        let is_new = last.is_none_or(|l| word.at > l.started);
+        // Another word than the last; not only a later one, since the clock may have been set back.
+        let is_new = last.is_none_or(|l| word.at != l.started);
         let rejects = word.verdict == Verdict::Failed && due.is_some();
         let is_due = run.scope != AnalysisScope::Background && due.is_some_and(|due| due <= self.now && word.at >= run.started_at);
         if is_new && (rejects || is_due) {
@@ -204,7 +205,7 @@ impl<'a> Planner<'a> {
         if last.as_ref().is_some_and(|l| l.verdict == Verdict::Successful && l.finished >= from) {
             return true;
         }
-        let is_new = |w: &Builtin| w.at >= from && last.as_ref().is_none_or(|l| w.at > l.started);
+        let is_new = |w: &Builtin| w.at >= from && last.as_ref().is_none_or(|l| w.at != l.started);
         let Some(word) = self.valid_word().filter(is_new) else {
             self.wait("the built-in judge's word on this step", Some(self.now.plus_millis(NEXT_WORD_MS)));
             return false;

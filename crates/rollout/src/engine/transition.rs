@@ -174,7 +174,7 @@ pub enum Transition {
     Measured {
         /// When it was done.
         at: Timestamp,
-        /// When it was begun: a measurement begun before one that is known is a double and changes nothing.
+        /// When it was begun: one begun at the same moment as the last known one is a double and changes nothing.
         started: Timestamp,
         /// The run.
         run: String,
