@@ -60,20 +60,29 @@ pub(super) fn holds(view: &ReleaseView, until: Timestamp) -> Vec<(Timestamp, Tim
 }
 
 fn people(out: &mut String, view: &ReleaseView, axis: Axis) {
-    let asked: Vec<(f64, &Receipt, String)> = view
+    let asked: Vec<(f64, &Receipt, &str)> = view
         .receipts
         .iter()
         .filter(|r| r.payload.kind == Kind::CommandAccepted)
         .map(|r| {
             let verb = r.payload.facts.get("command").and_then(|c| c.as_str()).unwrap_or("command");
-            (axis.x(r.payload.time).max(f64::from(LEFT)) + 4.0, r, format!("{} {verb}", r.payload.actor))
+            (axis.x(r.payload.time).max(f64::from(LEFT)) + 4.0, r, verb)
         })
         .collect();
     // Words of neighbours that would run into each other stand together behind the last of them.
-    let mut words: Vec<&str> = Vec::new();
-    for (i, (x, r, said)) in asked.iter().enumerate() {
-        words.push(said);
-        let together = cut(&words.join(", "));
+    let mut words = String::new();
+    let mut last_actor = None;
+    for (i, (x, r, verb)) in asked.iter().enumerate() {
+        let actor = &r.payload.actor;
+        if !words.is_empty() {
+            words.push_str(", ");
+        }
+        if last_actor.replace(actor) != Some(actor) || words.is_empty() {
+            words.push_str(actor.as_str());
+            words.push(' ');
+        }
+        words.push_str(verb);
+        let together = cut(&words);
         let width = 18.0 + together.chars().count() as f64 * LETTER;
         let mut inner = format!("<circle class=\"tl-who\" cx=\"{x:.1}\" cy=\"17\" r=\"4\"/>");
         if asked.get(i + 1).is_none_or(|(next, ..)| x + width < *next) {
