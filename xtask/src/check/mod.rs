@@ -109,7 +109,7 @@ impl Part {
 /// The native set, `ssr`. The browser set is compiled by [`purity`], where warnings are errors too.
 fn clippy(workspace: &Workspace) -> Result<()> {
     let mut cargo = run::cargo();
-    cargo.current_dir(&workspace.root).args(["clippy", "--workspace", "--all-targets"]);
+    cargo.current_dir(&workspace.root).args(["clippy", "--workspace", "--all-targets", "--keep-going"]);
     for name in BROWSER {
         cargo.args(["--exclude", name]);
     }
