@@ -1,0 +1,71 @@
+// The pictures in the documentation: one demo as a newcomer starts it, at the moments that the README speaks of.
+import { Deliveryos } from "../fixtures/deliveryos";
+import { RELEASE_LIMIT_MS, headline, live, receipts } from "../fixtures/pages";
+import { flipByte, verified } from "../fixtures/receipts";
+import { expect, logIn, test } from "../fixtures/test";
+import { photograph, shot } from "../fixtures/tour";
+
+test.setTimeout(4 * RELEASE_LIMIT_MS);
+
+/** The first release after the history, at the demo's own speed: 25 % from 20 s on, 50 % from 50 s on. */
+const RELEASE = "/releases/checkout-4";
+
+test("the tour @tour", async ({ stranger: page, browser, contextOptions, expectedErrors }) => {
+  let demo = await Deliveryos.start([]);
+  // Between end and start the stream is lost, and what it asks for then is not there.
+  expectedErrors.push(/ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED_ENCODING|404/);
+  try {
+    const at = (path: string) => `${demo.origin}${path}`;
+    await logIn(page, demo);
+    await expect(async () => {
+      await page.goto(at(RELEASE));
+      await expect(headline(page)).toContainText("is at", { timeout: 500 });
+    }).toPass({ timeout: RELEASE_LIMIT_MS, intervals: [1_000] });
+    await live(page);
+    await expect(headline(page)).toContainText("at 50 %", { timeout: RELEASE_LIMIT_MS });
+    // Some seconds at this weight, so that the lines go on after the step.
+    await expect(page.locator(".stage")).toContainText(/next in (1\d|2[0-4]) s/, { timeout: RELEASE_LIMIT_MS });
+    await photograph(page, "release");
+
+    const plain = await browser.newContext({ ...contextOptions, javaScriptEnabled: false, storageState: await page.context().storageState() });
+    const quiet = await plain.newPage();
+    await quiet.goto(at(RELEASE));
+    await shot(quiet, "release-nojs");
+    await plain.close();
+
+    await page.goto(at("/"));
+    await live(page);
+    await expect(page.getByRole("region", { name: /^Rolling out now/ }).getByRole("link")).toContainText(/p99 [\d.]+ : [\d.]+ ms/);
+    await photograph(page, "overview");
+
+    await page.goto(at(RELEASE));
+    await live(page);
+    await page.keyboard.press("a");
+    await page.getByLabel(/^Reason/).and(page.locator(":visible")).fill("support reports failed payments");
+    await page.keyboard.press("Enter");
+    await expect(headline(page)).toContainText("was aborted after", { timeout: RELEASE_LIMIT_MS });
+    await shot(page, "release-aborted-light");
+
+    const row = receipts(page).filter({ hasText: "Rollback armed" });
+    const armed = (await row.getByRole("link").getAttribute("href")) ?? "";
+    await page.goto(at(armed));
+    await expect(verified(page)).toContainText("This receipt holds");
+    await shot(page, "receipt-light");
+
+    await page.goto(at(RELEASE));
+    const asked = receipts(page).filter({ hasText: "asked to abort" });
+    const path = (await asked.getByRole("link").getAttribute("href")) ?? "";
+    const entry = await (await page.request.get(at(`${path}/dsse`))).body();
+    // Its own page is left first: an open stream would report that the server has gone.
+    await page.goto("about:blank");
+    demo = await demo.again(async () => {
+      await flipByte(demo.dataDir, entry, "failed payments");
+    });
+    await page.goto(at(path));
+    await expect(verified(page)).toContainText("Refused");
+    await verified(page).getByText("Signature", { exact: true }).click();
+    await shot(page, "receipt-refused-light");
+  } finally {
+    await demo.stop();
+  }
+});
