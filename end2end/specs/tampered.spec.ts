@@ -26,7 +26,7 @@ test("a receipt is refused after a byte of the database was changed @hydrated", 
     const entry = await (await page.request.get(at(`${path}/dsse`))).body();
 
     let changed = "";
-    demo = await demo.again(async () => {
+    demo = await demo.pagesAfter(async () => {
       changed = await flipByte(demo.dataDir, entry, reason);
     });
     expect(changed).not.toBe(reason);

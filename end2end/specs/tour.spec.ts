@@ -58,7 +58,7 @@ test("the tour @tour", async ({ stranger: page, browser, contextOptions, expecte
     const entry = await (await page.request.get(at(`${path}/dsse`))).body();
     // Its own page is left first: an open stream would report that the server has gone.
     await page.goto("about:blank");
-    demo = await demo.again(async () => {
+    demo = await demo.pagesAfter(async () => {
       await flipByte(demo.dataDir, entry, "failed payments");
     });
     await page.goto(at(path));
