@@ -115,8 +115,19 @@ mod browser {
     /// Waits between attempts when the browser has given up by itself, ms.
     const RETRY_MS: [i64; 4] = [1_000, 2_000, 5_000, 10_000];
 
+    /// When the server's answer began to arrive, by this browser's clock: the moment that the server's time in it belongs to.
+    /// Loading the code takes seconds on a slow line; without this the page's clock would stay behind by them.
+    fn answered_at() -> f64 {
+        let get = |of: &wasm_bindgen::JsValue, name: &str| js_sys::Reflect::get(of, &name.into()).ok();
+        let performance = window().performance();
+        let timing = performance.and_then(|p| get(&p, "timing"));
+        let at = timing.and_then(|t| get(&t, "responseStart")).and_then(|v| v.as_f64());
+        at.filter(|at| *at > 0.0).unwrap_or_else(js_sys::Date::now)
+    }
+
     pub(super) fn run_clock(start: Timestamp, now: WriteSignal<Timestamp>) {
-        let begun = js_sys::Date::now();
+        let begun = answered_at();
+        now.set(start.plus_millis((js_sys::Date::now() - begun) as i64));
         let handle = set_interval_with_handle(
             move || now.set(start.plus_millis((js_sys::Date::now() - begun) as i64)),
             Duration::from_secs(1),

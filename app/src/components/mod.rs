@@ -2,6 +2,7 @@
 
 mod digest;
 mod header;
+mod heading;
 mod problem;
 mod receipts_table;
 mod state;
@@ -10,6 +11,7 @@ mod weight_bar;
 
 pub use digest::DigestText;
 pub use header::{Header, LiveRegion};
+pub use heading::Heading;
 pub use problem::ProblemNote;
 pub use receipts_table::ReceiptsTable;
 pub use state::{State, StateOf};

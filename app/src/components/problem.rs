@@ -2,6 +2,7 @@
 
 use leptos::prelude::*;
 
+use super::Heading;
 use crate::{
     api::ApiError,
     words::Tone,
@@ -22,7 +23,7 @@ pub fn ProblemNote(
     let login = error == ApiError::NotLoggedIn;
     view! {
         <section class="problem" role="alert">
-            <h1 tabindex="-1"><span class=format!("state {}", tone.class())>{title}</span></h1>
+            <Heading><span class=format!("state {}", tone.class())>{title}</span></Heading>
             <p>{error.to_string()}</p>
             {login.then(|| view! { <p><a class="door" href="/login">"How to log in"</a></p> })}
         </section>

@@ -4,6 +4,8 @@ use leptos::prelude::*;
 use leptos_meta::Title;
 use leptos_router::hooks::use_query_map;
 
+use crate::components::Heading;
+
 /// Says how to get a login link.
 #[component]
 pub fn Login() -> impl IntoView {
@@ -18,7 +20,7 @@ pub fn Login() -> impl IntoView {
     view! {
         <Title text="Log in"/>
         <section class="page narrow">
-            <h1 tabindex="-1">"Log in"</h1>
+            <Heading>"Log in"</Heading>
             {move || problem().map(|why| view! { <p class="note bad" role="alert">{why}</p> })}
             <p>"You get in by a link that is good once, within ten minutes. The server prints one at its first start."</p>
             <p>"For another one, on the machine that it runs on:"</p>

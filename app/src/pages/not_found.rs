@@ -3,6 +3,8 @@
 use leptos::prelude::*;
 use leptos_meta::Title;
 
+use crate::components::Heading;
+
 /// Says so, with status 404.
 #[component]
 pub fn NotFound() -> impl IntoView {
@@ -13,7 +15,7 @@ pub fn NotFound() -> impl IntoView {
     view! {
         <Title text="Not found"/>
         <section class="page narrow">
-            <h1 tabindex="-1">"There is no such page"</h1>
+            <Heading>"There is no such page"</Heading>
             <p><a class="door" href="/">"Overview"</a>", "<a class="door" href="/releases">"Releases"</a>", "<a class="door" href="/receipts">"Receipts"</a></p>
         </section>
     }

@@ -5,10 +5,10 @@ use leptos_meta::Title;
 use model::{ReleaseId, Tick};
 use projections::{ReleaseRow, say};
 
-use super::{focus_heading, releases::ReleaseTable};
+use super::releases::ReleaseTable;
 use crate::{
     api::reads::{self, get_overview},
-    components::{ProblemNote, State, WeightBar},
+    components::{Heading, ProblemNote, State, WeightBar},
     live::{Arrival, follow, use_live},
     words::{self, Tone},
 };
@@ -17,7 +17,6 @@ use crate::{
 #[component]
 pub fn OverviewPage() -> impl IntoView {
     let page = Resource::new_blocking(|| (), |()| get_overview());
-    focus_heading();
     view! {
         <Title text="Overview"/>
         <Transition fallback=|| view! { <p class="wait-note">"Reading the log"</p> }>
@@ -56,7 +55,7 @@ fn Loaded(loaded: reads::OverviewPage, refresh: impl Fn() + Clone + 'static) -> 
     let empty = move || overview.with(|o| o.in_flight.is_empty() && o.recent.is_empty());
     view! {
         <section class="page overview">
-            <h1 class="sr" tabindex="-1">"Overview"</h1>
+            <Heading class="sr">"Overview"</Heading>
             <section aria-labelledby="waits">
                 <h2 id="waits">"Waits for you " <span>{move || waiting().len()}</span></h2>
                 {move || {

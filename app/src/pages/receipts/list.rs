@@ -8,8 +8,7 @@ use projections::{Receipt, describe, say};
 
 use crate::{
     api::reads::{self, get_receipts},
-    components::{Ago, ProblemNote},
-    pages::focus_heading,
+    components::{Ago, Heading, ProblemNote},
     words,
 };
 
@@ -38,11 +37,10 @@ pub fn ReceiptsPage() -> impl IntoView {
         Asked { release: get("release"), kind: get("kind"), actor: get("actor"), before: get("before") }
     });
     let page = Resource::new_blocking(move || asked.get(), |a| get_receipts(a.release, a.kind, a.actor, a.before));
-    focus_heading();
     view! {
         <Title text="Receipts"/>
         <section class="page">
-            <h1 tabindex="-1">"Receipts"</h1>
+            <Heading>"Receipts"</Heading>
             {move || view! { <Filters asked=asked.get()/> }}
             <Transition fallback=|| view! { <p class="wait-note">"Reading the log"</p> }>
                 {move || Suspend::new(async move {

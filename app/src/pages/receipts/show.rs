@@ -13,8 +13,7 @@ use super::{
 };
 use crate::{
     api::reads::{self, get_receipt},
-    components::{Ago, Clock, DigestText, ProblemNote},
-    pages::focus_heading,
+    components::{Ago, Clock, DigestText, Heading, ProblemNote},
     words,
 };
 
@@ -23,7 +22,6 @@ use crate::{
 pub fn ReceiptPage() -> impl IntoView {
     let params = use_params_map();
     let page = Resource::new_blocking(move || params.read().get("index").unwrap_or_default(), get_receipt);
-    focus_heading();
     view! {
         <Transition fallback=|| view! { <p class="wait-note">"Reading the log"</p> }>
             {move || Suspend::new(async move {
@@ -60,7 +58,7 @@ fn Loaded(loaded: reads::ReceiptPage) -> impl IntoView {
                     {after.map(|i| view! { <a class="door" href=format!("/receipts/{i}")>{say::count(i)}" →"</a> })}
                 </span>
             </div>
-            <h1 tabindex="-1">{said.headline}</h1>
+            <Heading>{said.headline}</Heading>
             {detail.map(|d| view! { <p class="lead">{d}</p> })}
             <div class="columns two">
                 <div>

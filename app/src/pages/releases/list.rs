@@ -7,9 +7,8 @@ use projections::{ReleaseRow, say};
 
 use crate::{
     api::reads::{self, get_releases},
-    components::{Ago, ProblemNote, StateOf},
+    components::{Ago, Heading, ProblemNote, StateOf},
     live::use_live,
-    pages::focus_heading,
     words,
 };
 
@@ -26,11 +25,10 @@ pub fn ReleasesPage() -> impl IntoView {
         (get("service"), get("state"), get("before"))
     });
     let page = Resource::new_blocking(move || asked.get(), |(service, state, before)| get_releases(service, state, before));
-    focus_heading();
     view! {
         <Title text="Releases"/>
         <section class="page">
-            <h1 tabindex="-1">"Releases"</h1>
+            <Heading>"Releases"</Heading>
             {move || view! { <Filters asked=asked.get()/> }}
             <Transition fallback=|| view! { <p class="wait-note">"Reading the log"</p> }>
                 {move || Suspend::new(async move {

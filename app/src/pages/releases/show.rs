@@ -12,9 +12,9 @@ use projections::{ReleaseView, say};
 use super::{clocks::Clocks, controls::Controls, envelope::EnvelopeCard, evidence::EvidenceLine, timeline::Timeline};
 use crate::{
     api::reads::{self, MAX_POINTS, get_release},
-    components::{DigestText, ProblemNote, ReceiptsTable},
+    components::{DigestText, Heading, ProblemNote, ReceiptsTable},
     live::{Arrival, follow, use_live},
-    pages::{focus_heading, overview::as_of_text},
+    pages::overview::as_of_text,
     words,
 };
 
@@ -23,7 +23,6 @@ use crate::{
 pub fn ReleasePage() -> impl IntoView {
     let params = use_params_map();
     let page = Resource::new_blocking(move || params.read().get("id").unwrap_or_default(), get_release);
-    focus_heading();
     view! {
         <Transition fallback=|| view! { <p class="wait-note">"Reading the log"</p> }>
             {move || Suspend::new(async move {
@@ -71,11 +70,11 @@ fn Loaded(loaded: reads::ReleasePage) -> impl IntoView {
             </div>
             <div class="head">
                 <div>
-                    <h1 tabindex="-1">
+                    <Heading>
                         {move || headline.get().before}
                         <span class=move || format!("key {}", headline.get().tone.class())>{move || headline.get().key}</span>
                         {move || headline.get().after}
-                    </h1>
+                    </Heading>
                     <div class="facts">
                         <span class="stage">{move || view.with(|v| words::stage(v, now.get()))}</span>
                         <DigestText digest=first.digest.clone()/>
@@ -136,7 +135,8 @@ fn fill_gap(view: RwSignal<ReleaseView>, ticks: RwSignal<Vec<Tick>>, now: ReadSi
     let (release, started) = view.with_untracked(|v| (v.row.id.clone(), v.row.started));
     let from = ticks.with_untracked(|t| t.last().map_or(started, |t| t.at));
     leptos::task::spawn_local(async move {
-        if let Ok(missed) = reads::get_ticks(release, from, now.get_untracked().plus_millis(2_000)).await {
+        // The two clocks may differ by some seconds.
+        if let Ok(missed) = reads::get_ticks(release, from, now.get_untracked().plus_millis(60_000)).await {
             let _ = ticks.try_update(|all| take_ticks(all, missed));
         }
     });
