@@ -11,8 +11,9 @@ test("a receipt is refused after a byte of the database was changed @hydrated", 
   try {
     const at = (path: string) => `${demo.origin}${path}`;
     await logIn(page, demo);
-    await page.goto(at("/releases/checkout-1"));
+    await page.getByRole("region", { name: /^Rolling out now/ }).getByRole("link").click({ timeout: RELEASE_LIMIT_MS });
     await live(page);
+    await expect(headline(page)).toContainText("is at 5 %");
     await page.getByText("Abort…").click();
     await page.getByLabel(/^Reason/).and(page.locator(":visible")).fill(reason);
     await page.keyboard.press("Enter");
