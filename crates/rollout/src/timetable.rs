@@ -121,3 +121,33 @@ fn gate(recipe: &Recipe, index: u32, step: &Step) -> String {
     }
     gates.join("; ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timetable_ends_where_nobody_knows() {
+        let recipe = |steps: &str| {
+            let text = format!(
+                "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {{name: r}}\nspec:\n  selector: {{matchLabels: {{a: b}}}}\n  template: {{metadata: {{labels: {{a: b}}}}, spec: {{containers: [{{name: c, image: i}}]}}}}\n  strategy: {{canary: {{steps: {steps}}}}}\n---\napiVersion: argoproj.io/v1alpha1\nkind: AnalysisTemplate\nmetadata: {{name: t}}\nspec: {{metrics: [{{name: m, interval: 10s, count: 4, initialDelay: 5s, provider: {{web: {{url: u}}}}}}]}}\n"
+            );
+            Recipe::load(&[("r", text.as_bytes())]).expect("a recipe")
+        };
+        let points = |r: &Recipe| planned_weights(r).iter().map(|p| (p.at_ms / 1_000, p.weight.percent())).collect::<Vec<_>>();
+        let known = recipe("[{setWeight: 10}, {pause: {duration: 60}}, {setWeight: 20}, {analysis: {templates: [{templateName: t}]}}]");
+        assert_eq!(points(&known), [(0, 10), (60, 20), (95, 100)]);
+        assert_eq!(planned_ms(&known), Some(95_000));
+        let person = recipe("[{setWeight: 10}, {pause: {}}, {setWeight: 20}]");
+        assert_eq!(points(&person), [(0, 10)]);
+        assert_eq!(planned_ms(&person), None);
+        let rows = timetable(&person);
+        assert_eq!(rows.iter().map(|r| (r.what.as_str(), r.starts_ms)).collect::<Vec<_>>(), [
+            ("setWeight 10 %", Some(0)),
+            ("pause until promoted", Some(0)),
+            ("setWeight 20 %", None),
+            ("promote", None),
+        ]);
+        assert_eq!(points(&recipe("[]")), [(0, 100)]);
+    }
+}

@@ -278,9 +278,9 @@ impl<'a> Planner<'a> {
     }
 
     fn wait_for_deadline(&mut self) {
-        let deadline = self.status.progress_at.plus_millis(self.recipe.progress_deadline_ms + 1);
-        if self.status.pauses.is_empty() && self.status.held.is_none() && deadline > self.now {
-            self.wait("the progress deadline", Some(deadline));
+        let deadline = self.status.progress_deadline(self.recipe, self.now).map(|at| at.plus_millis(1));
+        if deadline.is_some_and(|at| at > self.now) {
+            self.wait("the progress deadline", deadline);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Faults that tests switch on, so that the simulation is seen to find each of them. Compiled into tests only.
+//! Faults that tests switch on, so that the simulation is seen to find each of them. Outside of tests there are none.
 
 /// A way to break an invariant on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,34 +18,24 @@ pub(crate) enum Fault {
 }
 
 #[cfg(test)]
-mod switch {
-    use std::cell::Cell;
-
-    use super::Fault;
-
-    thread_local! {
-        static FAULT: Cell<Option<Fault>> = const { Cell::new(None) };
-    }
-
-    /// Switches a fault on (or all off) for this thread.
-    pub(crate) fn set(fault: Option<Fault>) {
-        FAULT.set(fault);
-    }
-
-    /// True when the fault is switched on.
-    pub(crate) fn is(fault: Fault) -> bool {
-        FAULT.get() == Some(fault)
-    }
+thread_local! {
+    static FAULT: std::cell::Cell<Option<Fault>> = const { std::cell::Cell::new(None) };
 }
 
-#[cfg(not(test))]
-mod switch {
-    /// Never.
-    pub(crate) fn is(_: super::Fault) -> bool {
-        false
-    }
-}
-
+/// Switches a fault on (or all off) for this thread.
 #[cfg(test)]
-pub(crate) use switch::set;
-pub(crate) use switch::is;
+pub(crate) fn set(fault: Option<Fault>) {
+    FAULT.set(fault);
+}
+
+/// True when the fault is switched on.
+#[cfg(test)]
+pub(crate) fn is(fault: Fault) -> bool {
+    FAULT.get() == Some(fault)
+}
+
+/// Never.
+#[cfg(not(test))]
+pub(crate) fn is(_: Fault) -> bool {
+    false
+}

@@ -419,12 +419,20 @@ impl Status {
         (Phase::Progressing, "waiting for all steps to complete".to_owned())
     }
 
-    /// True when nothing progressed for longer than the deadline; pauses and analyses do not count.
+    /// When the progress deadline is over; `None` while it does not count: in a pause, a hold, an analysis, and when nothing is rolling.
+    pub(crate) fn progress_deadline(&self, recipe: &Recipe, now: Timestamp) -> Option<Timestamp> {
+        let pauses = self.pauses.iter().any(|p| p.until.is_none_or(|until| until > now));
+        if !self.is_rolling() || pauses || self.held.is_some() || self.step_run.is_some() {
+            return None;
+        }
+        // A pause whose time is up is no excuse any more.
+        let since = self.pauses.iter().filter_map(|p| p.until).fold(self.progress_at, Timestamp::max);
+        Some(since.plus_millis(recipe.progress_deadline_ms))
+    }
+
+    /// True when nothing progressed for longer than the deadline.
     pub(crate) fn is_late(&self, recipe: &Recipe, now: Timestamp) -> bool {
-        let waits = !self.pauses.is_empty()
-            || self.held.is_some()
-            || matches!(recipe.step(self.step), Some(Step::Pause(_) | Step::Analysis(_)));
-        self.is_rolling() && !waits && now.since(self.progress_at) > recipe.progress_deadline_ms
+        self.progress_deadline(recipe, now).is_some_and(|deadline| now > deadline)
     }
 
     fn is_done(&self, operation: &str) -> bool {

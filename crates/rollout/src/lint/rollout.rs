@@ -378,21 +378,23 @@ fn analyses(document: &Node, canary: &Node, all: &[Sound], findings: &mut Findin
 fn services(document: &Node, all: &[Sound], findings: &mut Findings<'_>) {
     let strategy = document.at(&["spec", "strategy"]);
     let labels = document.at(&["spec", "template", "metadata", "labels"]);
-    let named = [
-        ("canary", "canaryService"),
-        ("canary", "stableService"),
-        ("blueGreen", "activeService"),
-        ("blueGreen", "previewService"),
+    let named: [&[&str]; 6] = [
+        &["canary", "canaryService"],
+        &["canary", "stableService"],
+        &["canary", "pingPong", "pingService"],
+        &["canary", "pingPong", "pongService"],
+        &["blueGreen", "activeService"],
+        &["blueGreen", "previewService"],
     ];
-    for (kind, field) in named {
-        let Some(named) = strategy.and_then(|s| s.at(&[kind, field])) else { continue };
+    for path in named {
+        let Some(named) = strategy.and_then(|s| s.at(path)) else { continue };
         // Pods of a workloadRef are not in this document.
         let Some(service) = all.iter().find(|d| d.kind == "Service" && Some(d.name.as_str()) == named.text()) else { continue };
         for (key, value) in service.node.at(&["spec", "selector"]).map_or(&[][..], Node::entries) {
             let is_hash = key.name == "rollouts-pod-template-hash";
             if !is_hash && labels.and_then(|l| l.get(&key.name)).and_then(Node::text) != value.text() {
                 let message = format!("Service {:?} has unmatch label {:?} in rollout", service.name, key.name);
-                findings.error(named, &format!("spec.strategy.{kind}.{field}"), message);
+                findings.error(named, &format!("spec.strategy.{}", path.join(".")), message);
             }
         }
     }

@@ -100,10 +100,8 @@ impl<'a> Oracle<'a> {
                     other => return Err(format!("{STEP_SKIPPED}: step {step} ended as done at {}: {other:?}", self.applied)),
                 },
             },
-            Transition::PauseStarted { reason: crate::PauseReason::CanaryPauseStep, until, step, .. } => {
-                if *step == self.step && self.pause_until.is_none() {
-                    self.pause_until = Some(*until);
-                }
+            Transition::PauseStarted { reason: crate::PauseReason::CanaryPauseStep, until, step, .. } if *step == self.step => {
+                self.pause_until.get_or_insert(*until);
             }
             Transition::PauseEnded { at, step, advance, actor } => {
                 if *step != self.step {
@@ -131,10 +129,8 @@ impl<'a> Oracle<'a> {
                 let scope = self.runs.iter().rev().find(|(r, _)| r == run).map(|(_, s)| *s);
                 match scope {
                     Some(AnalysisScope::Background) => self.background = Some(Some(*verdict)),
-                    Some(AnalysisScope::Step(step)) if step == self.step && *verdict == Verdict::Successful => {
-                        if !self.aborted && !self.promoted {
-                            self.advance();
-                        }
+                    Some(AnalysisScope::Step(step)) if step == self.step && *verdict == Verdict::Successful && !self.aborted && !self.promoted => {
+                        self.advance();
                     }
                     _ => {}
                 }
@@ -151,13 +147,11 @@ impl<'a> Oracle<'a> {
                 self.pause_until = None;
                 self.runs.clear();
             }
-            Transition::SlotsPromoted { back, operation, .. } => {
-                if !self.operations.contains(operation) {
-                    self.operations.push(operation.clone());
-                    self.promoted = !back;
-                    self.change += 1;
-                    self.applied = Weight::ZERO;
-                }
+            Transition::SlotsPromoted { back, operation, .. } if !self.operations.contains(operation) => {
+                self.operations.push(operation.clone());
+                self.promoted = !back;
+                self.change += 1;
+                self.applied = Weight::ZERO;
             }
             _ => {}
         }
