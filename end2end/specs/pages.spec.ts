@@ -1,6 +1,6 @@
 import AxeBuilder from "@axe-core/playwright";
 import type { Page } from "@playwright/test";
-import { ABORTED, PROMOTED, headline, live, openRolling, until } from "../fixtures/pages";
+import { ABORTED, PROMOTED, headline, live, openEnded, openRolling } from "../fixtures/pages";
 import { expect, test } from "../fixtures/test";
 
 const PAGES = ["/", "/releases", PROMOTED, ABORTED, "/receipts", "/receipts/0"];
@@ -22,7 +22,7 @@ async function accessible(page: Page): Promise<void> {
 }
 
 test.beforeEach(async ({ page }) => {
-  await until(page, ABORTED, () => expect(headline(page)).toContainText("was aborted after", { timeout: 500 }));
+  await openEnded(page, ABORTED);
 });
 
 for (const path of PAGES) {

@@ -2,7 +2,7 @@ import type { Page } from "@playwright/test";
 import { createHash, generateKeyPairSync } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { PROMOTED, headline, until } from "../fixtures/pages";
+import { PROMOTED, headline, openEnded, until } from "../fixtures/pages";
 import { check, verified } from "../fixtures/receipts";
 import { expect, test } from "../fixtures/test";
 
@@ -14,9 +14,9 @@ function verifyingKey(name: string): string {
   return `${name}+${id}+${key.toString("base64")}`;
 }
 
-/** A receipt of the demo's first release, there within a few seconds. */
+/** A receipt of the demo's first release. */
 async function openArmed(page: Page): Promise<void> {
-  await until(page, PROMOTED, () => expect(page.getByText("Rollback armed").first()).toBeVisible({ timeout: 500 }));
+  await openEnded(page, PROMOTED);
   await page.getByRole("row").filter({ hasText: "Rollback armed" }).getByRole("link").click();
   await expect(headline(page)).toContainText("Rollback armed");
 }
