@@ -15,6 +15,8 @@ pub(crate) struct BenchArgs {
 enum What {
     /// Requests per second and core, and latency, of the splitter beside haproxy, nginx and Envoy where they are installed.
     Splitter(Rest),
+    /// From the POST of an abort to the last request at the canary, under load; and how soon a bad canary has no traffic.
+    Abort(Rest),
     /// Durable appends per second and their latency at 1, 64 and 256 writers.
     Log(Rest),
 }
@@ -29,6 +31,7 @@ struct Rest {
 pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
     let (name, rest, product) = match &args.what {
         What::Splitter(rest) => ("splitter", rest, true),
+        What::Abort(rest) => ("abort", rest, true),
         What::Log(rest) => ("log", rest, false),
     };
     let mut cargo = run::cargo();
@@ -37,7 +40,7 @@ pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
     let program = workspace.target.join("release/xtask-bench");
     // The load and the backend stay off the first core, which is the proxy's.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut bench = if product && cores > 1 && run::exists("taskset") {
+    let mut bench = if name == "splitter" && cores > 1 && run::exists("taskset") {
         let mut taskset = run::command("taskset");
         taskset.arg("-c").arg(format!("1-{}", cores - 1)).arg(&program);
         taskset
@@ -48,7 +51,9 @@ pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
     if product {
         site::build(workspace, true)?;
         bench.arg("--deliveryos").arg(binary::build(workspace, true)?);
-        bench.arg("--peers").arg(setup::bench_peers(workspace)?);
+        if name == "splitter" {
+            bench.arg("--peers").arg(setup::bench_peers(workspace)?);
+        }
     }
     bench.stdin(Stdio::null()).args(rest.args.iter().skip_while(|arg| *arg == "--"));
     run::step(&format!("measuring: {name}"), || run::run(&mut bench))

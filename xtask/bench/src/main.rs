@@ -9,6 +9,7 @@ mod log;
 mod machine;
 mod peers;
 mod process;
+mod recovery;
 mod splitter;
 mod wrk;
 
@@ -35,6 +36,8 @@ struct Args {
 enum Verb {
     /// Requests per second and core, and latency, of the splitter beside haproxy, nginx and Envoy.
     Splitter(splitter::Options),
+    /// From the POST of an abort to the last request at the canary, under load; and how soon a bad canary has no traffic.
+    Abort(recovery::Options),
     /// Durable appends per second and their latency, by number of writers.
     Log(log::Options),
 }
@@ -43,6 +46,7 @@ fn main() -> Result<()> {
     let args = Args::parse();
     let (name, measured) = match args.verb {
         Verb::Splitter(options) => ("splitter", splitter::run(&options, &args.deliveryos, args.peers.as_deref())?),
+        Verb::Abort(options) => ("abort", recovery::run(&options, &args.deliveryos)?),
         Verb::Log(options) => ("log", log::run(&options)?),
     };
     std::fs::create_dir_all(&args.out)?;
