@@ -21,6 +21,26 @@
 //! ```
 //! A person's command goes through [`decide`], which gives transitions or a refusal with its reason.
 //!
+//! # Recipes
+//! Argo Rollouts 1.10 (`argoproj.io/v1alpha1`): [`lint()`] reads Rollout, AnalysisTemplate, ClusterAnalysisTemplate, AnalysisRun, Experiment and Service strictly and
+//! says where what is wrong; other kinds are passed over with a note. [`Recipe::load`] makes a recipe of the one canary Rollout in some files;
+//! [`unsupported_locally`] names what one machine cannot do. Argo's own lint accepts the few words that are ours:
+//!
+//! | where | word | means |
+//! |---|---|---|
+//! | metric's `provider.plugin` | `deliveryos/builtin: {rule: threshold}` | the built-in judge, every second, on the data plane's own counters |
+//! | `trafficRouting.plugins` | `deliveryos/splitter: {}` | the built-in splitter (also without it) |
+//! | Rollout's annotations | `deliveryos.dev/dead-man-seconds` (60) | how long the data plane goes on without its controller |
+//! | Rollout's annotations | `deliveryos.dev/on-controller-loss` (`resume`) | `resume` or `abort` when the controller is back |
+//!
+//! # Where it differs from Argo, deliberately
+//! - Abort wins over promote-full, and works in every state.
+//! - The built-in rule gates: a pause or analysis step is left, and the version promoted, only on its `Successful`; `Inconclusive` (too few requests)
+//!   pauses for a person, and a breach meanwhile still aborts.
+//! - A background run starts when the canary is ready, not before, and ends (Successful, or not at all) before the promotion.
+//! - A person's resume of what was inconclusive measures the step anew.
+//! - No 100 % without an armed rollback envelope; a rollback after promotion replays it.
+//!
 //! # Invariants (held by the simulation in `simulation`, over random schedules; each is broken on purpose there and found)
 //! - Never promoted without `Successful`, unless a person skipped the analysis.
 //! - After an abort the weight of the new version is 0, and it stays so.
