@@ -1,6 +1,6 @@
 //! The canary engine, pure: recipe, plan, assessment.
 //!
-//! Reads Argo Rollouts' recipes as they are ([`Recipe`], [`lint`]), follows their semantics, and decides; it never acts and sees
+//! Reads Argo Rollouts' recipes as they are ([`Recipe`], [`lint()`]), follows their semantics, and decides; it never acts and sees
 //! no clock. Where Argo's code and its documents differ, its code is followed (argoproj/argo-rollouts 1.10).
 //!
 //! # How it is used
