@@ -66,7 +66,22 @@ fn data_dir(global: &Global, name: &str) -> anyhow::Result<PathBuf> {
     }
 }
 
+/// Descriptors wanted: every connection of the pages and of the traffic is one. systemd and most shells start with 1,024.
+const DESCRIPTORS: u64 = 65_536;
+
+/// Raises the limit on open files as far as the system lets us; what it does not let us, connections wait for.
+fn raise_descriptors() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard.min(DESCRIPTORS)
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard.min(DESCRIPTORS), hard)
+    {
+        tracing::warn!(%error, limit = soft, "the limit on open files could not be raised");
+    }
+}
+
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    raise_descriptors();
     tokio::runtime::Runtime::new().context("the runtime could not be started")
 }
 
