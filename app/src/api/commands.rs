@@ -1,9 +1,9 @@
 //! Commands: each needs an operator, the session's form token, and answers only when its intent is durable.
 
-use leptos::prelude::*;
+use leptos::{prelude::*, server_fn::codec::Post};
 use serde::{Deserialize, Serialize};
 
-use super::ApiError;
+use super::{ApiError, encoding::TextJson};
 
 /// A command that was written down.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,7 +18,7 @@ pub struct Accepted {
 ///
 /// `command_id` together with the verb is the idempotency key: a form sent twice is carried out once. A plain form (JavaScript off)
 /// is answered with 303 to the release's page, which says what came of it.
-#[server(prefix = "/api", endpoint = "release_command")]
+#[server(prefix = "/api", endpoint = "release_command", output = Post<TextJson>)]
 pub async fn release_command(
     release: String,
     kind: String,

@@ -9,6 +9,7 @@
 pub mod commands;
 #[cfg(feature = "ssr")]
 pub mod context;
+pub mod encoding;
 mod error;
 #[allow(missing_docs)]
 pub mod reads;

@@ -1,11 +1,11 @@
 //! Reads: each needs a viewer.
 
-use leptos::prelude::*;
+use leptos::{prelude::*, server_fn::codec::Post};
 use model::{ReleaseId, Tick, Timestamp};
 use projections::{Overview, Receipt, ReceiptProof, ReleaseRow, ReleaseView};
 use serde::{Deserialize, Serialize};
 
-use super::ApiError;
+use super::{ApiError, encoding::TextJson};
 
 /// Points of a timeline: two a pixel of its widest drawing would not be seen.
 pub const MAX_POINTS: u32 = 720;
@@ -84,7 +84,7 @@ fn parsed<T: std::str::FromStr<Err = model::ParseError>>(text: &str) -> Result<O
 }
 
 /// Who is logged in; `None` when nobody is.
-#[server(prefix = "/api", endpoint = "get_session")]
+#[server(prefix = "/api", endpoint = "get_session", output = Post<TextJson>)]
 pub async fn get_session() -> Result<Option<Session>, ApiError> {
     use super::context::{form_token, identity};
     Ok(identity().map(|who| Session {
@@ -96,7 +96,7 @@ pub async fn get_session() -> Result<Option<Session>, ApiError> {
 }
 
 /// The overview.
-#[server(prefix = "/api", endpoint = "get_overview")]
+#[server(prefix = "/api", endpoint = "get_overview", output = Post<TextJson>)]
 pub async fn get_overview() -> Result<OverviewPage, ApiError> {
     use super::context::{answered, now, reader};
     /// A second that is older says nothing about now.
@@ -113,7 +113,7 @@ pub async fn get_overview() -> Result<OverviewPage, ApiError> {
 }
 
 /// Releases, newest first. Empty text means no such filter.
-#[server(prefix = "/api", endpoint = "get_releases")]
+#[server(prefix = "/api", endpoint = "get_releases", output = Post<TextJson>)]
 pub async fn get_releases(service: String, state: String, before: String) -> Result<ReleasesPage, ApiError> {
     use super::context::{answered, reader};
     answered(
@@ -133,7 +133,7 @@ pub async fn get_releases(service: String, state: String, before: String) -> Res
 }
 
 /// One release with its ticks.
-#[server(prefix = "/api", endpoint = "get_release")]
+#[server(prefix = "/api", endpoint = "get_release", output = Post<TextJson>)]
 pub async fn get_release(release: String) -> Result<ReleasePage, ApiError> {
     use super::context::{answered, now, reader};
     answered(
@@ -151,14 +151,14 @@ pub async fn get_release(release: String) -> Result<ReleasePage, ApiError> {
 }
 
 /// Ticks of a release between two times, thinned to [`MAX_POINTS`].
-#[server(prefix = "/api", endpoint = "get_ticks")]
+#[server(prefix = "/api", endpoint = "get_ticks", output = Post<TextJson>)]
 pub async fn get_ticks(release: ReleaseId, from: Timestamp, to: Timestamp) -> Result<Vec<Tick>, ApiError> {
     use super::context::{answered, reader};
     answered(async { reader()?.ticks(&release, from, to, MAX_POINTS).await.map_err(could_not) }.await)
 }
 
 /// Receipts, newest first. Empty text means no such filter.
-#[server(prefix = "/api", endpoint = "get_receipts")]
+#[server(prefix = "/api", endpoint = "get_receipts", output = Post<TextJson>)]
 pub async fn get_receipts(release: String, kind: String, actor: String, before: String) -> Result<ReceiptsPage, ApiError> {
     use super::context::{answered, reader};
     answered(
@@ -180,7 +180,7 @@ pub async fn get_receipts(release: String, kind: String, actor: String, before: 
 }
 
 /// One receipt with its proof.
-#[server(prefix = "/api", endpoint = "get_receipt")]
+#[server(prefix = "/api", endpoint = "get_receipt", output = Post<TextJson>)]
 pub async fn get_receipt(index: String) -> Result<ReceiptPage, ApiError> {
     use super::context::{LogKey, answered, reader, service};
     use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -200,7 +200,7 @@ pub async fn get_receipt(index: String) -> Result<ReceiptPage, ApiError> {
 }
 
 /// The consistency proof between two sizes of the log, base64 hashes; `None` when a size is beyond the log.
-#[server(prefix = "/api", endpoint = "get_consistency")]
+#[server(prefix = "/api", endpoint = "get_consistency", output = Post<TextJson>)]
 pub async fn get_consistency(old: u64, new: u64) -> Result<Option<Vec<String>>, ApiError> {
     use super::context::{answered, reader};
     answered(async { reader()?.consistency(old, new).await.map_err(could_not) }.await)

@@ -240,6 +240,7 @@ mod browser {
             Err(e) => return Err(format!("the verifier's answer cannot be read: {e}")),
         };
         let shown = match &report.payload {
+            _ if report.signature != Check::Passed => Check::NotDone("what was signed is not known".to_owned()),
             Some(payload) if *payload == page.receipt.payload => Check::Passed,
             Some(_) => Check::Refused("the page shows something else than what was signed".to_owned()),
             None => Check::Refused("what was signed cannot be read".to_owned()),
