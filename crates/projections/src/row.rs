@@ -107,14 +107,12 @@ impl ReleaseRow {
                     self.goes_on();
                 }
             }
-            Kind::CanaryPromoted => {
-                if p.facts::<CanaryPromoted>().is_ok() {
-                    self.promoted = !is_back(p);
-                    if self.promoted {
-                        self.weight = Weight::FULL;
-                        (self.held, self.pause) = (None, None);
-                        self.goes_on();
-                    }
+            Kind::CanaryPromoted if p.facts::<CanaryPromoted>().is_ok() => {
+                self.promoted = !is_back(p);
+                if self.promoted {
+                    self.weight = Weight::FULL;
+                    (self.held, self.pause) = (None, None);
+                    self.goes_on();
                 }
             }
             Kind::CanaryAborted => {
