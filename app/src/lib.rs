@@ -11,8 +11,8 @@
 // The component macro makes a public struct of properties for each component, wherever the component is.
 #![allow(unreachable_pub)]
 
-mod app;
 pub mod api;
+mod app;
 mod components;
 pub mod live;
 mod pages;

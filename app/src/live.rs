@@ -232,7 +232,9 @@ mod browser {
         }
 
         fn was_lost(&self) {
-            if self.live.stream.get_untracked() != Stream::Reconnecting && !matches!(self.live.stream.get_untracked(), Stream::Stale(_)) {
+            if self.live.stream.get_untracked() != Stream::Reconnecting
+                && !matches!(self.live.stream.get_untracked(), Stream::Stale(_))
+            {
                 self.live.stream.set(Stream::Reconnecting);
             }
             let source = self.source.take();
@@ -266,7 +268,8 @@ mod browser {
         /// Once a second: say that it is stale, try again.
         fn look(self: Rc<Self>) {
             let now = self.live.now.get_untracked();
-            if self.live.stream.get_untracked() == Stream::Reconnecting && now.since(self.heard.get()) > STALE_AFTER_MS {
+            if self.live.stream.get_untracked() == Stream::Reconnecting && now.since(self.heard.get()) > STALE_AFTER_MS
+            {
                 self.live.stream.set(Stream::Stale(self.heard.get()));
             }
             if self.retry_at.get().is_some_and(|at| now >= at) {
@@ -285,7 +288,9 @@ mod tests {
     fn events_are_read_or_ignored() {
         let receipt = r#"{"index":7,"payload":{"kind":"delivery.canary.resumed","release":"a-1","time":"2026-05-07T14:06:32.000Z","actor":"dana","cite":[],"reason":"","paused_ms":1,"step":0}}"#;
         assert!(matches!(read_event("receipt", receipt), Some(Arrival::Receipt(r)) if r.index == 7));
-        for (kind, data) in [("receipt", "{}"), ("receipt", ""), ("tick", receipt), ("other", receipt), ("tick", "null")] {
+        for (kind, data) in
+            [("receipt", "{}"), ("receipt", ""), ("tick", receipt), ("other", receipt), ("tick", "null")]
+        {
             assert_eq!(read_event(kind, data), None, "{kind} {data}");
         }
     }

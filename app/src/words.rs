@@ -79,10 +79,21 @@ pub fn headline(view: &ReleaseView) -> Headline {
         Phase::Progressing | Phase::Paused { until: Some(_), .. } if row.weight.percent() == 0 => {
             said(format!("{} is ", row.version), "starting".to_owned(), ", no traffic on it yet".to_owned(), Tone::Run)
         }
-        Phase::Progressing | Phase::Paused { until: Some(_), .. } => said(format!("{} is at ", row.version), row.weight.to_string(), so_far, Tone::Run),
-        Phase::Paused { until: None, .. } => said(format!("{} is ", row.version), state, ", it waits for a decision".to_owned(), Tone::Wait),
-        Phase::Aborting => said(format!("{} is at ", row.version), "0 %".to_owned(), ", aborted, the canary is being drained".to_owned(), Tone::Bad),
-        Phase::Ended(Outcome::Promoted) => said(format!("{} is ", row.version), "stable".to_owned(), took(row), Tone::Good),
+        Phase::Progressing | Phase::Paused { until: Some(_), .. } => {
+            said(format!("{} is at ", row.version), row.weight.to_string(), so_far, Tone::Run)
+        }
+        Phase::Paused { until: None, .. } => {
+            said(format!("{} is ", row.version), state, ", it waits for a decision".to_owned(), Tone::Wait)
+        }
+        Phase::Aborting => said(
+            format!("{} is at ", row.version),
+            "0 %".to_owned(),
+            ", aborted, the canary is being drained".to_owned(),
+            Tone::Bad,
+        ),
+        Phase::Ended(Outcome::Promoted) => {
+            said(format!("{} is ", row.version), "stable".to_owned(), took(row), Tone::Good)
+        }
         Phase::Ended(Outcome::Aborted) => said(format!("{} was ", row.version), state, took(row), Tone::Bad),
         Phase::Ended(Outcome::RolledBack) => {
             said(format!("{} was ", row.version), state, format!(" to {}", view.stable_version), Tone::Back)
@@ -145,7 +156,10 @@ pub fn waits_because(row: &ReleaseRow) -> String {
 pub fn command(kind: CommandKind) -> (&'static str, &'static str) {
     match kind {
         CommandKind::Promote => ("Promote", "Goes on to the next step now."),
-        CommandKind::PromoteFull => ("Promote full", "Skips the steps that are left. The canary takes all traffic once its rollback envelope is armed."),
+        CommandKind::PromoteFull => (
+            "Promote full",
+            "Skips the steps that are left. The canary takes all traffic once its rollback envelope is armed.",
+        ),
         CommandKind::Pause => ("Pause", "Holds the weight until somebody resumes."),
         CommandKind::Resume => ("Resume", "Leaves the pause."),
         CommandKind::Abort => ("Abort", "All traffic goes to stable at once, then the canary is drained and stopped."),
@@ -162,12 +176,17 @@ pub fn answer(view: &ReleaseView, command: &str, accepted: &str, problem: &str) 
         return Some((Tone::Good, format!("{name}: accepted, receipt {}", say::count(index))));
     }
     let (tone, why) = match problem {
-        "refused" => (Tone::Bad, refusal(view, kind).unwrap_or_else(|| "the state of the release does not allow it".to_owned())),
+        "refused" => {
+            (Tone::Bad, refusal(view, kind).unwrap_or_else(|| "the state of the release does not allow it".to_owned()))
+        }
         "not-logged-in" => (Tone::Bad, "nobody is logged in".to_owned()),
         "forbidden" => (Tone::Bad, "commands need the role operator".to_owned()),
         "form-expired" => (Tone::Bad, "the page belonged to another session, repeat the command here".to_owned()),
         "not-found" => (Tone::Bad, "there is no such release".to_owned()),
-        "invalid" => (Tone::Bad, format!("the form was not readable; a reason has at most {} characters", model::Command::MAX_REASON)),
+        "invalid" => (
+            Tone::Bad,
+            format!("the form was not readable; a reason has at most {} characters", model::Command::MAX_REASON),
+        ),
         "unavailable" => (Tone::Unknown, "it could not be written down, so nothing was done".to_owned()),
         _ => return None,
     };
@@ -238,7 +257,10 @@ pub fn query(path: &str, pairs: &[(&str, &str)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use model::{Digest, Weight, event::{CanaryStarted, PlannedWeight}};
+    use model::{
+        Digest, Weight,
+        event::{CanaryStarted, PlannedWeight},
+    };
     use projections::Pause;
     use receipts::Payload;
 
@@ -251,12 +273,24 @@ mod tests {
     fn view() -> ReleaseView {
         let digest = Digest::from_sha256(&[1; 32]);
         let facts = CanaryStarted {
-            strategy: "canary".into(), service: "checkout".parse().unwrap(), environment: "production".parse().unwrap(), version: "v2".parse().unwrap(), digest: digest.clone(),
-            stable_version: "v1".parse().unwrap(), stable_digest: digest.clone(), recipe: digest, steps: 6,
-            planned: [5, 25, 50, 100].map(|w| PlannedWeight { at_ms: i64::from(w) * 1000, weight: Weight::new(w).unwrap() }).to_vec(),
-            planned_ms: Some(720_000), runtime: "local".into(),
+            strategy: "canary".into(),
+            service: "checkout".parse().unwrap(),
+            environment: "production".parse().unwrap(),
+            version: "v2".parse().unwrap(),
+            digest: digest.clone(),
+            stable_version: "v1".parse().unwrap(),
+            stable_digest: digest.clone(),
+            recipe: digest,
+            steps: 6,
+            planned: [5, 25, 50, 100]
+                .map(|w| PlannedWeight { at_ms: i64::from(w) * 1000, weight: Weight::new(w).unwrap() })
+                .to_vec(),
+            planned_ms: Some(720_000),
+            runtime: "local".into(),
         };
-        let payload = Payload::new(Kind::CanaryStarted, at(0), "dana".parse().unwrap(), &facts).unwrap().release("checkout-1".parse().unwrap());
+        let payload = Payload::new(Kind::CanaryStarted, at(0), "dana".parse().unwrap(), &facts)
+            .unwrap()
+            .release("checkout-1".parse().unwrap());
         ReleaseView::of(vec![Receipt { index: 4, payload }]).unwrap()
     }
 
@@ -327,7 +361,11 @@ mod tests {
             ("<b>", "1", "", None),
             ("", "", "", None),
         ] {
-            assert_eq!(answer(&v, command, accepted, problem).map(|(_, s)| s).as_deref(), said, "{command} {accepted} {problem}");
+            assert_eq!(
+                answer(&v, command, accepted, problem).map(|(_, s)| s).as_deref(),
+                said,
+                "{command} {accepted} {problem}"
+            );
         }
     }
 
@@ -335,7 +373,12 @@ mod tests {
     fn keys_of_commands() {
         let key = command_key("secret", "dana", "a-1", 7);
         assert_eq!(key, command_key("secret", "dana", "a-1", 7));
-        for other in [command_key("other", "dana", "a-1", 7), command_key("secret", "lee", "a-1", 7), command_key("secret", "dana", "a-2", 7), command_key("secret", "dana", "a-1", 8)] {
+        for other in [
+            command_key("other", "dana", "a-1", 7),
+            command_key("secret", "lee", "a-1", 7),
+            command_key("secret", "dana", "a-2", 7),
+            command_key("secret", "dana", "a-1", 8),
+        ] {
             assert_ne!(key, other);
         }
         for kind in CommandKind::ALL {
@@ -345,13 +388,17 @@ mod tests {
 
     #[test]
     fn addresses() {
-        assert_eq!(query("/receipts", &[("kind", ""), ("release", "a b&c"), ("before", "7")]), "/receipts?release=a%20b%26c&before=7");
+        assert_eq!(
+            query("/receipts", &[("kind", ""), ("release", "a b&c"), ("before", "7")]),
+            "/receipts?release=a%20b%26c&before=7"
+        );
         assert_eq!(query("/receipts", &[]), "/receipts");
     }
 
     #[test]
     fn every_state_has_a_shape_of_its_own() {
-        let mut classes: Vec<_> = [Tone::Run, Tone::Wait, Tone::Good, Tone::Bad, Tone::Back, Tone::Unknown].map(Tone::class).to_vec();
+        let mut classes: Vec<_> =
+            [Tone::Run, Tone::Wait, Tone::Good, Tone::Bad, Tone::Back, Tone::Unknown].map(Tone::class).to_vec();
         classes.sort_unstable();
         classes.dedup();
         assert_eq!(classes.len(), 6);

@@ -25,7 +25,7 @@ use http_body_util::{BodyExt, Limited};
 use serde_json::json;
 
 pub use limit::Limiter;
-pub use login::{LoginLink, login_page, log_in, log_out};
+pub use login::{LoginLink, log_in, log_out, login_page};
 
 use crate::router::{App, Need, need};
 
@@ -101,14 +101,17 @@ impl Denied {
             return crate::router::see_other(&next);
         }
         let mut response = if request.wants_page {
-            Html(login::plain_page("Not allowed", &format!("<p>{self}.</p><p><a href=\"/\">Overview</a></p>"))).into_response()
+            Html(login::plain_page("Not allowed", &format!("<p>{self}.</p><p><a href=\"/\">Overview</a></p>")))
+                .into_response()
         } else {
             Json(json!({ "error": self.word(), "detail": self.to_string() })).into_response()
         };
         *response.status_mut() = self.status();
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self == Self::NotLoggedIn {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"deliveryos\""));
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"deliveryos\""));
         }
         response
     }
@@ -264,11 +267,9 @@ async fn sent_form_token(request: Request) -> Result<(Request, Option<String>), 
         let token = token.to_str().ok().map(str::to_owned);
         return Ok((request, token));
     }
-    let is_form = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .and_then(|v| v.to_str().ok())
-        .is_some_and(|v| v.split(';').next().is_some_and(|v| v.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")));
+    let is_form = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).is_some_and(|v| {
+        v.split(';').next().is_some_and(|v| v.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"))
+    });
     if !is_form {
         return Ok((request, None));
     }

@@ -118,7 +118,8 @@ pub async fn open(data_dir: PathBuf, config: Config, config_file: Option<PathBuf
         .await
         .context("the key could not be read")??
     };
-    let log = ReceiptLog::open(Arc::new(store.clone()), Arc::new(key), &SystemClock, config.log.origin.as_deref()).await?;
+    let log =
+        ReceiptLog::open(Arc::new(store.clone()), Arc::new(key), &SystemClock, config.log.origin.as_deref()).await?;
     std::fs::write(data_dir.join(VKEY_FILE), format!("{}\n", log.vkey()))
         .with_context(|| format!("{} cannot be written", data_dir.join(VKEY_FILE).display()))?;
     let access = Access::new(Arc::new(store.clone()));
@@ -161,7 +162,9 @@ pub async fn start(opened: Opened) -> anyhow::Result<Running> {
     let catalogue = {
         let config = config.clone();
         // Reads every program to find its identity.
-        tokio::task::spawn_blocking(move || ConfigCatalogue::new(&config, config_file)).await.context("the configuration could not be read")??
+        tokio::task::spawn_blocking(move || ConfigCatalogue::new(&config, config_file))
+            .await
+            .context("the configuration could not be read")??
     };
     let catalogue = Arc::new(catalogue);
     let migrations: Arc<dyn Migrations> = Arc::new(CommandMigrations::new(config.down_migrations.clone()));
@@ -219,7 +222,8 @@ pub async fn start(opened: Opened) -> anyhow::Result<Running> {
         }
     };
     let pages = tokio::spawn(http_server::serve(listener, router::router(app.clone()), stop));
-    let helpers = vec![tokio::spawn(admin::serve(admin_listener, access.clone(), base)), tokio::spawn(prune(access, clock))];
+    let helpers =
+        vec![tokio::spawn(admin::serve(admin_listener, access.clone(), base)), tokio::spawn(prune(access, clock))];
     Ok(Running { app, controller, data_plane, opened: Kept { store, log, admin_socket }, closing, pages, helpers })
 }
 
@@ -269,7 +273,9 @@ pub(crate) async fn fatal(failure: &mut watch::Receiver<Option<controller::Failu
     loop {
         let found = failure.borrow_and_update().clone();
         match found {
-            Some(error @ (controller::Failure::Log(_) | controller::Failure::Overtaken(_))) => return error.to_string(),
+            Some(error @ (controller::Failure::Log(_) | controller::Failure::Overtaken(_))) => {
+                return error.to_string();
+            }
             Some(error @ controller::Failure::Recovery { .. }) => tracing::error!(%error, "a service is left alone"),
             None => {}
         }
@@ -298,8 +304,9 @@ fn sources(config: &Config) -> anyhow::Result<BTreeMap<String, SourceConfig>> {
                 .headers_from_env
                 .iter()
                 .map(|(header, variable)| {
-                    let value = std::env::var(variable)
-                        .map_err(|_| WrongUse(format!("metrics.{name}: the environment variable {variable} is not set")))?;
+                    let value = std::env::var(variable).map_err(|_| {
+                        WrongUse(format!("metrics.{name}: the environment variable {variable} is not set"))
+                    })?;
                     Ok((header.clone(), Secret::new(value)))
                 })
                 .collect::<anyhow::Result<_>>()?;

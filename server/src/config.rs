@@ -206,12 +206,18 @@ impl PublicUrl {
 impl Config {
     /// Reads and checks a file. Relative programs are looked up from the working directory.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let meta = std::fs::metadata(path).map_err(|e| WrongUse(format!("the configuration {} cannot be read: {e}", path.display())))?;
+        let meta = std::fs::metadata(path)
+            .map_err(|e| WrongUse(format!("the configuration {} cannot be read: {e}", path.display())))?;
         if meta.len() > MAX_FILE {
-            return Err(WrongUse(format!("the configuration {} is larger than {} kB", path.display(), MAX_FILE / 1024)).into());
+            return Err(WrongUse(format!(
+                "the configuration {} is larger than {} kB",
+                path.display(),
+                MAX_FILE / 1024
+            ))
+            .into());
         }
-        let text =
-            std::fs::read_to_string(path).map_err(|e| WrongUse(format!("the configuration {} cannot be read: {e}", path.display())))?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| WrongUse(format!("the configuration {} cannot be read: {e}", path.display())))?;
         Self::parse(&text).with_context(|| format!("{} cannot be used", path.display()))
     }
 
@@ -363,9 +369,17 @@ mod tests {
         check("127.0.0.1:8080", "127.0.0.1:3100", "127.0.0.1:3100 is taken by listen");
         check("health_path = \"/healthz\"", "health_path = \"healthz\"", "health_path");
         check("url = \"http://127.0.0.1:9001\"\n", "command = []\n", "versions.v2.command");
-        check("digest = \"sha256:0000000000000000000000000000000000000000000000000000000000000000\"", "", "versions.v2.digest");
+        check(
+            "digest = \"sha256:0000000000000000000000000000000000000000000000000000000000000000\"",
+            "",
+            "versions.v2.digest",
+        );
         check("https://deliveries.example.com", "https://deliveries.example.com/ui", "without a path");
         check("https://deliveries.example.com", "javascript:alert(1)", "without a path");
-        check("command = [\"./migrate\", \"down\"]", "command = [\"./migrate\"]\ntimeout_seconds = 0", "timeout_seconds");
+        check(
+            "command = [\"./migrate\", \"down\"]",
+            "command = [\"./migrate\"]\ntimeout_seconds = 0",
+            "timeout_seconds",
+        );
     }
 }

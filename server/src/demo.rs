@@ -6,14 +6,7 @@
 
 mod manifest;
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    path::PathBuf,
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use controller::{Delivery as _, StartRequest};
@@ -58,7 +51,9 @@ const LOOK_BACK: u32 = 200;
 /// `deliveryos demo`.
 pub async fn run(data_dir: PathBuf, options: args::Demo) -> anyhow::Result<ExitCode> {
     let recipe = match &options.recipe {
-        Some(path) => std::fs::read_to_string(path).map_err(|e| WrongUse(format!("{} cannot be read: {e}", path.display())))?,
+        Some(path) => {
+            std::fs::read_to_string(path).map_err(|e| WrongUse(format!("{} cannot be read: {e}", path.display())))?
+        }
         None => DEFAULT_RECIPE.to_owned(),
     };
     let stop = compose::terminated();
@@ -153,7 +148,14 @@ async fn tell(running: &Running, shown: &Shown) -> anyhow::Result<()> {
 }
 
 /// One release from start to end.
-async fn release(running: &Running, shown: &Shown, fault: Fault, recipe: &str, speed: f64, reason: &str) -> anyhow::Result<()> {
+async fn release(
+    running: &Running,
+    shown: &Shown,
+    fault: Fault,
+    recipe: &str,
+    speed: f64,
+    reason: &str,
+) -> anyhow::Result<()> {
     let number = next_number(&releases(running, shown).await?);
     let manifest = Manifest::new(number, fault);
     let label = manifest.label()?;
@@ -235,11 +237,7 @@ fn config(options: &args::Demo) -> anyhow::Result<Config> {
         sticky: None,
         versions,
     };
-    Ok(Config {
-        listen: options.listen,
-        services: BTreeMap::from([(SERVICE.parse()?, service)]),
-        ..Config::default()
-    })
+    Ok(Config { listen: options.listen, services: BTreeMap::from([(SERVICE.parse()?, service)]), ..Config::default() })
 }
 
 /// Says now, not in a log line later, that the address is taken.
@@ -259,5 +257,7 @@ async fn up(address: SocketAddr) -> anyhow::Result<()> {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     });
-    waited.await.with_context(|| format!("the service does not answer on {address} within {} s: see the log lines above", UP.as_secs()))
+    waited.await.with_context(|| {
+        format!("the service does not answer on {address} within {} s: see the log lines above", UP.as_secs())
+    })
 }

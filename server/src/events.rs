@@ -144,21 +144,22 @@ impl Hub {
         pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
         client.hub.clients.fetch_add(1, Ordering::Relaxed);
         let hello = Bytes::from_static(b"retry: 1000\n\n");
-        let rest = futures::stream::unfold((client, pulse, recheck), |(mut client, mut pulse, mut recheck)| async move {
-            let mut closing = client.hub.closing.clone();
-            let woken = tokio::select! {
-                biased;
-                _ = async { closing.wait_for(|closing| *closing).await.is_ok() } => Woken::Closing,
-                _ = pulse.tick() => Woken::Pulse,
-                frame = client.next() => Woken::Frame(frame),
-            };
-            let bytes = match woken {
-                Woken::Frame(frame) => frame?,
-                Woken::Pulse if recheck().await => Bytes::from_static(b": alive\n\n"),
-                Woken::Pulse | Woken::Closing => return None,
-            };
-            Some((bytes, (client, pulse, recheck)))
-        });
+        let rest =
+            futures::stream::unfold((client, pulse, recheck), |(mut client, mut pulse, mut recheck)| async move {
+                let mut closing = client.hub.closing.clone();
+                let woken = tokio::select! {
+                    biased;
+                    _ = async { closing.wait_for(|closing| *closing).await.is_ok() } => Woken::Closing,
+                    _ = pulse.tick() => Woken::Pulse,
+                    frame = client.next() => Woken::Frame(frame),
+                };
+                let bytes = match woken {
+                    Woken::Frame(frame) => frame?,
+                    Woken::Pulse if recheck().await => Bytes::from_static(b": alive\n\n"),
+                    Woken::Pulse | Woken::Closing => return None,
+                };
+                Some((bytes, (client, pulse, recheck)))
+            });
         futures::stream::once(std::future::ready(hello)).chain(rest)
     }
 }

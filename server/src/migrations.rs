@@ -38,9 +38,11 @@ impl Migrations for CommandMigrations {
 
     async fn run(&self, name: &str, operation: &str, timeout: Duration) -> Result<String, MigrationError> {
         let migration = self.0.get(name).ok_or_else(|| MigrationError::Unknown(name.to_owned()))?;
-        let (program, arguments) = migration.command.split_first().ok_or_else(|| MigrationError::Unknown(name.to_owned()))?;
+        let (program, arguments) =
+            migration.command.split_first().ok_or_else(|| MigrationError::Unknown(name.to_owned()))?;
         let limit = timeout.min(Duration::from_secs(migration.timeout_seconds));
-        let failed = |error: std::io::Error| MigrationError::Failed(format!("{program} cannot be run: {}", error.kind()));
+        let failed =
+            |error: std::io::Error| MigrationError::Failed(format!("{program} cannot be run: {}", error.kind()));
         let mut child = Command::new(program)
             .args(arguments)
             .env("DELIVERYOS_OPERATION", operation)
@@ -77,7 +79,11 @@ impl Migrations for CommandMigrations {
             }
             Ok((Err(error), _)) => Err(failed(error)),
             Ok((Ok(status), said)) if status.success() => Ok(if said.is_empty() { "done".to_owned() } else { said }),
-            Ok((Ok(status), said)) => Err(MigrationError::Failed(if said.is_empty() { status.to_string() } else { format!("{status}: {said}") })),
+            Ok((Ok(status), said)) => Err(MigrationError::Failed(if said.is_empty() {
+                status.to_string()
+            } else {
+                format!("{status}: {said}")
+            })),
         }
     }
 }

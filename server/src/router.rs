@@ -2,8 +2,8 @@
 
 mod api;
 mod log_files;
-mod pages;
 pub mod own_metrics;
+mod pages;
 
 use std::{ops::Deref, sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ use receipt_log::{Clock, Log, Store};
 use serde_json::json;
 use tower_http::{limit::RequestBodyLimitLayer, timeout::RequestBodyTimeoutLayer};
 
-pub use api::{CommandBody, Created, Started, StartBody, Steered, TokenBody};
+pub use api::{CommandBody, Created, StartBody, Started, Steered, TokenBody};
 
 use crate::{
     auth::{self, Cookie, Limiter},

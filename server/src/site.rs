@@ -48,7 +48,9 @@ pub fn answer(path: &str, headers: &HeaderMap) -> Option<Response> {
             parts.next() == Some(coding) && !parts.any(|q| q == "q=0")
         })
     };
-    let compressed = || accepts("br").then(|| load(&format!("{path}.br"))).flatten().map(|file| File { encoding: Some("br"), ..file });
+    let compressed = || {
+        accepts("br").then(|| load(&format!("{path}.br"))).flatten().map(|file| File { encoding: Some("br"), ..file })
+    };
     let file = compressed().or_else(|| load(path))?;
     let mut response = if matches(headers, &file.etag) {
         StatusCode::NOT_MODIFIED.into_response()
@@ -119,7 +121,9 @@ mod tests {
 
     #[test]
     fn only_files_of_the_site() {
-        for path in ["", "/", "/../Cargo.toml", "/pkg/../../Cargo.toml", "/pkg//x", "/pkg/deliveryos.css.br", "/pkg\\x", "/./x"] {
+        for path in
+            ["", "/", "/../Cargo.toml", "/pkg/../../Cargo.toml", "/pkg//x", "/pkg/deliveryos.css.br", "/pkg\\x", "/./x"]
+        {
             assert!(answer(path, &HeaderMap::new()).is_none(), "{path}");
         }
     }

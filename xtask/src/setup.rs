@@ -335,8 +335,8 @@ pub(crate) fn playwright(workspace: &Workspace) -> Result<Found> {
 
 /// `npm ci`, when the lock file is not the one that was installed last. Returns `node_modules`.
 fn npm_install(workspace: &Workspace, dir: &Path, what: &str) -> Result<Found> {
-    let there = run::exists("npm")
-        || (run::exists("apt-get") && apt_install(&["nodejs", "npm"], what)? && run::exists("npm"));
+    let there =
+        run::exists("npm") || (run::exists("apt-get") && apt_install(&["nodejs", "npm"], what)? && run::exists("npm"));
     if !there {
         return Ok(Found::Missing(
             "Node.js with npm is not installed (Debian: `sudo apt-get install -y nodejs npm`).".to_owned(),

@@ -32,7 +32,13 @@ pub async fn release_command(
 }
 
 #[cfg(feature = "ssr")]
-async fn ordered(release: &str, kind: &str, reason: String, command_id: &str, form_token: &str) -> Result<Accepted, ApiError> {
+async fn ordered(
+    release: &str,
+    kind: &str,
+    reason: String,
+    command_id: &str,
+    form_token: &str,
+) -> Result<Accepted, ApiError> {
     use super::context;
     use controller::{CommandError, Delivery};
     let who = context::require(access::Role::Operator)?;
@@ -61,9 +67,14 @@ async fn ordered(release: &str, kind: &str, reason: String, command_id: &str, fo
 /// For a plain form: see other, the release's page. What came of it is said by words that the page knows, never by text from the address.
 #[cfg(feature = "ssr")]
 fn back_to_page(release: &str, kind: &str, result: &Result<Accepted, ApiError>) {
-    let Some(response) = use_context::<leptos_axum::ResponseOptions>().filter(|_| super::context::is_plain_form()) else { return };
+    let Some(response) = use_context::<leptos_axum::ResponseOptions>().filter(|_| super::context::is_plain_form())
+    else {
+        return;
+    };
     // Both are checked: nothing but an id and a verb may stand in the address.
-    let (Ok(release), Ok(kind)) = (release.parse::<model::ReleaseId>(), kind.parse::<model::CommandKind>()) else { return };
+    let (Ok(release), Ok(kind)) = (release.parse::<model::ReleaseId>(), kind.parse::<model::CommandKind>()) else {
+        return;
+    };
     let said = match result {
         Ok(Accepted { receipt, .. }) => format!("accepted={receipt}"),
         Err(e) => format!("problem={}", e.word()),

@@ -55,8 +55,9 @@ pub(crate) fn now() -> Timestamp {
 
 /// True for a form sent by a browser itself, which wants a page for an answer.
 pub(super) fn is_plain_form() -> bool {
-    use_context::<http::request::Parts>()
-        .is_some_and(|parts| parts.headers.get_all(http::header::ACCEPT).iter().any(|v| v.to_str().is_ok_and(|v| v.contains("text/html"))))
+    use_context::<http::request::Parts>().is_some_and(|parts| {
+        parts.headers.get_all(http::header::ACCEPT).iter().any(|v| v.to_str().is_ok_and(|v| v.contains("text/html")))
+    })
 }
 
 /// Gives the response the status that says what the error says.

@@ -69,7 +69,9 @@ impl FromServerFnError for ApiError {
 
     fn from_server_fn_error(value: ServerFnErrorErr) -> Self {
         match value {
-            ServerFnErrorErr::Args(why) | ServerFnErrorErr::Deserialization(why) => Self::Invalid(format!("the request could not be read: {why}")),
+            ServerFnErrorErr::Args(why) | ServerFnErrorErr::Deserialization(why) => {
+                Self::Invalid(format!("the request could not be read: {why}"))
+            }
             ServerFnErrorErr::MissingArg(what) => Self::Invalid(format!("the request lacks {what}")),
             ServerFnErrorErr::Request(_) => Self::Unavailable("the server did not answer".to_owned()),
             other => Self::Unavailable(other.to_string()),

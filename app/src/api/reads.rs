@@ -80,7 +80,11 @@ fn could_not(e: projections::ReadError) -> ApiError {
 
 #[cfg(feature = "ssr")]
 fn parsed<T: std::str::FromStr<Err = model::ParseError>>(text: &str) -> Result<Option<T>, ApiError> {
-    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|e: model::ParseError| ApiError::Invalid(e.to_string())) }
+    if text.is_empty() {
+        Ok(None)
+    } else {
+        text.parse().map(Some).map_err(|e: model::ParseError| ApiError::Invalid(e.to_string()))
+    }
 }
 
 /// Who is logged in; `None` when nobody is.
@@ -143,7 +147,8 @@ pub async fn get_release(release: String) -> Result<ReleasePage, ApiError> {
             let id: ReleaseId = release.parse().map_err(|_| missing())?;
             let view = read.release(&id).await.map_err(could_not)?.ok_or_else(missing)?;
             let until = view.row.ended.map_or_else(now, |end| end.plus_millis(5_000));
-            let ticks = read.ticks(&id, view.row.started.plus_millis(-5_000), until, MAX_POINTS).await.map_err(could_not)?;
+            let ticks =
+                read.ticks(&id, view.row.started.plus_millis(-5_000), until, MAX_POINTS).await.map_err(could_not)?;
             Ok(ReleasePage { view, ticks })
         }
         .await,
@@ -159,11 +164,20 @@ pub async fn get_ticks(release: ReleaseId, from: Timestamp, to: Timestamp) -> Re
 
 /// Receipts, newest first. Empty text means no such filter.
 #[server(prefix = "/api", endpoint = "get_receipts", output = Post<TextJson>)]
-pub async fn get_receipts(release: String, kind: String, actor: String, before: String) -> Result<ReceiptsPage, ApiError> {
+pub async fn get_receipts(
+    release: String,
+    kind: String,
+    actor: String,
+    before: String,
+) -> Result<ReceiptsPage, ApiError> {
     use super::context::{answered, reader};
     answered(
         async {
-            let before = if before.is_empty() { None } else { Some(before.parse().map_err(|_| ApiError::Invalid(format!("{before:?} is not an index")))?) };
+            let before = if before.is_empty() {
+                None
+            } else {
+                Some(before.parse().map_err(|_| ApiError::Invalid(format!("{before:?} is not an index")))?)
+            };
             let filter = projections::ReceiptFilter {
                 release: parsed(&release)?,
                 kind: parsed(&kind)?,

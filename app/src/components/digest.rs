@@ -20,7 +20,12 @@ pub fn DigestText(
                 let text = whole.try_get_value().unwrap_or_default();
                 if JsFuture::from(clipboard.write_text(&text)).await.is_ok() {
                     set_copied.set(true);
-                    set_timeout(move || { let _ = set_copied.try_set(false); }, std::time::Duration::from_secs(2));
+                    set_timeout(
+                        move || {
+                            let _ = set_copied.try_set(false);
+                        },
+                        std::time::Duration::from_secs(2),
+                    );
                 }
             });
         }

@@ -3,10 +3,7 @@
 use leptos::prelude::*;
 
 use super::Heading;
-use crate::{
-    api::ApiError,
-    words::Tone,
-};
+use crate::{api::ApiError, words::Tone};
 
 /// A refusal says no and why; an error says that it could not be found out. They look different.
 #[component]

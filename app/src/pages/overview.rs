@@ -111,7 +111,11 @@ fn Waiting(row: ReleaseRow) -> impl IntoView {
 }
 
 #[component]
-fn Flying(id: ReleaseId, overview: RwSignal<projections::Overview>, latest: RwSignal<Vec<(ReleaseId, Tick)>>) -> impl IntoView {
+fn Flying(
+    id: ReleaseId,
+    overview: RwSignal<projections::Overview>,
+    latest: RwSignal<Vec<(ReleaseId, Tick)>>,
+) -> impl IntoView {
     let now = use_live().now;
     let href = format!("/releases/{id}");
     let tick_of = id.clone();

@@ -156,7 +156,16 @@ impl DrawingBackend for ClassBackend<'_> {
     }
     fn draw_rect<S: BackendStyle>(&mut self, a: BackendCoord, b: BackendCoord, style: &S, _fill: bool) -> Drawn {
         if let Some(ink) = Ink::of(style.color()) {
-            self.attributes("rect", ink, &[("x", a.0.min(b.0)), ("y", a.1.min(b.1)), ("width", (b.0 - a.0).abs()), ("height", (b.1 - a.1).abs())]);
+            self.attributes(
+                "rect",
+                ink,
+                &[
+                    ("x", a.0.min(b.0)),
+                    ("y", a.1.min(b.1)),
+                    ("width", (b.0 - a.0).abs()),
+                    ("height", (b.1 - a.1).abs()),
+                ],
+            );
             self.out.push_str("/>");
         }
         Ok(())
@@ -175,7 +184,11 @@ impl DrawingBackend for ClassBackend<'_> {
     }
     fn draw_circle<S: BackendStyle>(&mut self, center: BackendCoord, radius: u32, style: &S, _fill: bool) -> Drawn {
         if let Some(ink) = Ink::of(style.color()) {
-            self.attributes("circle", ink, &[("cx", center.0), ("cy", center.1), ("r", i32::try_from(radius).unwrap_or(0))]);
+            self.attributes(
+                "circle",
+                ink,
+                &[("cx", center.0), ("cy", center.1), ("r", i32::try_from(radius).unwrap_or(0))],
+            );
             self.out.push_str("/>");
         }
         Ok(())
@@ -200,7 +213,11 @@ impl DrawingBackend for ClassBackend<'_> {
         self.out.push_str("</text>");
         Ok(())
     }
-    fn estimate_text_size<T: BackendTextStyle>(&self, text: &str, _: &T) -> Result<(u32, u32), DrawingErrorKind<Infallible>> {
+    fn estimate_text_size<T: BackendTextStyle>(
+        &self,
+        text: &str,
+        _: &T,
+    ) -> Result<(u32, u32), DrawingErrorKind<Infallible>> {
         let chars = u32::try_from(text.chars().count()).unwrap_or(0);
         Ok((chars * 7 * SCALE.unsigned_abs(), 12 * SCALE.unsigned_abs()))
     }

@@ -72,7 +72,8 @@ fn weight(root: &Area<'_>, view: &ReleaseView, axis: Axis) -> Drawn {
     if view.row.in_flight() {
         chart.draw_series(LineSeries::new(stairs(&planned, plan_end), Ink::Plan.style()))?;
     }
-    let actual: Vec<(i64, u8)> = view.weights.iter().map(|(at, w)| (axis.ms(*at).clamp(0, axis.span), w.percent())).collect();
+    let actual: Vec<(i64, u8)> =
+        view.weights.iter().map(|(at, w)| (axis.ms(*at).clamp(0, axis.span), w.percent())).collect();
     let stairs_now = stairs(&actual, axis.ms(axis.until).clamp(0, axis.span));
     chart.draw_series(AreaSeries::new(stairs_now.iter().copied(), 0.0, Ink::Fill.filled()))?;
     chart.draw_series(LineSeries::new(stairs_now, Ink::Weight.style()))?;
@@ -99,7 +100,8 @@ fn weight(root: &Area<'_>, view: &ReleaseView, axis: Axis) -> Drawn {
 
 fn p99(root: &Area<'_>, points: &[Point], axis: Axis, increase: f64, over: bool) -> Drawn {
     frame(root, &P99)?;
-    let all = || points.iter().flat_map(|p| [p.canary_p99, p.stable_p99, p.limit, p.band.map(|(m, s)| m + s)]).flatten();
+    let all =
+        || points.iter().flat_map(|p| [p.canary_p99, p.stable_p99, p.limit, p.band.map(|(m, s)| m + s)]).flatten();
     let Some((low, top)) = range_of(all(), points.iter().filter_map(|p| p.limit)) else {
         return missing(root, &P99, "no requests yet");
     };
@@ -120,7 +122,12 @@ fn p99(root: &Area<'_>, points: &[Point], axis: Axis, increase: f64, over: bool)
         }
     }
     if let Some(silent) = silence(points, axis) {
-        return end_labels(root, &P99, label_x(axis), vec![((P99.top + P99.bottom) / 2 * SCALE, Ink::LimitText, silent)]);
+        return end_labels(
+            root,
+            &P99,
+            label_x(axis),
+            vec![((P99.top + P99.bottom) / 2 * SCALE, Ink::LimitText, silent)],
+        );
     }
     let recent = if over { points.len() } else { 3 };
     let last = |value: fn(&Point) -> Option<f64>| points.iter().rev().take(recent).find_map(value);
@@ -149,9 +156,12 @@ fn errors(root: &Area<'_>, points: &[Point], axis: Axis, limit: f64, over: bool)
     let mut chart = lane(root, &ERRORS)?.build_cartesian_2d(0..axis.span, 0f64..top)?;
     let until = axis.ms(axis.until).clamp(0, axis.span);
     chart.draw_series(LineSeries::new([(0, limit), (until, limit)], Ink::Limit.style()))?;
-    for (ink, value) in [(Ink::Stable, (|p| p.stable_errors) as fn(&Point) -> Option<f64>), (Ink::Canary, |p| p.canary_errors)] {
+    for (ink, value) in
+        [(Ink::Stable, (|p| p.stable_errors) as fn(&Point) -> Option<f64>), (Ink::Canary, |p| p.canary_errors)]
+    {
         for run in runs(points, value) {
-            chart.draw_series(LineSeries::new(run.into_iter().map(|(at, v)| (axis.ms(at), v.min(top))), ink.style()))?;
+            chart
+                .draw_series(LineSeries::new(run.into_iter().map(|(at, v)| (axis.ms(at), v.min(top))), ink.style()))?;
         }
     }
     let mut labels = vec![(limit, Ink::LimitText, format!("limit {limit}"))];
@@ -160,7 +170,8 @@ fn errors(root: &Area<'_>, points: &[Point], axis: Axis, limit: f64, over: bool)
     {
         labels.push((v, if v > limit { Ink::BadText } else { Ink::CanaryText }, format!("canary {}", say::ratio(v))));
     }
-    let labels = labels.into_iter().map(|(v, ink, text)| (chart.backend_coord(&(0, v.min(top))).1, ink, text)).collect();
+    let labels =
+        labels.into_iter().map(|(v, ink, text)| (chart.backend_coord(&(0, v.min(top))).1, ink, text)).collect();
     end_labels(root, &ERRORS, label_x(axis), labels)
 }
 
@@ -190,7 +201,10 @@ fn now_line(root: &Area<'_>, axis: Axis) -> Drawn {
     text(root, Ink::NowText, &say::axis(axis.ms(axis.until)), x, 12 * SCALE + SCALE / 2, HPos::Center, VPos::Bottom)
 }
 
-fn lane<'a, 'b>(root: &'b Area<'a>, lane: &Lane) -> Result<ChartBuilder<'b, 'b, ClassBackend<'a>>, Box<dyn std::error::Error>> {
+fn lane<'a, 'b>(
+    root: &'b Area<'a>,
+    lane: &Lane,
+) -> Result<ChartBuilder<'b, 'b, ClassBackend<'a>>, Box<dyn std::error::Error>> {
     let mut builder = ChartBuilder::on(root);
     builder
         .margin_top(lane.top * SCALE)

@@ -17,7 +17,9 @@ const LETTER: f64 = 6.6;
 
 /// People, verdicts and receipts as an SVG element with links.
 pub fn marks(view: &ReleaseView, axis: Axis) -> String {
-    let mut out = format!("<svg class=\"tl-marks\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"group\" aria-label=\"People, verdicts and receipts over time\">");
+    let mut out = format!(
+        "<svg class=\"tl-marks\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"group\" aria-label=\"People, verdicts and receipts over time\">"
+    );
     lane(&mut out, "People", 0);
     lane(&mut out, "Verdicts", 32);
     lane(&mut out, "Receipts", 64);
@@ -26,11 +28,22 @@ pub fn marks(view: &ReleaseView, axis: Axis) -> String {
     for r in &view.receipts {
         let key = if is_key(r.payload.kind) { " key" } else { "" };
         let x = axis.x(r.payload.time) - 1.5;
-        link(&mut out, r, &format!("<rect class=\"tl-mark{key}\" x=\"{x:.1}\" y=\"74\" width=\"3\" height=\"12\" rx=\"1\"/><rect class=\"tl-hit\" x=\"{:.1}\" y=\"66\" width=\"9\" height=\"28\"/>", x - 3.0));
+        link(
+            &mut out,
+            r,
+            &format!(
+                "<rect class=\"tl-mark{key}\" x=\"{x:.1}\" y=\"74\" width=\"3\" height=\"12\" rx=\"1\"/><rect class=\"tl-hit\" x=\"{:.1}\" y=\"66\" width=\"9\" height=\"28\"/>",
+                x - 3.0
+            ),
+        );
     }
     for ms in axis.ticks() {
         let x = axis.x(axis.start.plus_millis(ms));
-        let _ = write!(out, "<line class=\"tl-tick\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"100\" y2=\"105\"/><text class=\"tl-axis\" x=\"{x:.1}\" y=\"118\" text-anchor=\"middle\">{}</text>", say::axis(ms));
+        let _ = write!(
+            out,
+            "<line class=\"tl-tick\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"100\" y2=\"105\"/><text class=\"tl-axis\" x=\"{x:.1}\" y=\"118\" text-anchor=\"middle\">{}</text>",
+            say::axis(ms)
+        );
     }
     out.push_str("</svg>");
     out
@@ -109,7 +122,8 @@ fn verdicts(out: &mut String, view: &ReleaseView, axis: Axis) {
             _ => continue,
         };
         let x = axis.x(r.payload.time);
-        let mut inner = format!("<text class=\"tl-shape {class}\" x=\"{x:.1}\" y=\"53\" text-anchor=\"middle\">{shape}</text>");
+        let mut inner =
+            format!("<text class=\"tl-shape {class}\" x=\"{x:.1}\" y=\"53\" text-anchor=\"middle\">{shape}</text>");
         if x >= free_from {
             free_from = x + 20.0 + word.chars().count() as f64 * LETTER;
             let _ = write!(inner, "<text class=\"tl-small\" x=\"{:.1}\" y=\"53\">{word}</text>", x + 9.0);
@@ -132,17 +146,29 @@ fn lane(out: &mut String, name: &str, top: i32) {
     let _ = write!(
         out,
         "<text class=\"tl-lane\" x=\"0\" y=\"{}\">{name}</text><line class=\"tl-rule\" x1=\"{LEFT}\" x2=\"{RIGHT}\" y1=\"{}.5\" y2=\"{}.5\"/>",
-        top + 21, top + 32, top + 32,
+        top + 21,
+        top + 32,
+        top + 32,
     );
 }
 
 fn is_key(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::CanaryStarted | Kind::CanaryStepped | Kind::CanaryPromoted | Kind::CanaryAborted | Kind::CanaryCompleted | Kind::CommandAccepted | Kind::ReleaseCompleted
+        Kind::CanaryStarted
+            | Kind::CanaryStepped
+            | Kind::CanaryPromoted
+            | Kind::CanaryAborted
+            | Kind::CanaryCompleted
+            | Kind::CommandAccepted
+            | Kind::ReleaseCompleted
     )
 }
 
 fn cut(said: &str) -> String {
-    if said.chars().count() <= MAX_LABEL { said.to_owned() } else { said.chars().take(MAX_LABEL - 1).chain(['…']).collect() }
+    if said.chars().count() <= MAX_LABEL {
+        said.to_owned()
+    } else {
+        said.chars().take(MAX_LABEL - 1).chain(['…']).collect()
+    }
 }

@@ -41,12 +41,16 @@ pub struct Point {
 pub fn points(ticks: &[Tick], increase: f64, grain: i64) -> Vec<Point> {
     let grain = grain.max(1);
     let usual = usual_distance(ticks);
-    let is_gap = |before: Option<&Tick>, tick: &Tick| before.is_none_or(|b| b.boot != tick.boot || tick.at.since(b.at) > GAP_MS.max(usual * 3));
+    let is_gap = |before: Option<&Tick>, tick: &Tick| {
+        before.is_none_or(|b| b.boot != tick.boot || tick.at.since(b.at) > GAP_MS.max(usual * 3))
+    };
     let (mut first_error, mut first_band, mut begin) = (0, 0, 0);
     let mut out: Vec<Point> = Vec::new();
     for (i, tick) in ticks.iter().enumerate() {
         let next = ticks.get(i + 1);
-        let ends = next.is_none_or(|n| n.at.as_millis() / grain != tick.at.as_millis() / grain || n.weight != tick.weight || is_gap(Some(tick), n));
+        let ends = next.is_none_or(|n| {
+            n.at.as_millis() / grain != tick.at.as_millis() / grain || n.weight != tick.weight || is_gap(Some(tick), n)
+        });
         if !ends {
             continue;
         }
@@ -163,7 +167,9 @@ pub(super) mod tests {
 
     #[test]
     fn windows() {
-        let ticks: Vec<Tick> = (0..40).map(|s| tick(s, 5, Some(if s % 2 == 0 { 90.0 } else { 110.0 }), Some((10, u64::from(s >= 35), Some(1.0))))).collect();
+        let ticks: Vec<Tick> = (0..40)
+            .map(|s| tick(s, 5, Some(if s % 2 == 0 { 90.0 } else { 110.0 }), Some((10, u64::from(s >= 35), Some(1.0)))))
+            .collect();
         let points = points(&ticks, 0.1, 1000);
         let last = points.last().unwrap();
         assert_eq!(last.canary_errors, Some(5.0 / 100.0));

@@ -74,7 +74,9 @@ pub struct Counters {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// Out of range.
-    #[error("the rate is above 0 and at most 20000 requests a second, and there is at least one path that begins with '/'")]
+    #[error(
+        "the rate is above 0 and at most 20000 requests a second, and there is at least one path that begins with '/'"
+    )]
     Range,
     /// No histogram.
     #[error("no latency histogram could be made")]
@@ -106,7 +108,10 @@ impl Counters {
 
 impl Load {
     /// Starts sending in the background, until the task is aborted or `stop` ends.
-    pub fn start(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(Arc<Counters>, tokio::task::JoinHandle<()>), LoadError> {
+    pub fn start(
+        self,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(Arc<Counters>, tokio::task::JoinHandle<()>), LoadError> {
         let usable = self.rate.is_finite() && self.rate > 0.0 && self.rate <= 20_000.0;
         if !usable || self.paths.is_empty() || self.paths.iter().any(|p| !p.starts_with('/')) {
             return Err(LoadError::Range);
@@ -127,8 +132,10 @@ impl Load {
     async fn send(&self, counters: &Arc<Counters>) {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        let client: Client<HttpConnector, Empty<Bytes>> =
-            Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).pool_max_idle_per_host(256).build(connector);
+        let client: Client<HttpConnector, Empty<Bytes>> = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_max_idle_per_host(256)
+            .build(connector);
         let mut random = Random::new(self.seed);
         let in_flight = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
         let mut due = tokio::time::Instant::now();

@@ -51,6 +51,11 @@ mod tests {
             e += r.exponential();
         }
         let n = f64::from(n);
-        assert!((u / n - 0.5).abs() < 0.01 && (g / n).abs() < 0.02 && (g2 / n - 1.0).abs() < 0.02 && (e / n - 1.0).abs() < 0.02);
+        assert!(
+            (u / n - 0.5).abs() < 0.01
+                && (g / n).abs() < 0.02
+                && (g2 / n - 1.0).abs() < 0.02
+                && (e / n - 1.0).abs() < 0.02
+        );
     }
 }

@@ -82,7 +82,8 @@ pub async fn serve(addr: SocketAddr, behaviour: Behaviour, stop: impl Future<Out
 
 /// The same on a listener that is there already.
 pub async fn serve_on(listener: TcpListener, behaviour: Behaviour, stop: impl Future<Output = ()>) {
-    let shared = Arc::new(Shared { random: Mutex::new(Random::new(behaviour.seed)), behaviour, served: AtomicU64::new(0) });
+    let shared =
+        Arc::new(Shared { random: Mutex::new(Random::new(behaviour.seed)), behaviour, served: AtomicU64::new(0) });
     let graceful = GracefulShutdown::new();
     tokio::pin!(stop);
     loop {

@@ -74,7 +74,11 @@ impl FromStr for CommandId {
     fn from_str(s: &str) -> Result<Self, ParseError> {
         // 64 characters hold a UUID or a SHA-256 in hexadecimal.
         let ok = (8..=64).contains(&s.len()) && s.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-        if ok { Ok(Self(s.to_owned())) } else { Err(ParseError::new("an idempotency key: 8 to 64 letters, digits, '-' or '_'", s)) }
+        if ok {
+            Ok(Self(s.to_owned()))
+        } else {
+            Err(ParseError::new("an idempotency key: 8 to 64 letters, digits, '-' or '_'", s))
+        }
     }
 }
 impl TryFrom<String> for CommandId {

@@ -44,10 +44,14 @@ impl Digest {
 impl FromStr for Digest {
     type Err = ParseError;
     fn from_str(s: &str) -> Result<Self, ParseError> {
-        let ok = s.strip_prefix(PREFIX).is_some_and(|h| {
-            h.len() == 64 && h.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-        });
-        if ok { Ok(Self(s.to_owned())) } else { Err(ParseError::new("a digest: sha256: and 64 lower-case hex digits", s)) }
+        let ok = s
+            .strip_prefix(PREFIX)
+            .is_some_and(|h| h.len() == 64 && h.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)));
+        if ok {
+            Ok(Self(s.to_owned()))
+        } else {
+            Err(ParseError::new("a digest: sha256: and 64 lower-case hex digits", s))
+        }
     }
 }
 

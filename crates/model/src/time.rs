@@ -57,7 +57,11 @@ impl FromStr for Timestamp {
         }
         let t: jiff::Timestamp = s.parse().map_err(|_| ParseError::new(EXPECTED, s))?;
         let ms = t.as_millisecond();
-        if (0..=MAX_MS).contains(&ms) { Ok(Self(ms)) } else { Err(ParseError::new("a time in the years 1970 to 9999", s)) }
+        if (0..=MAX_MS).contains(&ms) {
+            Ok(Self(ms))
+        } else {
+            Err(ParseError::new("a time in the years 1970 to 9999", s))
+        }
     }
 }
 impl TryFrom<String> for Timestamp {

@@ -19,7 +19,11 @@ impl Weight {
 
     /// A weight of 0 to 100 per cent.
     pub fn new(percent: u8) -> Result<Self, ParseError> {
-        if percent <= 100 { Ok(Self(percent)) } else { Err(ParseError::new("a weight of 0 to 100", &percent.to_string())) }
+        if percent <= 100 {
+            Ok(Self(percent))
+        } else {
+            Err(ParseError::new("a weight of 0 to 100", &percent.to_string()))
+        }
     }
     /// Per cent.
     pub fn percent(self) -> u8 {

@@ -1,12 +1,18 @@
 //! Which commands a release takes now, and why not. Says what `rollout::decide` would say, which has the last word.
 
-use model::{CommandKind, Kind, Weight, event::{Outcome, RollbackExecuted}};
+use model::{
+    CommandKind, Kind, Weight,
+    event::{Outcome, RollbackExecuted},
+};
 
 use crate::{CommandState, Phase, Receipt, ReleaseRow};
 
 /// Every command in the order of the buttons, with the reason when it may not be given.
 pub fn commands(row: &ReleaseRow, receipts: &[Receipt]) -> Vec<CommandState> {
-    CommandKind::ALL.into_iter().map(|kind| CommandState { kind, refused: possible(kind, row, receipts).err().map(str::to_owned) }).collect()
+    CommandKind::ALL
+        .into_iter()
+        .map(|kind| CommandState { kind, refused: possible(kind, row, receipts).err().map(str::to_owned) })
+        .collect()
 }
 
 fn possible(kind: CommandKind, row: &ReleaseRow, receipts: &[Receipt]) -> Result<(), &'static str> {
@@ -48,9 +54,17 @@ fn may_retry(row: &ReleaseRow, receipts: &[Receipt], aborted: bool) -> Result<()
         return Err("it was rolled back: start another release");
     }
     if row.phase == Phase::Aborting {
-        return Err(if row.weight > Weight::ZERO { "the canary still has traffic: wait until it is at 0 %" } else { "the canary is being drained: wait until it is gone" });
+        return Err(if row.weight > Weight::ZERO {
+            "the canary still has traffic: wait until it is at 0 %"
+        } else {
+            "the canary is being drained: wait until it is gone"
+        });
     }
-    let acts = receipts.iter().rev().take_while(|r| r.payload.kind != Kind::CanaryAborted).filter(|r| r.payload.kind == Kind::RollbackExecuted);
+    let acts = receipts
+        .iter()
+        .rev()
+        .take_while(|r| r.payload.kind != Kind::CanaryAborted)
+        .filter(|r| r.payload.kind == Kind::RollbackExecuted);
     if acts.filter_map(|r| r.payload.facts::<RollbackExecuted>().ok()).any(|a| a.act == "migration") {
         return Err("its down-migration has been run: start another release");
     }

@@ -3,8 +3,8 @@
 use model::{
     Kind, Weight,
     event::{
-        AnalysisEnded, CanaryAborted, CanaryCompleted, CanaryPaused, CanaryPromoted, CanaryResumed, CanaryStarted, CanaryStepped, CommandSeen,
-        ReleaseCompleted, RollbackArmed, RollbackExecuted,
+        AnalysisEnded, CanaryAborted, CanaryCompleted, CanaryPaused, CanaryPromoted, CanaryResumed, CanaryStarted,
+        CanaryStepped, CommandSeen, ReleaseCompleted, RollbackArmed, RollbackExecuted,
     },
 };
 use receipts::Payload;
@@ -40,7 +40,12 @@ fn known(p: &Payload) -> Option<Description> {
             let f: CanaryStarted = p.facts().ok()?;
             d(
                 format!("{} {} started", f.service, f.version),
-                format!("{} to {}, against {}", say::plural(u64::from(f.steps), "step", "steps"), f.environment, f.stable_version),
+                format!(
+                    "{} to {}, against {}",
+                    say::plural(u64::from(f.steps), "step", "steps"),
+                    f.environment,
+                    f.stable_version
+                ),
             )
         }
         Kind::CanaryStepped => {
@@ -51,7 +56,10 @@ fn known(p: &Payload) -> Option<Description> {
             let step = cause.map_or(step.clone(), |c| format!("{step}, {c}"));
             match (f.from_weight, f.weight) {
                 (from, to) if from == to => d(format!("Stays at {to}"), step),
-                (from, Weight::ZERO) => d(format!("{} → 0 %", from.percent()), cause.map_or("all traffic on stable".to_owned(), |c| format!("all traffic on stable: {c}"))),
+                (from, Weight::ZERO) => d(
+                    format!("{} → 0 %", from.percent()),
+                    cause.map_or("all traffic on stable".to_owned(), |c| format!("all traffic on stable: {c}")),
+                ),
                 (from, to) => d(format!("{} → {to}", from.percent()), format!("canary stepped, {step}")),
             }
         }
@@ -96,7 +104,8 @@ fn known(p: &Payload) -> Option<Description> {
                 ("0 % to drained in ", f.zero_to_drained_ms),
                 ("recovered in ", f.rto_ms),
             ];
-            let said: Vec<String> = clocks.iter().filter_map(|(what, ms)| ms.map(|ms| format!("{what}{}", say::duration(ms)))).collect();
+            let said: Vec<String> =
+                clocks.iter().filter_map(|(what, ms)| ms.map(|ms| format!("{what}{}", say::duration(ms)))).collect();
             d(format!("Rollout ended {} after {}", f.outcome.as_str(), say::duration(f.took_ms)), said.join(", "))
         }
         Kind::AnalysisPassed | Kind::AnalysisFailed | Kind::AnalysisInconclusive | Kind::AnalysisError => {
@@ -122,7 +131,10 @@ fn known(p: &Payload) -> Option<Description> {
         }
         Kind::RollbackExecuted => {
             let f: RollbackExecuted = p.facts().ok()?;
-            d(format!("Rollback, act {} of {}: {}", f.order, f.of, f.act), format!("{} ({})", f.result, say::duration(f.took_ms)))
+            d(
+                format!("Rollback, act {} of {}: {}", f.order, f.of, f.act),
+                format!("{} ({})", f.result, say::duration(f.took_ms)),
+            )
         }
         Kind::CommandAccepted => {
             let f: CommandSeen = p.facts().ok()?;
@@ -135,7 +147,10 @@ fn known(p: &Payload) -> Option<Description> {
         Kind::ReleaseCompleted => {
             let f: ReleaseCompleted = p.facts().ok()?;
             let energy = p.energy.as_ref().map(|e| format!(", {}", say::energy(e))).unwrap_or_default();
-            d(format!("Release {}", f.outcome.as_str()), format!("one receipt over {}{energy}", say::plural(f.children, "receipt", "receipts")))
+            d(
+                format!("Release {}", f.outcome.as_str()),
+                format!("one receipt over {}{energy}", say::plural(f.children, "receipt", "receipts")),
+            )
         }
         _ => None,
     }

@@ -1,6 +1,6 @@
 //! The overview, assembled and folded.
 
-use crate::{Overview, Receipt, RECENT, ReleaseRow};
+use crate::{Overview, RECENT, Receipt, ReleaseRow};
 
 impl Overview {
     /// From rows in any order: those under way, and the newest of those that ended.

@@ -240,7 +240,13 @@ pub trait ReadModel: Send + Sync {
     /// The consistency proof between two tree sizes (base64 hashes); `None` when a size is beyond the log.
     async fn consistency(&self, old: u64, new: u64) -> Result<Option<Vec<String>>, ReadError>;
     /// Ticks of a release within a range of time, oldest first, thinned to at most `max` points; histograms left out.
-    async fn ticks(&self, release: &ReleaseId, from: Timestamp, to: Timestamp, max: u32) -> Result<Vec<Tick>, ReadError>;
+    async fn ticks(
+        &self,
+        release: &ReleaseId,
+        from: Timestamp,
+        to: Timestamp,
+        max: u32,
+    ) -> Result<Vec<Tick>, ReadError>;
     /// A content-addressed segment: a recipe's text, the ticks or measurements behind a verdict.
     async fn segment(&self, digest: &Digest) -> Result<Option<Vec<u8>>, ReadError>;
 }

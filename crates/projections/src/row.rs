@@ -2,7 +2,10 @@
 
 use model::{
     Actor, Kind, Timestamp, Verdict, Weight,
-    event::{AnalysisEnded, CanaryAborted, CanaryCompleted, CanaryPaused, CanaryPromoted, CanaryStarted, CanaryStepped, Outcome, ReleaseCompleted},
+    event::{
+        AnalysisEnded, CanaryAborted, CanaryCompleted, CanaryPaused, CanaryPromoted, CanaryStarted, CanaryStepped,
+        Outcome, ReleaseCompleted,
+    },
 };
 use receipts::Payload;
 

@@ -30,7 +30,11 @@ pub fn clock(ms: i64) -> String {
 pub fn axis(ms: i64) -> String {
     let sign = if ms < 0 { "−" } else { "" };
     let s = ms.abs() / 1000;
-    if s < 3600 { format!("{sign}{}:{:02}", s / 60, s % 60) } else { format!("{sign}{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60) }
+    if s < 3600 {
+        format!("{sign}{}:{:02}", s / 60, s % 60)
+    } else {
+        format!("{sign}{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
+    }
 }
 
 /// How long ago: `just now`, `40 s ago`, `6 min ago`, `3 h ago`, `yesterday 16:20`, `Tue 09:41`, `2026-05-07`. UTC.
@@ -183,12 +187,24 @@ mod tests {
     #[test]
     fn lengths_of_time() {
         for (ms, said) in [
-            (0, "0 ms"), (84, "84 ms"), (999, "999 ms"), (1_000, "1.0 s"), (3_249, "3.2 s"), (47_000, "47 s"), (108_000, "1 m 48 s"),
-            (724_000, "12 m 04 s"), (7_500_000, "2 h 05 m"), (273_600_000, "3 d 4 h"), (-12, "−12 ms"), (i64::MIN, "−106751991167 d 7 h"),
+            (0, "0 ms"),
+            (84, "84 ms"),
+            (999, "999 ms"),
+            (1_000, "1.0 s"),
+            (3_249, "3.2 s"),
+            (47_000, "47 s"),
+            (108_000, "1 m 48 s"),
+            (724_000, "12 m 04 s"),
+            (7_500_000, "2 h 05 m"),
+            (273_600_000, "3 d 4 h"),
+            (-12, "−12 ms"),
+            (i64::MIN, "−106751991167 d 7 h"),
         ] {
             assert_eq!(duration(ms), said, "{ms}");
         }
-        for (ms, said) in [(-3, "0 s"), (0, "0 s"), (900, "0 s"), (8_900, "8 s"), (12_345, "12 s"), (88_000, "1 m 28 s")] {
+        for (ms, said) in
+            [(-3, "0 s"), (0, "0 s"), (900, "0 s"), (8_900, "8 s"), (12_345, "12 s"), (88_000, "1 m 28 s")]
+        {
             assert_eq!(clock(ms), said, "{ms}");
         }
         for (ms, said) in [(0, "0:00"), (392_000, "6:32"), (3_723_000, "1:02:03"), (-2_000, "−0:02")] {
@@ -219,9 +235,18 @@ mod tests {
     #[test]
     fn findings() {
         for (message, said) in [
-            ("Background analysis phase error/failed: Metric \"builtin\" assessed Failed due to failed (1) > failureLimit (0): canary 5xx ratio 0.2131 is above 0.01", "canary 5xx ratio 0.2131 is above 0.01"),
-            ("Metric \"m\" assessed Error due to consecutiveErrors (5) > consecutiveErrorLimit (4): \"Error Message: connection refused\"", "Error Message: connection refused"),
-            ("Metric \"m\" assessed Failed due to failed (1) > failureLimit (0)", "Metric \"m\" assessed Failed due to failed (1) > failureLimit (0)"),
+            (
+                "Background analysis phase error/failed: Metric \"builtin\" assessed Failed due to failed (1) > failureLimit (0): canary 5xx ratio 0.2131 is above 0.01",
+                "canary 5xx ratio 0.2131 is above 0.01",
+            ),
+            (
+                "Metric \"m\" assessed Error due to consecutiveErrors (5) > consecutiveErrorLimit (4): \"Error Message: connection refused\"",
+                "Error Message: connection refused",
+            ),
+            (
+                "Metric \"m\" assessed Failed due to failed (1) > failureLimit (0)",
+                "Metric \"m\" assessed Failed due to failed (1) > failureLimit (0)",
+            ),
             ("failureLimit (0): ", "failureLimit (0): "),
             ("5xx 9.4 %, limit 1 %", "5xx 9.4 %, limit 1 %"),
             ("", ""),
@@ -241,7 +266,9 @@ mod tests {
         for (v, said) in [(0.0, "0"), (0.0021, "0.0021"), (0.5, "0.5000"), (f64::INFINITY, "n/a")] {
             assert_eq!(ratio(v), said);
         }
-        for (v, said) in [(0.0, "0 J"), (0.0004, "400 µJ"), (0.0314, "31 mJ"), (3.14, "3.1 J"), (31.4, "31 J"), (1234.0, "1.2 kJ")] {
+        for (v, said) in
+            [(0.0, "0 J"), (0.0004, "400 µJ"), (0.0314, "31 mJ"), (3.14, "3.1 J"), (31.4, "31 J"), (1234.0, "1.2 kJ")]
+        {
             assert_eq!(joules(v), said);
         }
         assert_eq!(short("4f2c00000000be19"), "4f2c…be19");

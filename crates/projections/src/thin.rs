@@ -25,10 +25,12 @@ pub fn thin(ticks: Vec<Tick>, max: usize) -> Vec<Tick> {
     };
     ticks
         .chunks(run)
-        .filter_map(|c| c.iter().max_by(|a, b| {
-            let (a, b) = (weight(a), weight(b));
-            a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
-        }))
+        .filter_map(|c| {
+            c.iter().max_by(|a, b| {
+                let (a, b) = (weight(a), weight(b));
+                a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+            })
+        })
         .cloned()
         .map(bare)
         .collect()

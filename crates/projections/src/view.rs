@@ -12,7 +12,9 @@ impl ReleaseView {
     ///
     /// `as_of` is the last receipt's index; who has read the log further sets it higher.
     pub fn of(receipts: Vec<Receipt>) -> Option<Self> {
-        let at = receipts.iter().position(|r| r.payload.kind == Kind::CanaryStarted && r.payload.facts::<CanaryStarted>().is_ok())?;
+        let at = receipts
+            .iter()
+            .position(|r| r.payload.kind == Kind::CanaryStarted && r.payload.facts::<CanaryStarted>().is_ok())?;
         let mut rest = receipts;
         let tail = rest.split_off(at + 1);
         let mut view = Self::start(rest)?;

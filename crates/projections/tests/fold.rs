@@ -3,8 +3,8 @@
 use model::{
     Digest, Energy, EnergyMethod, Epoch, Kind, ReleaseId, Timestamp, Verdict, Weight,
     event::{
-        AnalysisEnded, CanaryAborted, CanaryCompleted, CanaryPaused, CanaryPromoted, CanaryResumed, CanaryStarted, CanaryStepped, CommandSeen, Outcome,
-        PlannedWeight, ReleaseCompleted, RollbackArmed,
+        AnalysisEnded, CanaryAborted, CanaryCompleted, CanaryPaused, CanaryPromoted, CanaryResumed, CanaryStarted,
+        CanaryStepped, CommandSeen, Outcome, PlannedWeight, ReleaseCompleted, RollbackArmed,
     },
 };
 use projections::{Overview, Phase, Receipt, ReleaseRow, ReleaseView, describe, thin};
@@ -26,7 +26,17 @@ fn digest(b: u8) -> Digest {
     Digest::from_sha256(&[b; 32])
 }
 fn energy(joules: f64) -> Energy {
-    Energy { joules, low: joules / 2.0, high: joules * 2.0, method: EnergyMethod::ModelCpuTime, scope: "cpu".into(), coefficient: None, cpu_time_us: 1, wall_us: 2, idle_joules: None }
+    Energy {
+        joules,
+        low: joules / 2.0,
+        high: joules * 2.0,
+        method: EnergyMethod::ModelCpuTime,
+        scope: "cpu".into(),
+        coefficient: None,
+        cpu_time_us: 1,
+        wall_us: 2,
+        idle_joules: None,
+    }
 }
 
 fn payload(kind: Kind, s: i64, facts: &impl Serialize) -> Payload {
@@ -35,46 +45,139 @@ fn payload(kind: Kind, s: i64, facts: &impl Serialize) -> Payload {
 
 fn started() -> Payload {
     let facts = CanaryStarted {
-        strategy: "canary".into(), service: "checkout".parse().unwrap(), environment: "production".parse().unwrap(), version: "v2".parse().unwrap(),
-        digest: digest(2), stable_version: "v1".parse().unwrap(), stable_digest: digest(1), recipe: digest(9), steps: 6,
-        planned: vec![PlannedWeight { at_ms: 0, weight: w(5) }, PlannedWeight { at_ms: 120_000, weight: w(25) }, PlannedWeight { at_ms: 300_000, weight: w(100) }],
-        planned_ms: Some(720_000), runtime: "local".into(),
+        strategy: "canary".into(),
+        service: "checkout".parse().unwrap(),
+        environment: "production".parse().unwrap(),
+        version: "v2".parse().unwrap(),
+        digest: digest(2),
+        stable_version: "v1".parse().unwrap(),
+        stable_digest: digest(1),
+        recipe: digest(9),
+        steps: 6,
+        planned: vec![
+            PlannedWeight { at_ms: 0, weight: w(5) },
+            PlannedWeight { at_ms: 120_000, weight: w(25) },
+            PlannedWeight { at_ms: 300_000, weight: w(100) },
+        ],
+        planned_ms: Some(720_000),
+        runtime: "local".into(),
     };
     payload(Kind::CanaryStarted, 1, &facts).energy(energy(0.5))
 }
 fn stepped(s: i64, step: u32, from: u8, to: u8) -> Payload {
-    let facts = CanaryStepped { strategy: "canary".into(), step, steps: 6, from_weight: w(from), weight: w(to), applied_at: at(s), epoch: Epoch(1), operation: format!("op-{s}") };
+    let facts = CanaryStepped {
+        strategy: "canary".into(),
+        step,
+        steps: 6,
+        from_weight: w(from),
+        weight: w(to),
+        applied_at: at(s),
+        epoch: Epoch(1),
+        operation: format!("op-{s}"),
+    };
     payload(Kind::CanaryStepped, s, &facts).energy(energy(0.25))
 }
 fn paused(s: i64, reason: &str, until: Option<i64>, weight: u8) -> Payload {
-    payload(Kind::CanaryPaused, s, &CanaryPaused { reason: reason.into(), until: until.map(at), weight: w(weight), step: 1 })
+    payload(
+        Kind::CanaryPaused,
+        s,
+        &CanaryPaused { reason: reason.into(), until: until.map(at), weight: w(weight), step: 1 },
+    )
 }
 fn resumed(s: i64, turn: &str) -> Payload {
-    let mut p = payload(Kind::CanaryResumed, s, &CanaryResumed { reason: "cache was warming".into(), paused_ms: 40_000, step: 1 });
+    let mut p = payload(
+        Kind::CanaryResumed,
+        s,
+        &CanaryResumed { reason: "cache was warming".into(), paused_ms: 40_000, step: 1 },
+    );
     p.facts.insert("transition".into(), json!({ "type": turn }));
     p
 }
 fn analysis(s: i64, kind: Kind, verdict: Verdict, message: &str) -> Payload {
-    let facts = AnalysisEnded { analysis: "built-in".into(), scope: "built-in".into(), verdict, message: message.into(), rule: "threshold".into(), measurements: 3, segment: None, from: None, to: None, canary: None, stable: None };
+    let facts = AnalysisEnded {
+        analysis: "built-in".into(),
+        scope: "built-in".into(),
+        verdict,
+        message: message.into(),
+        rule: "threshold".into(),
+        measurements: 3,
+        segment: None,
+        from: None,
+        to: None,
+        canary: None,
+        stable: None,
+    };
     payload(kind, s, &facts)
 }
 fn armed(s: i64) -> Payload {
-    payload(Kind::RollbackArmed, s, &RollbackArmed { previous_image: digest(1), previous_version: "v1".parse().unwrap(), down_migration: "none".into(), flags_off: vec![], acts: vec!["traffic".into()], rto_s: 90 })
+    payload(
+        Kind::RollbackArmed,
+        s,
+        &RollbackArmed {
+            previous_image: digest(1),
+            previous_version: "v1".parse().unwrap(),
+            down_migration: "none".into(),
+            flags_off: vec![],
+            acts: vec!["traffic".into()],
+            rto_s: 90,
+        },
+    )
 }
 fn aborted(s: i64, automatic: bool) -> Payload {
-    payload(Kind::CanaryAborted, s, &CanaryAborted { reason: "5xx 9.4 %, limit 1 %".into(), automatic, weight: w(25), breach_at: at(s - 1), command: None })
+    payload(
+        Kind::CanaryAborted,
+        s,
+        &CanaryAborted {
+            reason: "5xx 9.4 %, limit 1 %".into(),
+            automatic,
+            weight: w(25),
+            breach_at: at(s - 1),
+            command: None,
+        },
+    )
 }
 fn completed(s: i64, outcome: Outcome) -> Payload {
-    payload(Kind::CanaryCompleted, s, &CanaryCompleted { outcome, took_ms: 47_000, breach_to_zero_ms: Some(12), breach_to_last_request_ms: Some(8), zero_to_drained_ms: Some(3000), rto_ms: Some(3012), exposed: 61 })
+    payload(
+        Kind::CanaryCompleted,
+        s,
+        &CanaryCompleted {
+            outcome,
+            took_ms: 47_000,
+            breach_to_zero_ms: Some(12),
+            breach_to_last_request_ms: Some(8),
+            zero_to_drained_ms: Some(3000),
+            rto_ms: Some(3012),
+            exposed: 61,
+        },
+    )
 }
 fn promoted(s: i64) -> Payload {
-    payload(Kind::CanaryPromoted, s, &CanaryPromoted { full: false, version: "v2".parse().unwrap(), digest: digest(2), reason: "all steps done".into() })
+    payload(
+        Kind::CanaryPromoted,
+        s,
+        &CanaryPromoted {
+            full: false,
+            version: "v2".parse().unwrap(),
+            digest: digest(2),
+            reason: "all steps done".into(),
+        },
+    )
 }
 fn ended(s: i64, outcome: Outcome) -> Payload {
-    payload(Kind::ReleaseCompleted, s, &ReleaseCompleted { outcome, children: 9, ranges: vec![(0, 8)], root: "00".repeat(32) }).energy(energy(99.0))
+    payload(
+        Kind::ReleaseCompleted,
+        s,
+        &ReleaseCompleted { outcome, children: 9, ranges: vec![(0, 8)], root: "00".repeat(32) },
+    )
+    .energy(energy(99.0))
 }
 fn asked(s: i64, command: &str) -> Payload {
-    payload(Kind::CommandAccepted, s, &CommandSeen { command: command.into(), command_id: "12345678".into(), reason: "".into(), refusal: None }).energy(energy(0.125))
+    payload(
+        Kind::CommandAccepted,
+        s,
+        &CommandSeen { command: command.into(), command_id: "12345678".into(), reason: "".into(), refusal: None },
+    )
+    .energy(energy(0.125))
 }
 
 fn log(payloads: Vec<Payload>) -> Vec<Receipt> {
@@ -83,7 +186,18 @@ fn log(payloads: Vec<Payload>) -> Vec<Receipt> {
 
 #[test]
 fn a_release_that_was_aborted() {
-    let log = log(vec![asked(0, "start"), started(), stepped(2, 0, 0, 5), paused(3, "step", Some(123), 5), armed(4), analysis(9, Kind::AnalysisFailed, Verdict::Failed, "5xx"), aborted(10, true), stepped(10, 1, 5, 0), completed(13, Outcome::Aborted), ended(14, Outcome::Aborted)]);
+    let log = log(vec![
+        asked(0, "start"),
+        started(),
+        stepped(2, 0, 0, 5),
+        paused(3, "step", Some(123), 5),
+        armed(4),
+        analysis(9, Kind::AnalysisFailed, Verdict::Failed, "5xx"),
+        aborted(10, true),
+        stepped(10, 1, 5, 0),
+        completed(13, Outcome::Aborted),
+        ended(14, Outcome::Aborted),
+    ]);
     let mut view = ReleaseView::of(log[..4].to_vec()).unwrap();
     assert_eq!(view.row.phase, Phase::Paused { reason: "step".into(), until: Some(at(123)) });
     assert_eq!((view.row.next_at, view.row.stage(), view.row.waits()), (Some(at(123)), (1, 3), false));
@@ -106,7 +220,13 @@ fn a_release_that_was_aborted() {
 
 #[test]
 fn a_persons_hold_lies_over_the_recipes_pause() {
-    let mut row = ReleaseRow::of(&log(vec![started(), stepped(2, 0, 0, 5), paused(3, "step", Some(123), 5), paused(5, "person", None, 5)])).unwrap();
+    let mut row = ReleaseRow::of(&log(vec![
+        started(),
+        stepped(2, 0, 0, 5),
+        paused(3, "step", Some(123), 5),
+        paused(5, "person", None, 5),
+    ]))
+    .unwrap();
     assert!(row.waits());
     row.fold(&Receipt { index: 9, payload: resumed(8, "released") });
     assert_eq!(row.phase, Phase::Paused { reason: "step".into(), until: Some(at(123)) });
@@ -130,14 +250,23 @@ fn an_aborted_release_that_begins_again_is_under_way() {
 
 #[test]
 fn the_overview_follows() {
-    let receipts = log(vec![started(), stepped(2, 0, 0, 5), paused(3, "inconclusive", None, 5), promoted(9), completed(12, Outcome::Promoted)]);
+    let receipts = log(vec![
+        started(),
+        stepped(2, 0, 0, 5),
+        paused(3, "inconclusive", None, 5),
+        promoted(9),
+        completed(12, Outcome::Promoted),
+    ]);
     let mut overview = Overview::assemble([ReleaseRow::of(&receipts[..2]).unwrap()], Some(1));
     assert!(!overview.fold(&receipts[1]), "folded before");
     assert!(!overview.fold(&receipts[2]));
     assert_eq!((overview.waiting.len(), overview.in_flight.len()), (1, 1));
     assert!(!overview.fold(&receipts[3]));
     assert!(!overview.fold(&receipts[4]));
-    assert_eq!((overview.waiting.len(), overview.in_flight.len(), overview.recent.len(), overview.as_of), (0, 0, 1, Some(4)));
+    assert_eq!(
+        (overview.waiting.len(), overview.in_flight.len(), overview.recent.len(), overview.as_of),
+        (0, 0, 1, Some(4))
+    );
     let other = Receipt { index: 9, payload: started().release(id(2)) };
     assert!(overview.fold(&other), "one that is not shown has to be read");
 }
@@ -168,7 +297,10 @@ fn sentences() {
         (resumed(3, "released"), "Resumed after 40 s: cache was warming"),
         (aborted(10, true), "Aborted at 25 % by the judge: 5xx 9.4 %, limit 1 %"),
         (aborted(10, false), "Aborted at 25 % by dana: 5xx 9.4 %, limit 1 %"),
-        (completed(13, Outcome::Aborted), "Rollout ended aborted after 47 s: breach to 0 % in 12 ms, 0 % to drained in 3.0 s, recovered in 3.0 s"),
+        (
+            completed(13, Outcome::Aborted),
+            "Rollout ended aborted after 47 s: breach to 0 % in 12 ms, 0 % to drained in 3.0 s, recovered in 3.0 s",
+        ),
         (ended(14, Outcome::Promoted), "Release promoted: one receipt over 9 receipts, ≈ 99 J"),
         (asked(0, "pause"), "dana asked to pause"),
         (payload(Kind::FlagToggled, 0, &json!({})), "Flag toggled"),
@@ -204,10 +336,25 @@ fn buttons() {
         ("aborted", with(vec![aborted(4, true), completed(5, Outcome::Aborted)]), vec![Retry]),
         ("stable, old version not gone", with(vec![promoted(4)]), vec![Abort, Rollback]),
         ("promoted", with(vec![promoted(4), completed(5, Outcome::Promoted)]), vec![Rollback]),
-        ("rolled back", with(vec![promoted(4), completed(5, Outcome::Promoted), aborted(6, false), back(7), completed(8, Outcome::RolledBack)]), vec![]),
+        (
+            "rolled back",
+            with(vec![
+                promoted(4),
+                completed(5, Outcome::Promoted),
+                aborted(6, false),
+                back(7),
+                completed(8, Outcome::RolledBack),
+            ]),
+            vec![],
+        ),
     ] {
         let view = ReleaseView::of(log(payloads)).unwrap();
-        let possible: Vec<_> = view.commands.iter().filter(|c| c.refused.is_none() && c.kind != model::CommandKind::PromoteFull).map(|c| c.kind).collect();
+        let possible: Vec<_> = view
+            .commands
+            .iter()
+            .filter(|c| c.refused.is_none() && c.kind != model::CommandKind::PromoteFull)
+            .map(|c| c.kind)
+            .collect();
         assert_eq!(possible, on, "{name}");
     }
 }
@@ -216,7 +363,15 @@ fn buttons() {
 fn a_rollback_is_no_promotion() {
     let mut back = promoted(9);
     back.facts.insert("back".into(), json!(true));
-    let view = ReleaseView::of(log(vec![started(), promoted(4), completed(5, Outcome::Promoted), aborted(6, false), stepped(6, 5, 100, 0), back])).unwrap();
+    let view = ReleaseView::of(log(vec![
+        started(),
+        promoted(4),
+        completed(5, Outcome::Promoted),
+        aborted(6, false),
+        stepped(6, 5, 100, 0),
+        back,
+    ]))
+    .unwrap();
     assert_eq!((view.row.phase.clone(), view.row.weight, view.row.promoted), (Phase::Aborting, w(0), false));
     assert_eq!(view.weights.last(), Some(&(at(6), w(0))));
 }
@@ -225,8 +380,10 @@ fn any_payload() -> impl Strategy<Value = Payload> {
     let known = prop_oneof![
         Just(started()),
         (0i64..99, 0u32..6, 0u8..=100, 0u8..=100).prop_map(|(s, step, a, b)| stepped(s, step, a, b)),
-        (0i64..99, prop_oneof![Just("step"), Just("person"), Just("inconclusive")], proptest::option::of(0i64..200)).prop_map(|(s, r, u)| paused(s, r, u, 5)),
-        (0i64..99, prop_oneof![Just("released"), Just("pause-ended"), Just("retried"), Just("x")]).prop_map(|(s, t)| resumed(s, t)),
+        (0i64..99, prop_oneof![Just("step"), Just("person"), Just("inconclusive")], proptest::option::of(0i64..200))
+            .prop_map(|(s, r, u)| paused(s, r, u, 5)),
+        (0i64..99, prop_oneof![Just("released"), Just("pause-ended"), Just("retried"), Just("x")])
+            .prop_map(|(s, t)| resumed(s, t)),
         (0i64..99).prop_map(|s| analysis(s, Kind::AnalysisInconclusive, Verdict::Inconclusive, "few requests")),
         (0i64..99).prop_map(armed),
         (1i64..99, any::<bool>()).prop_map(|(s, a)| aborted(s, a)),
@@ -236,14 +393,42 @@ fn any_payload() -> impl Strategy<Value = Payload> {
         (0i64..99).prop_map(|s| asked(s, "pause")),
     ];
     // Any kind with facts that are missing, or of another type than they must be.
-    let broken = (proptest::sample::select(Kind::ALL), proptest::collection::vec((proptest::sample::select(vec!["weight", "step", "reason", "outcome", "exposed", "transition", "verdict", "planned"]), any_json()), 0..4), 0i64..99)
-        .prop_map(|(kind, facts, s)| payload(kind, s, &facts.into_iter().map(|(k, v)| (k.to_owned(), v)).collect::<Map<String, Value>>()));
+    let broken = (
+        proptest::sample::select(Kind::ALL),
+        proptest::collection::vec(
+            (
+                proptest::sample::select(vec![
+                    "weight",
+                    "step",
+                    "reason",
+                    "outcome",
+                    "exposed",
+                    "transition",
+                    "verdict",
+                    "planned",
+                ]),
+                any_json(),
+            ),
+            0..4,
+        ),
+        0i64..99,
+    )
+        .prop_map(|(kind, facts, s)| {
+            payload(kind, s, &facts.into_iter().map(|(k, v)| (k.to_owned(), v)).collect::<Map<String, Value>>())
+        });
     let other = (known.clone(), 2u8..4).prop_map(|(p, n)| p.release(id(n)));
     prop_oneof![6 => known, 2 => broken, 1 => other]
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
-    prop_oneof![Just(Value::Null), any::<i64>().prop_map(|n| json!(n)), any::<f64>().prop_map(|n| json!(n)), ".{0,8}".prop_map(|s| json!(s)), Just(json!({"type": 7})), Just(json!([[[]]]))]
+    prop_oneof![
+        Just(Value::Null),
+        any::<i64>().prop_map(|n| json!(n)),
+        any::<f64>().prop_map(|n| json!(n)),
+        ".{0,8}".prop_map(|s| json!(s)),
+        Just(json!({"type": 7})),
+        Just(json!([[[]]]))
+    ]
 }
 
 proptest! {

@@ -11,7 +11,8 @@ use sha2::{Digest as _, Sha256};
 use tlog::{NodeId, TilePath, leaf_hash, root_of_leaves, tiles::decode_entries, verify_consistency, verify_inclusion};
 
 use crate::{
-    AppendError, Batch, Draft, Head, Log, ManualClock, MemorySigner, NewEntry, OpenError, ReceiptLog, Store, StoreError,
+    AppendError, Batch, Draft, Head, Log, ManualClock, MemorySigner, NewEntry, OpenError, ReceiptLog, Store,
+    StoreError,
     offline::{Pins, verify_log},
     proofs, tiles,
 };
@@ -39,7 +40,8 @@ pub async fn open(store: Arc<dyn Store>) -> Result<ReceiptLog, OpenError> {
 /// A receipt that differs by its number; every third is of the release `checkout-1`.
 pub fn draft(n: u64) -> Draft {
     let time = Timestamp::from_millis(1_778_162_792_045 + n as i64);
-    let payload = Payload::new(Kind::FlagToggled, time, "dana".parse().unwrap(), &json!({"n": n, "text": "é\n"})).unwrap();
+    let payload =
+        Payload::new(Kind::FlagToggled, time, "dana".parse().unwrap(), &json!({"n": n, "text": "é\n"})).unwrap();
     let payload = if n.is_multiple_of(3) { payload.release("checkout-1".parse().unwrap()) } else { payload };
     Draft { key: format!("key-{n}"), payload }
 }
@@ -161,7 +163,8 @@ async fn groups_many_writers(store: Arc<dyn Store>) {
     assert_eq!(all, (1..=640).collect(), "each index once");
     log.drain().await;
     assert_eq!(*log.size().borrow(), 641);
-    let report = verify_log(&*store, &Pins { vkey: Some(log.vkey().clone()), checkpoint: None }, |_, _| {}).await.unwrap();
+    let report =
+        verify_log(&*store, &Pins { vkey: Some(log.vkey().clone()), checkpoint: None }, |_, _| {}).await.unwrap();
     assert!(report.holds, "{report:?}");
 }
 
@@ -183,7 +186,14 @@ async fn writes_all_of_a_batch_or_nothing(store: Arc<dyn Store>) {
     let entry = |index: u64, key: &str| {
         let bytes = format!("entry {index}").into_bytes();
         let leaf = leaf_hash(&bytes);
-        NewEntry { index, key: key.to_owned(), digest: [0; 32], leaf, entry: bytes.into(), payload: draft(index).payload }
+        NewEntry {
+            index,
+            key: key.to_owned(),
+            digest: [0; 32],
+            leaf,
+            entry: bytes.into(),
+            payload: draft(index).payload,
+        }
     };
     let batch = |expected: Head| Batch {
         expected,
@@ -252,7 +262,9 @@ async fn serves_tiles(store: Arc<dyn Store>) {
     assert_eq!(tile("tile/0/001.p/44").await.unwrap(), bytes(&leaves[256..]));
     assert_eq!(tile("tile/0/001.p/7").await.unwrap(), bytes(&leaves[256..263]), "as it was in a smaller tree");
     assert_eq!(tile("tile/1/000.p/1").await.unwrap(), bytes(&[root_of_leaves(&leaves[..256])]));
-    for beyond in ["tile/0/001.p/45", "tile/0/001", "tile/0/002.p/1", "tile/1/000.p/2", "tile/entries/001", "tile/63/000.p/1"] {
+    for beyond in
+        ["tile/0/001.p/45", "tile/0/001", "tile/0/002.p/1", "tile/1/000.p/2", "tile/entries/001", "tile/63/000.p/1"]
+    {
         assert_eq!(tile(beyond).await, None, "{beyond}");
     }
     let bundle = tile("tile/entries/001.p/44").await.unwrap();

@@ -12,7 +12,8 @@ use std::{
 };
 
 use pkcs8::{
-    AlgorithmIdentifierRef, EncryptedPrivateKeyInfoRef, LineEnding, ObjectIdentifier, PrivateKeyInfoRef, SecretDocument,
+    AlgorithmIdentifierRef, EncryptedPrivateKeyInfoRef, LineEnding, ObjectIdentifier, PrivateKeyInfoRef,
+    SecretDocument,
     der::{asn1::OctetStringRef, pem::PemLabel as _},
 };
 use zeroize::Zeroizing;
@@ -57,7 +58,9 @@ pub enum KeyFileError {
     #[error("the key file {0} is not a regular file")]
     NotAFile(PathBuf),
     /// Others may read or write it.
-    #[error("the key file {path} has mode {mode:04o}, others may use it: run chmod 600 {path}, and think about who may have read it")]
+    #[error(
+        "the key file {path} has mode {mode:04o}, others may use it: run chmod 600 {path}, and think about who may have read it"
+    )]
     Mode {
         /// Which file.
         path: PathBuf,
@@ -199,7 +202,11 @@ fn decode(path: &Path, document: &SecretDocument) -> Result<MemorySigner, KeyFil
     Ok(MemorySigner::from_seed(seed.ok_or_else(|| format("its key has another length"))?))
 }
 
-fn encode(path: &Path, signer: &MemorySigner, passphrase: Option<&Passphrase>) -> Result<Zeroizing<String>, KeyFileError> {
+fn encode(
+    path: &Path,
+    signer: &MemorySigner,
+    passphrase: Option<&Passphrase>,
+) -> Result<Zeroizing<String>, KeyFileError> {
     let format = |error: pkcs8::Error| KeyFileError::Format { path: path.to_owned(), reason: error.to_string() };
     let seed = Zeroizing::new([&SEED_PREFIX[..], signer.key().as_bytes()].concat());
     let algorithm = AlgorithmIdentifierRef { oid: ED25519, parameters: None };
@@ -236,7 +243,10 @@ fn read(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
         return Err(KeyFileError::Mode { path: path.to_owned(), mode });
     }
     if meta.len() > MAX_KEY_FILE {
-        return Err(KeyFileError::Format { path: path.to_owned(), reason: format!("it is longer than {MAX_KEY_FILE} bytes") });
+        return Err(KeyFileError::Format {
+            path: path.to_owned(),
+            reason: format!("it is longer than {MAX_KEY_FILE} bytes"),
+        });
     }
     let mut pem = Zeroizing::new(String::new());
     file.take(MAX_KEY_FILE).read_to_string(&mut pem).map_err(io_error)?;
@@ -339,7 +349,9 @@ mod tests {
         check(&pem[..pem.len() / 2]);
         check(&"x".repeat(MAX_KEY_FILE as usize + 1));
         // A key of X25519: the same form, another algorithm.
-        check("-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VuBCIEIHBbGWJGbiDIoRECvpGTXVSsnNPwc4Je8chJYoYgYcNu\n-----END PRIVATE KEY-----\n");
+        check(
+            "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VuBCIEIHBbGWJGbiDIoRECvpGTXVSsnNPwc4Je8chJYoYgYcNu\n-----END PRIVATE KEY-----\n",
+        );
     }
 
     // RFC 8410 section 10.3: its example key and the public key that belongs to it.

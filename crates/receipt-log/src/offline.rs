@@ -6,7 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use receipts::{KeyRotated, PartsError, ReceiptKey, ReceiptParts, Report, read_unverified, verify, verify_alone, verify_receipt};
+use receipts::{
+    KeyRotated, PartsError, ReceiptKey, ReceiptParts, Report, read_unverified, verify, verify_alone, verify_receipt,
+};
 use serde::Serialize;
 use tlog::{Checkpoint, Frontier, Hash, NodeId, SignedNote, TileId, TilePath, VerifyingKey, leaf_hash, proof};
 
@@ -203,7 +205,8 @@ async fn check_log(
             Ok(())
         };
     };
-    let note = SignedNote::parse(text.as_bytes()).map_err(|e| bad(None, format!("the checkpoint is not a note: {e}")))?;
+    let note =
+        SignedNote::parse(text.as_bytes()).map_err(|e| bad(None, format!("the checkpoint is not a note: {e}")))?;
     let parsed: Checkpoint = note.text().parse().map_err(|e| bad(None, format!("the checkpoint is not one: {e}")))?;
     report.origin = Some(parsed.origin.clone());
     report.size = parsed.size;
@@ -213,12 +216,18 @@ async fn check_log(
     };
     report.vkey = Some(vkey.to_string());
     let key = ReceiptKey::from_vkey(&vkey).map_err(|error| bad(None, error))?;
-    let open = |note: &SignedNote| Checkpoint::open(note, vkey.name(), std::slice::from_ref(&vkey)).map(|o| o.checkpoint);
-    let checkpoint = open(&note).map_err(|error| bad(None, format!("the checkpoint is refused: {}", with_sources(&error))))?;
+    let open =
+        |note: &SignedNote| Checkpoint::open(note, vkey.name(), std::slice::from_ref(&vkey)).map(|o| o.checkpoint);
+    let checkpoint =
+        open(&note).map_err(|error| bad(None, format!("the checkpoint is refused: {}", with_sources(&error))))?;
     let pinned = pins.checkpoint.as_ref().map(open).transpose();
-    let pinned = pinned.map_err(|error| bad(None, format!("the checkpoint given is refused: {}", with_sources(&error))))?;
+    let pinned =
+        pinned.map_err(|error| bad(None, format!("the checkpoint given is refused: {}", with_sources(&error))))?;
     if let Some(pinned) = pinned.as_ref().filter(|pinned| pinned.size > checkpoint.size) {
-        let reason = format!("the log had {} receipts once, now it has {}: it was cut or replaced", pinned.size, checkpoint.size);
+        let reason = format!(
+            "the log had {} receipts once, now it has {}: it was cut or replaced",
+            pinned.size, checkpoint.size
+        );
         return Err(bad(checkpoint.size, reason));
     }
 

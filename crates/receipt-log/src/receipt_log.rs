@@ -5,7 +5,9 @@ use std::{collections::VecDeque, sync::Arc};
 use async_trait::async_trait;
 use futures::Stream;
 use model::{Actor, Digest, Kind, ReleaseId};
-use receipts::{Envelope, EnvelopeSignature, KeyRotated, MAX_ENTRY, PAYLOAD_TYPE, Payload, ReceiptKey, canonical_bytes, pae};
+use receipts::{
+    Envelope, EnvelopeSignature, KeyRotated, MAX_ENTRY, PAYLOAD_TYPE, Payload, ReceiptKey, canonical_bytes, pae,
+};
 use sha2::{Digest as _, Sha256};
 use tlog::{Checkpoint, CheckpointError, Frontier, Hash, NoteError, SignedNote, VerifyingKey, leaf_hash};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -98,8 +100,9 @@ impl ReceiptLog {
         let (writer, size, stopped) =
             Writer::new(store.clone(), signer.clone(), vkey.clone(), head.clone(), frontier, jobs);
         tokio::spawn(writer.run());
-        let log =
-            Self { shared: Arc::new(Shared { store, signer, keyid: key.keyid().to_owned(), vkey, queue, size, stopped }) };
+        let log = Self {
+            shared: Arc::new(Shared { store, signer, keyid: key.keyid().to_owned(), vkey, queue, size, stopped }),
+        };
         if head.size == 0 {
             log.state_key(clock).await?;
         }
@@ -195,7 +198,8 @@ impl ReceiptLog {
         if key.is_empty() || key.chars().count() > MAX_KEY || key.contains(char::is_control) {
             return Err(AppendError::BadKey);
         }
-        let canonical = |payload: &Payload| canonical_bytes(payload).map_err(|e| AppendError::NotCanonical(e.to_string()));
+        let canonical =
+            |payload: &Payload| canonical_bytes(payload).map_err(|e| AppendError::NotCanonical(e.to_string()));
         let bytes = canonical(&payload)?;
         let digest = meaning(&payload).map_err(AppendError::NotCanonical)?;
         let message = pae(PAYLOAD_TYPE, &bytes);
@@ -237,9 +241,11 @@ impl Log for ReceiptLog {
         }
         let (prepared, draft) = self.prepare(draft).await?;
         let (answer, answered) = oneshot::channel();
-        self.shared.queue.try_send(Job::Append { draft: Box::new(draft), prepared, answer }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => AppendError::Busy(MAX_QUEUE),
-            mpsc::error::TrySendError::Closed(_) => self.stop_reason(),
+        self.shared.queue.try_send(Job::Append { draft: Box::new(draft), prepared, answer }).map_err(|error| {
+            match error {
+                mpsc::error::TrySendError::Full(_) => AppendError::Busy(MAX_QUEUE),
+                mpsc::error::TrySendError::Closed(_) => self.stop_reason(),
+            }
         })?;
         answered.await.unwrap_or_else(|_| Err(self.stop_reason()))
     }
@@ -306,12 +312,7 @@ pub fn read(stored: StoredEntry) -> Result<LoggedReceipt, (u64, String)> {
 
 /// SHA-256 of what a payload states apart from when it was tried and what that cost: equal for an attempt and its repetition.
 fn meaning(payload: &Payload) -> Result<[u8; 32], String> {
-    let timeless = Payload {
-        time: model::Timestamp::default(),
-        joules: None,
-        energy: None,
-        ..payload.clone()
-    };
+    let timeless = Payload { time: model::Timestamp::default(), joules: None, energy: None, ..payload.clone() };
     canonical_bytes(&timeless).map(|bytes| Sha256::digest(bytes).into()).map_err(|error| error.to_string())
 }
 
@@ -329,8 +330,8 @@ async fn restore(
     if let Some(configured) = origin.filter(|origin| *origin != checkpoint.origin) {
         return Err(OpenError::OtherOrigin { configured: configured.to_owned(), found: checkpoint.origin });
     }
-    let vkey = VerifyingKey::new(&checkpoint.origin, public_key)
-        .map_err(|_| OpenError::Origin(checkpoint.origin.clone()))?;
+    let vkey =
+        VerifyingKey::new(&checkpoint.origin, public_key).map_err(|_| OpenError::Origin(checkpoint.origin.clone()))?;
     match Checkpoint::open(&note, &checkpoint.origin, std::slice::from_ref(&vkey)) {
         Ok(_) => {}
         Err(CheckpointError::Note(NoteError::NoKnownKey)) => return Err(OpenError::OtherKey(vkey.to_string())),
@@ -342,11 +343,7 @@ async fn restore(
     let nodes = store.nodes(&Frontier::nodes_of(size)).await?;
     let frontier = Frontier::restore(size, nodes).map_err(|error| damaged(error.to_string()))?;
     if frontier.root() != checkpoint.root {
-        return Err(damaged(format!(
-            "its tree has root {}, its checkpoint says {}",
-            frontier.root(),
-            checkpoint.root
-        )));
+        return Err(damaged(format!("its tree has root {}, its checkpoint says {}", frontier.root(), checkpoint.root)));
     }
     Ok((vkey, frontier))
 }

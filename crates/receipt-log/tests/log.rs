@@ -1,13 +1,23 @@
 //! The log over the memory store: conformance, and what happens when something fails.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, reason = "a test may fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test may fail by panicking"
+)]
 
-use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use receipt_log::{
-    AppendError, Log as _, MAX_QUEUE, ManualClock, MemorySigner, MemoryStore, ReceiptLog, SignError, Signer, Store, StoreError,
+    AppendError, Log as _, MAX_QUEUE, ManualClock, MemorySigner, MemoryStore, ReceiptLog, SignError, Signer, Store,
+    StoreError,
     conformance::{self, draft},
 };
 use tokio::sync::Semaphore;
@@ -65,7 +75,8 @@ impl Signer for Held {
 async fn held() -> (ReceiptLog, Arc<Semaphore>, Arc<AtomicBool>) {
     let (permits, broken) = (Arc::new(Semaphore::new(1)), Arc::new(AtomicBool::new(false)));
     let signer = Held { key: MemorySigner::from_seed(&[7; 32]), permits: permits.clone(), broken: broken.clone() };
-    let log = ReceiptLog::open(Arc::new(MemoryStore::new()), Arc::new(signer), &ManualClock::default(), None).await.unwrap();
+    let log =
+        ReceiptLog::open(Arc::new(MemoryStore::new()), Arc::new(signer), &ManualClock::default(), None).await.unwrap();
     (log, permits, broken)
 }
 

@@ -107,7 +107,13 @@ mod tests {
     use super::*;
 
     fn payload(facts: Value) -> Payload {
-        Payload::new(Kind::FlagToggled, Timestamp::from_millis(1_778_162_792_045), "dana".parse::<Actor>().unwrap(), &facts).unwrap()
+        Payload::new(
+            Kind::FlagToggled,
+            Timestamp::from_millis(1_778_162_792_045),
+            "dana".parse::<Actor>().unwrap(),
+            &facts,
+        )
+        .unwrap()
     }
 
     fn text(facts: Value) -> Result<String, CanonicalError> {
@@ -126,10 +132,24 @@ mod tests {
     #[test]
     fn what_a_double_cannot_carry_is_refused() {
         let max = MAX_SAFE_INTEGER;
-        for ok in [json!(max), json!(-(max as i64)), json!(max as f64), json!(1e21), json!(1e300), json!((max + 1).to_string())] {
+        for ok in [
+            json!(max),
+            json!(-(max as i64)),
+            json!(max as f64),
+            json!(1e21),
+            json!(1e300),
+            json!((max + 1).to_string()),
+        ] {
             assert!(text(json!({ "n": ok })).is_ok());
         }
-        for bad in [json!(max + 1), json!(u64::MAX), json!(i64::MIN), json!(9.1e15), json!(-9.9e20), json!([{"deep": max + 1}])] {
+        for bad in [
+            json!(max + 1),
+            json!(u64::MAX),
+            json!(i64::MIN),
+            json!(9.1e15),
+            json!(-9.9e20),
+            json!([{"deep": max + 1}]),
+        ] {
             assert!(matches!(text(json!({ "n": bad })), Err(CanonicalError::Integer { .. })), "{bad}");
         }
         let mut deep = json!(1);

@@ -200,9 +200,12 @@ mod tests {
             r#"{"payload":"","payloadType":"","signatures":[{"sig":""},{"sig":""},{"sig":""},{"sig":""},{"sig":""}]}"#,
             |e| *e == EnvelopeError::Signatures(5),
         );
-        check(r#"{"payload":"*","payloadType":"","signatures":[{"sig":""}]}"#, |e| *e == EnvelopeError::Base64("payload"));
+        check(r#"{"payload":"*","payloadType":"","signatures":[{"sig":""}]}"#, |e| {
+            *e == EnvelopeError::Base64("payload")
+        });
         check(r#"{"payload":"","payloadType":"","signatures":[{"sig":"*"}]}"#, |e| *e == EnvelopeError::Base64("sig"));
-        let long = format!(r#"{{"payload":"","payloadType":"","signatures":[{{"keyid":"{}","sig":""}}]}}"#, "k".repeat(129));
+        let long =
+            format!(r#"{{"payload":"","payloadType":"","signatures":[{{"keyid":"{}","sig":""}}]}}"#, "k".repeat(129));
         check(&long, |e| *e == EnvelopeError::Long("keyid"));
         check(&" ".repeat(MAX_ENTRY + 1), |e| matches!(e, EnvelopeError::TooLarge(_)));
         check(&"[".repeat(60_000), json);

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use tlog::{
-    Checkpoint, ConsistencyStep, Hash, InclusionStep, SignedNote, TlogProof, consistency_steps, inclusion_steps, leaf_hash,
-    verify_consistency,
+    Checkpoint, ConsistencyStep, Hash, InclusionStep, SignedNote, TlogProof, consistency_steps, inclusion_steps,
+    leaf_hash, verify_consistency,
 };
 
 use crate::{

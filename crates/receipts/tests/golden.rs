@@ -2,7 +2,13 @@
 //!
 //! A file is never edited. `DELIVERYOS_WRITE_GOLDEN=1` writes the file of a kind that has none yet, and only that.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, reason = "a test may fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test may fail by panicking"
+)]
 
 use std::{fs, path::PathBuf};
 
@@ -10,7 +16,8 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE};
 use ed25519_dalek::{Signer as _, SigningKey};
 use model::{Actor, Digest, Energy, EnergyMethod, Kind, Timestamp};
 use receipts::{
-    Envelope, EnvelopeSignature, KeyRotated, PAYLOAD_TYPE, Payload, ReceiptKey, Refused, canonical_bytes, flat_view, pae, verify,
+    Envelope, EnvelopeSignature, KeyRotated, PAYLOAD_TYPE, Payload, ReceiptKey, Refused, canonical_bytes, flat_view,
+    pae, verify,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -90,7 +97,11 @@ fn every_flipped_bit_is_refused() {
             let mut bad = entry.clone();
             bad[place] ^= 1 << bit;
             if let Ok(verified) = verify(&bad, &[key()]) {
-                assert!((name..name + 5).contains(&place), "bit {bit} of byte {place} ({:?})", char::from(entry[place]));
+                assert!(
+                    (name..name + 5).contains(&place),
+                    "bit {bit} of byte {place} ({:?})",
+                    char::from(entry[place])
+                );
                 assert_eq!(verified.payload_bytes, golden.payload.as_bytes());
                 assert_ne!(verified.leaf_hash.to_string(), golden.leaf_hash);
             }
@@ -146,7 +157,8 @@ fn what_is_refused_and_why() {
     nameless.signatures[0].keyid.clear();
     assert!(verify(&nameless.to_bytes(), &[key()]).is_ok());
     let (payload, sig) = (URL_SAFE.encode(&nameless.payload), URL_SAFE.encode(&nameless.signatures[0].sig));
-    let url_safe = format!(r#" {{"signatures": [{{"sig": "{sig}"}}], "payloadType": "{PAYLOAD_TYPE}", "payload": "{payload}"}}"#);
+    let url_safe =
+        format!(r#" {{"signatures": [{{"sig": "{sig}"}}], "payloadType": "{PAYLOAD_TYPE}", "payload": "{payload}"}}"#);
     assert!(verify(url_safe.as_bytes(), &[key()]).is_ok());
 }
 
@@ -200,7 +212,12 @@ fn write(kind: Kind) {
         keyid: key().keyid().to_owned(),
     };
     let text = serde_json::to_string_pretty(&golden).unwrap() + "\n";
-    fs::OpenOptions::new().write(true).create_new(true).open(path(kind)).and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes())).unwrap();
+    fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path(kind))
+        .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
+        .unwrap();
 }
 
 fn actor(kind: Kind) -> Actor {
@@ -216,11 +233,14 @@ fn facts(kind: Kind) -> Value {
     let digest = Digest::from_sha256(&[0xab; 32]);
     let at = "2026-05-07T14:06:31.045Z";
     let stats = json!({"n": 4812, "errors": 3, "p99_ms": 84.25, "mean_ms": 12.5, "sigma_ms": 3.75});
-    let analysis = |verdict: &str| json!({
-        "analysis": "latency", "scope": "background", "verdict": verdict, "message": "p99 84.25 ms ≤ limit 92.68 ms", "rule": "threshold",
-        "measurements": 60, "segment": digest, "from": at, "to": at, "canary": stats, "stable": stats,
-    });
-    let command = json!({"command": "abort", "command_id": "0b9e1d2c-0001", "reason": "p99 \"jumped\"\n", "refusal": null});
+    let analysis = |verdict: &str| {
+        json!({
+            "analysis": "latency", "scope": "background", "verdict": verdict, "message": "p99 84.25 ms ≤ limit 92.68 ms", "rule": "threshold",
+            "measurements": 60, "segment": digest, "from": at, "to": at, "canary": stats, "stable": stats,
+        })
+    };
+    let command =
+        json!({"command": "abort", "command_id": "0b9e1d2c-0001", "reason": "p99 \"jumped\"\n", "refusal": null});
     let command = |refusal: Option<&str>| {
         let mut facts = command.clone();
         match (refusal, facts.as_object_mut()) {
@@ -242,7 +262,9 @@ fn facts(kind: Kind) -> Value {
         }),
         Kind::CanaryPaused => json!({"reason": "step", "until": at, "weight": 5, "step": 1}),
         Kind::CanaryResumed => json!({"reason": "the time has passed", "paused_ms": 180_000, "step": 1}),
-        Kind::CanaryPromoted => json!({"full": false, "version": "v2026.05.07", "digest": digest, "reason": "all steps are done"}),
+        Kind::CanaryPromoted => {
+            json!({"full": false, "version": "v2026.05.07", "digest": digest, "reason": "all steps are done"})
+        }
         Kind::CanaryAborted => json!({
             "reason": "5xx 0.031 > 0.01", "automatic": true, "weight": 25, "breach_at": at,
         }),
@@ -258,7 +280,9 @@ fn facts(kind: Kind) -> Value {
             "previous_image": digest, "previous_version": "v2026.05.06", "down_migration": "none", "flags_off": ["new-cart"],
             "acts": ["traffic", "processes", "migration", "flags"], "rto_s": 60,
         }),
-        Kind::RollbackExecuted => json!({"act": "traffic", "order": 1, "of": 4, "result": "weight 0 in force", "took_ms": 12}),
+        Kind::RollbackExecuted => {
+            json!({"act": "traffic", "order": 1, "of": 4, "result": "weight 0 in force", "took_ms": 12})
+        }
         Kind::CommandAccepted => command(None),
         Kind::CommandRefused => command(Some("the release has ended")),
         Kind::ReleaseCompleted => json!({
@@ -289,7 +313,9 @@ fn facts_are_readable(payload: &Payload) {
         Kind::CanaryPromoted => of::<e::CanaryPromoted>(payload),
         Kind::CanaryAborted => of::<e::CanaryAborted>(payload),
         Kind::CanaryCompleted => of::<e::CanaryCompleted>(payload),
-        Kind::AnalysisPassed | Kind::AnalysisFailed | Kind::AnalysisInconclusive | Kind::AnalysisError => of::<e::AnalysisEnded>(payload),
+        Kind::AnalysisPassed | Kind::AnalysisFailed | Kind::AnalysisInconclusive | Kind::AnalysisError => {
+            of::<e::AnalysisEnded>(payload)
+        }
         Kind::RollbackArmed => of::<e::RollbackArmed>(payload),
         Kind::RollbackExecuted => of::<e::RollbackExecuted>(payload),
         Kind::CommandAccepted | Kind::CommandRefused => of::<e::CommandSeen>(payload),

@@ -1,15 +1,23 @@
 //! `verify_receipt`: each check apart, and no check passes when what it is about was altered.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, reason = "a test may fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test may fail by panicking"
+)]
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use model::{Actor, Kind, Timestamp};
 use receipts::{
-    Check, Envelope, EnvelopeSignature, PAYLOAD_TYPE, PartsError, Payload, ReceiptKey, ReceiptParts, Report, Seen, canonical_bytes, pae,
-    verify_alone, verify_receipt,
+    Check, Envelope, EnvelopeSignature, PAYLOAD_TYPE, PartsError, Payload, ReceiptKey, ReceiptParts, Report, Seen,
+    canonical_bytes, pae, verify_alone, verify_receipt,
 };
 use serde_json::json;
-use tlog::{Checkpoint, Frontier, Hash, NodeId, SignedNote, VerifyingKey, leaf_hash, prove_consistency, prove_inclusion};
+use tlog::{
+    Checkpoint, Frontier, Hash, NodeId, SignedNote, VerifyingKey, leaf_hash, prove_consistency, prove_inclusion,
+};
 
 const ORIGIN: &str = "example.com/log";
 
@@ -34,7 +42,8 @@ fn world(size: u64) -> World {
     world.heads.push(Seen { size: 0, root: tree.root() });
     for n in 0..size {
         let actor: Actor = "dana".parse().unwrap();
-        let payload = Payload::new(Kind::FlagToggled, Timestamp::from_millis(1_000 * n as i64), actor, &json!({"n": n})).unwrap();
+        let payload =
+            Payload::new(Kind::FlagToggled, Timestamp::from_millis(1_000 * n as i64), actor, &json!({"n": n})).unwrap();
         let payload = canonical_bytes(&payload).unwrap();
         let sig = signer().sign(&pae(PAYLOAD_TYPE, &payload)).to_bytes().to_vec();
         let signatures = vec![EnvelopeSignature { keyid: keyid.clone(), sig }];
@@ -56,7 +65,12 @@ impl World {
 
     fn parts(&self, index: u64, size: u64) -> ReceiptParts {
         let inclusion = prove_inclusion(index, size, |id| self.nodes.get(&id).copied().ok_or(())).unwrap();
-        ReceiptParts { index, entry: self.entries[index as usize].clone(), inclusion, checkpoint: self.checkpoint(size) }
+        ReceiptParts {
+            index,
+            entry: self.entries[index as usize].clone(),
+            inclusion,
+            checkpoint: self.checkpoint(size),
+        }
     }
 
     fn consistency(&self, old: u64, new: u64) -> Vec<Hash> {
@@ -79,10 +93,14 @@ fn every_receipt_of_every_tree_holds() {
         for index in 0..size {
             for seen in 1..=20 {
                 let proof = world.consistency(seen.min(size), seen.max(size));
-                let report = verify_receipt(&world.parts(index, size), &vkey(), Some(world.heads[seen as usize]), Some(&proof));
+                let report =
+                    verify_receipt(&world.parts(index, size), &vkey(), Some(world.heads[seen as usize]), Some(&proof));
                 assert_eq!(outcomes(&report), ['✓'; 4], "{index} of {size}, seen {seen}: {report:?}");
                 assert!(report.holds());
-                assert_eq!(report.inclusion_steps.last().map_or(report.leaf_hash, |step| step.result), world.heads[size as usize].root);
+                assert_eq!(
+                    report.inclusion_steps.last().map_or(report.leaf_hash, |step| step.result),
+                    world.heads[size as usize].root
+                );
             }
         }
     }
@@ -97,7 +115,11 @@ fn what_was_not_done_says_why() {
     assert!(report.holds());
     let report = verify_receipt(&parts, &vkey(), Some(world.heads[3]), None);
     assert_eq!(report.consistency, Check::NotDone("no consistency proof was given".to_owned()));
-    assert_eq!(outcomes(&verify_receipt(&parts, &vkey(), Some(world.heads[5]), None)), ['✓'; 4], "the same checkpoint again");
+    assert_eq!(
+        outcomes(&verify_receipt(&parts, &vkey(), Some(world.heads[5]), None)),
+        ['✓'; 4],
+        "the same checkpoint again"
+    );
     assert_eq!(outcomes(&verify_receipt(&parts, &vkey(), Some(world.heads[0]), None)), ['✓', '✓', '✓', '–']);
     let alone = verify_alone(&parts.entry, &vkey());
     assert_eq!(outcomes(&alone), ['✓', '–', '–', '–']);
@@ -136,8 +158,15 @@ fn what_was_altered_is_refused_where_it_is() {
         let key = VerifyingKey::new(ORIGIN, &other.verifying_key().to_bytes()).unwrap();
         SignedNote::assemble(text.clone(), &key, &other.sign(text.as_bytes()).to_bytes()).unwrap()
     };
-    check("a checkpoint by another key", &with(&|p| p.checkpoint = forged(p.checkpoint.text().to_owned())), seen, &proof, "✓✗✓✓");
-    let report = verify_receipt(&good, &VerifyingKey::new("example.com/other", vkey().public_key()).unwrap(), None, None);
+    check(
+        "a checkpoint by another key",
+        &with(&|p| p.checkpoint = forged(p.checkpoint.text().to_owned())),
+        seen,
+        &proof,
+        "✓✗✓✓",
+    );
+    let report =
+        verify_receipt(&good, &VerifyingKey::new("example.com/other", vkey().public_key()).unwrap(), None, None);
     assert_eq!(outcomes(&report), ['✓', '✗', '✓', '–'], "the key of a log by another name");
 }
 
@@ -146,16 +175,23 @@ fn parts_travel_as_text_and_as_a_file() {
     let world = world(9);
     let parts = world.parts(3, 9);
     let inclusion: Vec<String> = parts.inclusion.iter().map(Hash::to_base64).collect();
-    let entry = { use base64::Engine as _; base64::engine::general_purpose::STANDARD.encode(&parts.entry) };
+    let entry = {
+        use base64::Engine as _;
+        base64::engine::general_purpose::STANDARD.encode(&parts.entry)
+    };
     let checkpoint = parts.checkpoint.to_string();
     assert_eq!(ReceiptParts::from_text(3, &entry, &inclusion, &checkpoint).unwrap(), parts);
     let file = parts.to_tlog_proof();
     assert_eq!(ReceiptParts::from_tlog_proof(file.as_bytes(), None).unwrap(), parts);
     assert_eq!(ReceiptParts::from_text(3, "*", &inclusion, &checkpoint), Err(PartsError::Entry));
     assert_eq!(ReceiptParts::from_text(3, &entry, &["x"], &checkpoint), Err(PartsError::Inclusion));
-    assert_eq!(ReceiptParts::from_text(3, &entry, &vec![inclusion[0].clone(); 65], &checkpoint), Err(PartsError::Inclusion));
+    assert_eq!(
+        ReceiptParts::from_text(3, &entry, &vec![inclusion[0].clone(); 65], &checkpoint),
+        Err(PartsError::Inclusion)
+    );
     assert!(matches!(ReceiptParts::from_text(3, &entry, &inclusion, "x"), Err(PartsError::Checkpoint(_))));
-    let bare: String = file.lines().filter(|line| !line.starts_with("extra ")).map(|line| format!("{line}\n")).collect();
+    let bare: String =
+        file.lines().filter(|line| !line.starts_with("extra ")).map(|line| format!("{line}\n")).collect();
     assert_eq!(ReceiptParts::from_tlog_proof(bare.as_bytes(), None), Err(PartsError::NoEntry));
     assert!(ReceiptParts::from_tlog_proof(bare.as_bytes(), Some(parts.entry.clone())).is_ok());
     assert!(matches!(ReceiptParts::from_tlog_proof(b"", None), Err(PartsError::Proof(_))));

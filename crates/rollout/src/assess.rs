@@ -6,7 +6,10 @@ use model::{Timestamp, Verdict};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    engine::{status::Status, transition::{AnalysisScope, Transition}},
+    engine::{
+        status::Status,
+        transition::{AnalysisScope, Transition},
+    },
     expr,
     recipe::{Analysis, Metric, Provider, Recipe},
 };
@@ -149,7 +152,8 @@ impl MetricState {
             self.count += 1;
             self.consecutive_error = 0;
         }
-        self.consecutive_success = if measurement.verdict == Verdict::Successful { self.consecutive_success + 1 } else { 0 };
+        self.consecutive_success =
+            if measurement.verdict == Verdict::Successful { self.consecutive_success + 1 } else { 0 };
         self.last = Some(measurement);
         true
     }
@@ -168,7 +172,8 @@ impl MetricState {
             bad = Some((AnalysisPhase::Failed, format!("failed ({}) > failureLimit ({limit})", self.failed)));
         }
         if self.inconclusive > metric.inconclusive_limit {
-            let text = format!("inconclusive ({}) > inconclusiveLimit ({})", self.inconclusive, metric.inconclusive_limit);
+            let text =
+                format!("inconclusive ({}) > inconclusiveLimit ({})", self.inconclusive, metric.inconclusive_limit);
             bad = Some((AnalysisPhase::Inconclusive, text));
         }
         if self.consecutive_error > metric.consecutive_error_limit {
@@ -281,7 +286,8 @@ impl RunState {
 /// What a value means by the metric's conditions: Argo's `EvaluateResult`. The text is the value, or what went wrong.
 pub fn judge(metric: &Metric, value: &expr::Value) -> (Verdict, String) {
     let shown = || format!("result {}", expr::shown(value));
-    let holds = |which: &str, condition: &str| match condition {
+    let holds = |which: &str, condition: &str| {
+        match condition {
         "" => Ok(None),
         _ => expr::condition(condition, value).map(Some).map_err(|why| {
             if expr::is_nil_or_empty(value) {
@@ -290,6 +296,7 @@ pub fn judge(metric: &Metric, value: &expr::Value) -> (Verdict, String) {
                 format!("could not evaluate {which} \"{condition}\": {why}")
             }
         }),
+    }
     };
     let success = match holds("successCondition", &metric.success_condition) {
         Ok(holds) => holds,
@@ -302,8 +309,12 @@ pub fn judge(metric: &Metric, value: &expr::Value) -> (Verdict, String) {
     let (success_text, failure_text) = (&metric.success_condition, &metric.failure_condition);
     match (success, failure) {
         (_, Some(true)) => (Verdict::Failed, format!("{}: failureCondition \"{failure_text}\" holds", shown())),
-        (Some(false), None) => (Verdict::Failed, format!("{}: successCondition \"{success_text}\" does not hold", shown())),
-        (Some(false), Some(false)) => (Verdict::Inconclusive, format!("{}: neither successCondition nor failureCondition holds", shown())),
+        (Some(false), None) => {
+            (Verdict::Failed, format!("{}: successCondition \"{success_text}\" does not hold", shown()))
+        }
+        (Some(false), Some(false)) => {
+            (Verdict::Inconclusive, format!("{}: neither successCondition nor failureCondition holds", shown()))
+        }
         _ => (Verdict::Successful, shown()),
     }
 }

@@ -53,9 +53,9 @@ pub mod engine;
 pub mod expr;
 pub mod lint;
 mod local;
+pub mod recipe;
 #[cfg(test)]
 mod simulation;
-pub mod recipe;
 pub mod timetable;
 
 pub use assess::{AnalysisPhase, Measurement, MetricState, RunState};

@@ -32,14 +32,28 @@ pub fn timetable(recipe: &Recipe) -> Vec<Row> {
     for (step, index) in recipe.steps.iter().zip(0_u32..) {
         let takes_ms = length(step);
         let weight = recipe.weight_at(index);
-        rows.push(Row { step: index, what: what(step), starts_ms: at, takes_ms, weight, gate: gate(recipe, index, step) });
+        rows.push(Row {
+            step: index,
+            what: what(step),
+            starts_ms: at,
+            takes_ms,
+            weight,
+            gate: gate(recipe, index, step),
+        });
         at = at.zip(takes_ms).map(|(at, takes): (i64, i64)| at.saturating_add(takes));
     }
     let gate = match judged(recipe, recipe.len()) {
         Some(rule) => format!("rollback envelope signed; 100 % in force; {rule} Successful"),
         None => "rollback envelope signed; 100 % in force".to_owned(),
     };
-    rows.push(Row { step: recipe.len(), what: "promote".to_owned(), starts_ms: at, takes_ms: Some(0), weight: Weight::FULL, gate });
+    rows.push(Row {
+        step: recipe.len(),
+        what: "promote".to_owned(),
+        starts_ms: at,
+        takes_ms: Some(0),
+        weight: Weight::FULL,
+        gate,
+    });
     rows
 }
 
@@ -97,7 +111,8 @@ fn names(analysis: &Analysis) -> String {
 
 fn judged(recipe: &Recipe, step: u32) -> Option<String> {
     let background = recipe.background.as_ref().filter(|b| step >= b.starting_step)?;
-    let metric = background.analysis.metrics.iter().find(|m| matches!(m.provider, Provider::Builtin(_)) && !m.dry_run)?;
+    let metric =
+        background.analysis.metrics.iter().find(|m| matches!(m.provider, Provider::Builtin(_)) && !m.dry_run)?;
     Some(metric.name.clone())
 }
 
@@ -134,20 +149,26 @@ mod tests {
             );
             Recipe::load(&[("r", text.as_bytes())]).expect("a recipe")
         };
-        let points = |r: &Recipe| planned_weights(r).iter().map(|p| (p.at_ms / 1_000, p.weight.percent())).collect::<Vec<_>>();
-        let known = recipe("[{setWeight: 10}, {pause: {duration: 60}}, {setWeight: 20}, {analysis: {templates: [{templateName: t}]}}]");
+        let points =
+            |r: &Recipe| planned_weights(r).iter().map(|p| (p.at_ms / 1_000, p.weight.percent())).collect::<Vec<_>>();
+        let known = recipe(
+            "[{setWeight: 10}, {pause: {duration: 60}}, {setWeight: 20}, {analysis: {templates: [{templateName: t}]}}]",
+        );
         assert_eq!(points(&known), [(0, 10), (60, 20), (95, 100)]);
         assert_eq!(planned_ms(&known), Some(95_000));
         let person = recipe("[{setWeight: 10}, {pause: {}}, {setWeight: 20}]");
         assert_eq!(points(&person), [(0, 10)]);
         assert_eq!(planned_ms(&person), None);
         let rows = timetable(&person);
-        assert_eq!(rows.iter().map(|r| (r.what.as_str(), r.starts_ms)).collect::<Vec<_>>(), [
-            ("setWeight 10 %", Some(0)),
-            ("pause until promoted", Some(0)),
-            ("setWeight 20 %", None),
-            ("promote", None),
-        ]);
+        assert_eq!(
+            rows.iter().map(|r| (r.what.as_str(), r.starts_ms)).collect::<Vec<_>>(),
+            [
+                ("setWeight 10 %", Some(0)),
+                ("pause until promoted", Some(0)),
+                ("setWeight 20 %", None),
+                ("promote", None),
+            ]
+        );
         assert_eq!(points(&recipe("[]")), [(0, 100)]);
     }
 }

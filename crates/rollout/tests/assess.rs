@@ -90,8 +90,18 @@ fn a_metric() {
         row("FSS", |m| (m.count, m.failure_limit) = (Some(3), Some(1)), Successful, Successful),
         row("IS", |m| (m.count, m.inconclusive_limit) = (Some(2), 1), Successful, Successful),
         row("FSFS", |m| (m.count, m.failure_limit, m.consecutive_success_limit) = (Some(4), None, 2), Failed, Failed),
-        row("FSFS", |m| (m.count, m.failure_limit, m.consecutive_success_limit) = (Some(4), Some(2), 2), Inconclusive, Inconclusive),
-        row("FFSS", |m| (m.count, m.failure_limit, m.consecutive_success_limit) = (Some(4), Some(2), 2), Successful, Successful),
+        row(
+            "FSFS",
+            |m| (m.count, m.failure_limit, m.consecutive_success_limit) = (Some(4), Some(2), 2),
+            Inconclusive,
+            Inconclusive,
+        ),
+        row(
+            "FFSS",
+            |m| (m.count, m.failure_limit, m.consecutive_success_limit) = (Some(4), Some(2), 2),
+            Successful,
+            Successful,
+        ),
     ] {
         let mut m = metric("m");
         limits(&mut m);
@@ -116,12 +126,22 @@ fn counters() {
 
 fn run(metrics: &[(&str, &str)]) -> RunState {
     let mut run = RunState::new("r".to_owned(), AnalysisScope::Background, at(0));
-    run.metrics = metrics.iter().filter(|(_, l)| !l.is_empty()).map(|(n, l)| ((*n).to_owned(), measured(l))).collect::<BTreeMap<_, _>>();
+    run.metrics = metrics
+        .iter()
+        .filter(|(_, l)| !l.is_empty())
+        .map(|(n, l)| ((*n).to_owned(), measured(l)))
+        .collect::<BTreeMap<_, _>>();
     run
 }
 
 #[track_caller]
-fn check_run(metrics: &[(&str, &str)], change: fn(&mut Vec<Metric>), terminate: bool, phase: AnalysisPhase, message: &str) {
+fn check_run(
+    metrics: &[(&str, &str)],
+    change: fn(&mut Vec<Metric>),
+    terminate: bool,
+    phase: AnalysisPhase,
+    message: &str,
+) {
     let mut all: Vec<Metric> = metrics.iter().map(|(n, _)| metric(n)).collect();
     change(&mut all);
     let got = run(metrics).assess(&Analysis { metrics: all }, terminate);
@@ -137,16 +157,52 @@ fn a_run() {
     check_run(&[("a", "SS"), ("b", "S")], counted, false, Running, "");
     check_run(&[("a", "SS"), ("b", "SS")], counted, false, Successful, "");
     // One that fails ends the run at once, whatever the others do.
-    check_run(&[("a", "F"), ("b", "")], |_| {}, false, Failed, "Metric \"a\" assessed Failed due to failed (1) > failureLimit (0)");
-    check_run(&[("a", "S"), ("b", "I")], |_| {}, false, Inconclusive, "Metric \"b\" assessed Inconclusive due to inconclusive (1) > inconclusiveLimit (0)");
-    check_run(&[("a", "EEEEE"), ("b", "S")], |_| {}, false, Error, "Metric \"a\" assessed Error due to consecutiveErrors (5) > consecutiveErrorLimit (4)");
+    check_run(
+        &[("a", "F"), ("b", "")],
+        |_| {},
+        false,
+        Failed,
+        "Metric \"a\" assessed Failed due to failed (1) > failureLimit (0)",
+    );
+    check_run(
+        &[("a", "S"), ("b", "I")],
+        |_| {},
+        false,
+        Inconclusive,
+        "Metric \"b\" assessed Inconclusive due to inconclusive (1) > inconclusiveLimit (0)",
+    );
+    check_run(
+        &[("a", "EEEEE"), ("b", "S")],
+        |_| {},
+        false,
+        Error,
+        "Metric \"a\" assessed Error due to consecutiveErrors (5) > consecutiveErrorLimit (4)",
+    );
     // The worst of several.
-    check_run(&[("a", "I"), ("b", "F")], |_| {}, false, Failed, "Metric \"b\" assessed Failed due to failed (1) > failureLimit (0)");
-    check_run(&[("a", "F"), ("b", "EEEEE")], |_| {}, false, Failed, "Metric \"a\" assessed Failed due to failed (1) > failureLimit (0)");
+    check_run(
+        &[("a", "I"), ("b", "F")],
+        |_| {},
+        false,
+        Failed,
+        "Metric \"b\" assessed Failed due to failed (1) > failureLimit (0)",
+    );
+    check_run(
+        &[("a", "F"), ("b", "EEEEE")],
+        |_| {},
+        false,
+        Failed,
+        "Metric \"a\" assessed Failed due to failed (1) > failureLimit (0)",
+    );
     // Dry runs never count.
     let dry: fn(&mut Vec<Metric>) = |all| all[0].dry_run = true;
     check_run(&[("a", "F"), ("b", "S")], dry, false, Running, "");
-    check_run(&[("a", "F"), ("b", "F")], dry, false, Failed, "Metric \"b\" assessed Failed due to failed (1) > failureLimit (0)");
+    check_run(
+        &[("a", "F"), ("b", "F")],
+        dry,
+        false,
+        Failed,
+        "Metric \"b\" assessed Failed due to failed (1) > failureLimit (0)",
+    );
     check_run(&[("a", "F")], dry, false, Successful, "");
 }
 
@@ -156,7 +212,10 @@ fn an_error_is_told_in_argos_words() {
     let last = Measurement { message: "no route".to_owned(), ..measurement(600, Verdict::Error) };
     run.metrics.get_mut("a").unwrap().take(last);
     let got = run.assess(&Analysis { metrics: vec![metric("a")] }, false);
-    assert_eq!(got.message, "Metric \"a\" assessed Error due to consecutiveErrors (5) > consecutiveErrorLimit (4): \"Error Message: no route\"");
+    assert_eq!(
+        got.message,
+        "Metric \"a\" assessed Error due to consecutiveErrors (5) > consecutiveErrorLimit (4): \"Error Message: no route\""
+    );
     assert_eq!(got.decided_at, Some(at(600)));
 }
 
@@ -194,13 +253,31 @@ fn a_measurement() {
     check("false", "false", json!(true), Verdict::Inconclusive, "neither");
     check("", "false", json!(true), Verdict::Successful, "");
     check("false", "", json!(true), Verdict::Failed, "does not hold");
-    check("a == true", "true", json!(true), Verdict::Error, "could not evaluate successCondition \"a == true\": unknown name a");
+    check(
+        "a == true",
+        "true",
+        json!(true),
+        Verdict::Error,
+        "could not evaluate successCondition \"a == true\": unknown name a",
+    );
     check("true", "a == true", json!(true), Verdict::Error, "could not evaluate failureCondition");
     check("1", "", json!(true), Verdict::Error, "expected bool, but got int");
-    check("result[0] >= 0.95", "", json!(null), Verdict::Error, "metric result is nil or empty: no data returned from the metric provider");
+    check(
+        "result[0] >= 0.95",
+        "",
+        json!(null),
+        Verdict::Error,
+        "metric result is nil or empty: no data returned from the metric provider",
+    );
     check("result[0] >= 0.95", "", json!([]), Verdict::Error, "metric result is nil or empty");
     check("result[0] >= 0.95", "", json!([0.96]), Verdict::Successful, "result [0.96]");
-    check("result[0] >= 0.95", "", json!([0.9]), Verdict::Failed, "result [0.9]: successCondition \"result[0] >= 0.95\" does not hold");
+    check(
+        "result[0] >= 0.95",
+        "",
+        json!([0.9]),
+        Verdict::Failed,
+        "result [0.9]: successCondition \"result[0] >= 0.95\" does not hold",
+    );
     // NaN compares false.
     check("result[0] >= 0.95", "", json!(["NaN"]), Verdict::Failed, "NaN");
     check("result[0] >= 0.95", "result[0] < 0.95", json!(["NaN"]), Verdict::Inconclusive, "NaN");

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)] // a test that cannot go on says so by failing
 
-use std::{fs, path::{Path, PathBuf}};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use rollout::{Finding, LintReport, Recipe, Severity, lint, unsupported_locally};
 
@@ -52,10 +55,14 @@ fn argos_examples_lint_as_argo_would() {
         let report = lint_text(&text);
         let name = file.strip_prefix(&data).unwrap().display().to_string();
         match name.as_str() {
-            "argo-examples/helm-blue-green/templates/rollout.yaml" | "argo-examples/traffic-management/rollout-linkerd.yaml" => {
+            "argo-examples/helm-blue-green/templates/rollout.yaml"
+            | "argo-examples/traffic-management/rollout-linkerd.yaml" => {
                 let errors = errors(&report);
                 assert_eq!(errors.len(), 1, "{name}: {errors:#?}");
-                assert!(errors[0].message.contains("not YAML") && errors[0].line > 0 && errors[0].column > 0, "{name}: {errors:#?}");
+                assert!(
+                    errors[0].message.contains("not YAML") && errors[0].line > 0 && errors[0].column > 0,
+                    "{name}: {errors:#?}"
+                );
                 assert!(text.lines().nth(errors[0].line as usize - 1).unwrap().contains("{{"), "{name}: {errors:#?}");
             }
             _ => {
@@ -87,7 +94,8 @@ fn bad_recipes_fail_as_the_table_says() {
         let tail: Vec<String> = tail.lines().map(|l| l.strip_prefix("  ").unwrap_or(l).to_owned()).collect();
         format!("{head}  - name: fail-after-30{}\n", tail.join("\n"))
     };
-    let containers = |text: &str| format!("{text}\n      spec:\n        containers:\n        - name: a\n          image: b\n");
+    let containers =
+        |text: &str| format!("{text}\n      spec:\n        containers:\n        - name: a\n          image: b\n");
     let nothing = |text: &str| text.to_owned();
     type Repair<'a> = &'a dyn Fn(&str) -> String;
     let table: [(&str, Fails, Repair<'_>); 12] = [
@@ -112,7 +120,11 @@ fn bad_recipes_fail_as_the_table_says() {
             Fails::Fields(&["spec.metrics[0].provider.job.spec.template.spec.containers[0].resources.requests.memory"]),
             &memory,
         ),
-        ("malformed-experiment.yaml", Fails::Fields(&["spec.templates[0].template.spec.containers[0].resources.requests.memory"]), &memory),
+        (
+            "malformed-experiment.yaml",
+            Fails::Fields(&["spec.templates[0].template.spec.containers[0].resources.requests.memory"]),
+            &memory,
+        ),
         (
             "malformed-rollout-ephemeral.yaml",
             Fails::Fields(&[
@@ -121,7 +133,11 @@ fn bad_recipes_fail_as_the_table_says() {
             ]),
             &memory,
         ),
-        ("malformed-rollout.yaml", Fails::Fields(&["spec.template.spec.containers[0].resources.requests.memory"]), &memory),
+        (
+            "malformed-rollout.yaml",
+            Fails::Fields(&["spec.template.spec.containers[0].resources.requests.memory"]),
+            &memory,
+        ),
     ];
     let mut present = Vec::new();
     files_under(&data.join("bad"), &mut present);
@@ -131,7 +147,10 @@ fn bad_recipes_fail_as_the_table_says() {
         let report = lint_text(&text);
         let found = errors(&report);
         match fails {
-            Fails::Yaml => assert!(found.len() == 1 && found[0].message.contains("not YAML") && found[0].line > 0, "{name}: {found:#?}"),
+            Fails::Yaml => assert!(
+                found.len() == 1 && found[0].message.contains("not YAML") && found[0].line > 0,
+                "{name}: {found:#?}"
+            ),
             Fails::Fields(fields) => {
                 let named: Vec<&str> = found.iter().map(|f| f.field.as_str()).collect();
                 assert_eq!(named, fields, "{name}: {found:#?}");
@@ -159,7 +178,8 @@ fn our_examples_are_carried_out_locally() {
         assert!(recipe.background.is_some(), "{name}");
     }
     let recipe = Recipe::load(&[("r", example("rollout-default.yaml").as_bytes())]).unwrap();
-    let weights: Vec<(i64, u8)> = rollout::planned_weights(&recipe).iter().map(|p| (p.at_ms / 1_000, p.weight.percent())).collect();
+    let weights: Vec<(i64, u8)> =
+        rollout::planned_weights(&recipe).iter().map(|p| (p.at_ms / 1_000, p.weight.percent())).collect();
     assert_eq!(weights, [(0, 5), (120, 25), (300, 50), (480, 100)]);
     assert_eq!(rollout::planned_ms(&recipe), Some(720_000));
     assert_eq!(rollout::planned_ms(&recipe.speed(6.0)), Some(120_000));
@@ -190,30 +210,82 @@ fn canary_strategies_that_argo_refuses() {
     check("      stepz: []", "spec.strategy.canary.stepz", "unknown field");
     check("      steps: 5", "spec.strategy.canary.steps", "must be a list");
     check("      steps: [{setWeight: '5'}]", "spec.strategy.canary.steps[0].setWeight", "must be a whole number");
-    check("      steps: [{setWeight: 101}]", "spec.strategy.canary.steps[0].setWeight", "SetWeight needs to be between 0 and 100");
-    check("      steps: [{setWeight: -1}]", "spec.strategy.canary.steps[0].setWeight", "SetWeight needs to be between 0 and 100");
-    check("      steps: [{pause: {duration: ten}}]", "spec.strategy.canary.steps[0].pause.duration", "Duration needs to be greater than 0");
-    check("      steps: [{pause: {duration: -5}}]", "spec.strategy.canary.steps[0].pause.duration", "Duration needs to be greater than 0");
+    check(
+        "      steps: [{setWeight: 101}]",
+        "spec.strategy.canary.steps[0].setWeight",
+        "SetWeight needs to be between 0 and 100",
+    );
+    check(
+        "      steps: [{setWeight: -1}]",
+        "spec.strategy.canary.steps[0].setWeight",
+        "SetWeight needs to be between 0 and 100",
+    );
+    check(
+        "      steps: [{pause: {duration: ten}}]",
+        "spec.strategy.canary.steps[0].pause.duration",
+        "Duration needs to be greater than 0",
+    );
+    check(
+        "      steps: [{pause: {duration: -5}}]",
+        "spec.strategy.canary.steps[0].pause.duration",
+        "Duration needs to be greater than 0",
+    );
     check("      steps: [{}]", "spec.strategy.canary.steps[0]", "Step must have one of");
     check("      steps: [{setWeight: 5, pause: {}}]", "spec.strategy.canary.steps[0]", "Step must have one of");
     check("      canaryService: a\n      stableService: a", "spec.strategy.canary.stableService", "same service");
     check("      trafficRouting: {nginx: {stableIngress: a}}", "spec.strategy.canary.canaryService", "must to be set");
-    check("      scaleDownDelaySeconds: 5", "spec.strategy.canary.scaleDownDelaySeconds", "only be used with traffic routing");
-    check("      dynamicStableScale: true", "spec.strategy.canary.dynamicStableScale", "only be used with traffic routing");
+    check(
+        "      scaleDownDelaySeconds: 5",
+        "spec.strategy.canary.scaleDownDelaySeconds",
+        "only be used with traffic routing",
+    );
+    check(
+        "      dynamicStableScale: true",
+        "spec.strategy.canary.dynamicStableScale",
+        "only be used with traffic routing",
+    );
     check("      maxSurge: 0\n      maxUnavailable: 0", "spec.strategy.canary.maxSurge", "both can not be zero");
     check("      maxSurge: 0%", "spec.strategy.canary.maxSurge", "both can not be zero");
-    check("      steps: [{setCanaryScale: {weight: 5}}]", "spec.strategy.canary.trafficRouting", "SetCanaryScale requires");
-    check("      steps: [{setHeaderRoute: {name: a}}]", "spec.strategy.canary.steps[0].setHeaderRoute", "requires TrafficRouting");
-    check("      steps: [{setMirrorRoute: {name: a}}]", "spec.strategy.canary.steps[0].setMirrorRoute", "requires TrafficRouting");
+    check(
+        "      steps: [{setCanaryScale: {weight: 5}}]",
+        "spec.strategy.canary.trafficRouting",
+        "SetCanaryScale requires",
+    );
+    check(
+        "      steps: [{setHeaderRoute: {name: a}}]",
+        "spec.strategy.canary.steps[0].setHeaderRoute",
+        "requires TrafficRouting",
+    );
+    check(
+        "      steps: [{setMirrorRoute: {name: a}}]",
+        "spec.strategy.canary.steps[0].setMirrorRoute",
+        "requires TrafficRouting",
+    );
     check(
         "      steps: [{experiment: {templates: [{name: a, specRef: canary, weight: 5}]}}]",
         "spec.strategy.canary.steps[0].experiment.templates[0].weight",
         "cannot be set unless",
     );
-    check("      trafficRouting: {smi: {}, maxTrafficWeight: 1000}", "spec.strategy.canary.trafficRouting.maxTrafficWeight", "only supported in");
-    check("      antiAffinity: {preferredDuringSchedulingIgnoredDuringExecution: {weight: 0}}", "spec.strategy.canary.antiAffinity.weight", "1-100");
-    check("      pingPong: {pingService: a, pongService: a}", "spec.strategy.canary.pingPong.pingService", "two different services");
-    check("      analysis: {templates: [{templateName: t}], startingStep: 3}", "spec.strategy.canary.analysis.startingStep", "there are 0 steps");
+    check(
+        "      trafficRouting: {smi: {}, maxTrafficWeight: 1000}",
+        "spec.strategy.canary.trafficRouting.maxTrafficWeight",
+        "only supported in",
+    );
+    check(
+        "      antiAffinity: {preferredDuringSchedulingIgnoredDuringExecution: {weight: 0}}",
+        "spec.strategy.canary.antiAffinity.weight",
+        "1-100",
+    );
+    check(
+        "      pingPong: {pingService: a, pongService: a}",
+        "spec.strategy.canary.pingPong.pingService",
+        "two different services",
+    );
+    check(
+        "      analysis: {templates: [{templateName: t}], startingStep: 3}",
+        "spec.strategy.canary.analysis.startingStep",
+        "there are 0 steps",
+    );
 }
 
 #[test]
@@ -223,26 +295,69 @@ fn analyses_that_argo_refuses() {
         let text = format!("{}{TEMPLATE}{metrics}", rollout_with(usage));
         let report = lint_text(&text);
         let errors = errors(&report);
-        assert!(errors.iter().any(|f| f.field == field && f.message.contains(says)), "{text}\nexpected {field}: {says}, found {errors:#?}");
+        assert!(
+            errors.iter().any(|f| f.field == field && f.message.contains(says)),
+            "{text}\nexpected {field}: {says}, found {errors:#?}"
+        );
     };
     let inline = "      steps: [{analysis: {templates: [{templateName: t}], args: [{name: x, value: v}]}}]";
     let background = "      analysis: {templates: [{templateName: t}], args: [{name: x, value: v}]}";
     check(inline, &metric("    interval: 5s"), "spec.strategy.canary.steps[0].analysis.templates", "runs indefinitely");
-    check("      analysis: {templates: [{templateName: t}]}", &metric(""), "spec.strategy.canary.analysis.args", "missing analysis arguments");
+    check(
+        "      analysis: {templates: [{templateName: t}]}",
+        &metric(""),
+        "spec.strategy.canary.analysis.args",
+        "missing analysis arguments",
+    );
     check(background, &metric("    count: 2"), "spec.metrics[0].interval", "interval must be specified when count > 1");
     check(background, &metric("    interval: 5"), "spec.metrics[0].interval", "missing unit");
     check(background, &metric("    count: 1\n    failureLimit: 2"), "spec.metrics[0].count", "must be >= failureLimit");
-    check(background, &metric("    count: 1\n    inconclusiveLimit: 2"), "spec.metrics[0].count", "must be >= inconclusiveLimit");
+    check(
+        background,
+        &metric("    count: 1\n    inconclusiveLimit: 2"),
+        "spec.metrics[0].count",
+        "must be >= inconclusiveLimit",
+    );
     check(background, &metric("    failureLimit: -2"), "spec.metrics[0].failureLimit", "or -1 to be disabled");
     check(background, &metric("    failureLimit: -1"), "spec.metrics[0].failureLimit", "cannot both be disabled");
-    check(background, &metric("    consecutiveErrorLimit: -1"), "spec.metrics[0].consecutiveErrorLimit", "must be >= 0");
-    check(background, &metric("    successCondition: result >"), "spec.metrics[0].successCondition", "cannot be evaluated");
-    check(background, &metric("    successCondition: results[0] > 1"), "spec.metrics[0].successCondition", "unknown name results");
-    check(background, &metric("    successCondition: result == '{{args.y}}'"), "spec.metrics[0]", "has no such argument");
+    check(
+        background,
+        &metric("    consecutiveErrorLimit: -1"),
+        "spec.metrics[0].consecutiveErrorLimit",
+        "must be >= 0",
+    );
+    check(
+        background,
+        &metric("    successCondition: result >"),
+        "spec.metrics[0].successCondition",
+        "cannot be evaluated",
+    );
+    check(
+        background,
+        &metric("    successCondition: results[0] > 1"),
+        "spec.metrics[0].successCondition",
+        "unknown name results",
+    );
+    check(
+        background,
+        &metric("    successCondition: result == '{{args.y}}'"),
+        "spec.metrics[0]",
+        "has no such argument",
+    );
     check(background, &format!("{0}\n{0}", metric("")), "spec.metrics[1].name", "duplicate name 'm'");
     check(background, "  - name: m\n    provider: {}", "spec.metrics[0].provider", "no provider specified");
-    check(background, "  - name: m\n    provider: {web: {url: u}, graphite: {}}", "spec.metrics[0].provider", "multiple providers");
-    check(background, "  - name: m\n    provider: {web: {url: u, jsonPaht: p}}", "spec.metrics[0].provider.web.jsonPaht", "unknown field");
+    check(
+        background,
+        "  - name: m\n    provider: {web: {url: u}, graphite: {}}",
+        "spec.metrics[0].provider",
+        "multiple providers",
+    );
+    check(
+        background,
+        "  - name: m\n    provider: {web: {url: u, jsonPaht: p}}",
+        "spec.metrics[0].provider.web.jsonPaht",
+        "unknown field",
+    );
 }
 
 #[test]
@@ -253,11 +368,23 @@ fn what_one_machine_cannot_do_is_refused_by_name() {
         unsupported_locally(&recipe).into_iter().map(|r| r.field).collect()
     };
     for (canary, field) in [
-        ("      trafficRouting: {istio: {virtualService: {name: v}}}\n      canaryService: a\n      stableService: b", "spec.strategy.canary.trafficRouting.istio"),
-        ("      trafficRouting: {plugins: {argoproj-labs/gatewayAPI: {}}}", "spec.strategy.canary.trafficRouting.plugins.argoproj-labs/gatewayAPI"),
-        ("      steps: [{experiment: {templates: [{name: a, specRef: canary}]}}]", "spec.strategy.canary.steps[0].experiment"),
+        (
+            "      trafficRouting: {istio: {virtualService: {name: v}}}\n      canaryService: a\n      stableService: b",
+            "spec.strategy.canary.trafficRouting.istio",
+        ),
+        (
+            "      trafficRouting: {plugins: {argoproj-labs/gatewayAPI: {}}}",
+            "spec.strategy.canary.trafficRouting.plugins.argoproj-labs/gatewayAPI",
+        ),
+        (
+            "      steps: [{experiment: {templates: [{name: a, specRef: canary}]}}]",
+            "spec.strategy.canary.steps[0].experiment",
+        ),
         ("      steps: [{plugin: {name: p}}]", "spec.strategy.canary.steps[0].plugin"),
-        ("      trafficRouting: {plugins: {deliveryos/splitter: {}}}\n      steps: [{setCanaryScale: {replicas: 2}}]", "spec.strategy.canary.steps[0].setCanaryScale"),
+        (
+            "      trafficRouting: {plugins: {deliveryos/splitter: {}}}\n      steps: [{setCanaryScale: {replicas: 2}}]",
+            "spec.strategy.canary.steps[0].setCanaryScale",
+        ),
         ("      maxSurge: 25%", "spec.strategy.canary.maxSurge"),
         ("      canaryMetadata: {labels: {a: b}}", "spec.strategy.canary.canaryMetadata"),
     ] {
@@ -265,14 +392,23 @@ fn what_one_machine_cannot_do_is_refused_by_name() {
     }
     assert_eq!(refused("      steps: [{setWeight: 5}, {pause: {}}]"), [""; 0]);
     let with = |metric: &str| {
-        let text = format!("{}{TEMPLATE}{metric}", rollout_with("      analysis: {templates: [{templateName: t}], args: [{name: x, value: v}]}"));
+        let text = format!(
+            "{}{TEMPLATE}{metric}",
+            rollout_with("      analysis: {templates: [{templateName: t}], args: [{name: x, value: v}]}")
+        );
         let recipe = Recipe::load(&[("r", text.as_bytes())]).unwrap_or_else(|r| panic!("{text}\n{r:#?}"));
         unsupported_locally(&recipe).into_iter().map(|r| r.field).collect::<Vec<_>>()
     };
     assert_eq!(with("  - name: m\n    provider: {datadog: {query: q}}"), ["metric m provider.datadog"]);
     assert_eq!(with("  - name: m\n    provider: {plugin: {a/b: {}}}"), ["metric m provider.plugin a/b"]);
-    assert_eq!(with("  - name: m\n    provider: {prometheus: {insecure: true}}"), ["metric m provider.prometheus.insecure"]);
-    assert_eq!(with("  - name: m\n    interval: 1s\n    provider: {plugin: {deliveryos/builtin: {rule: oracle}}}").len(), 1);
+    assert_eq!(
+        with("  - name: m\n    provider: {prometheus: {insecure: true}}"),
+        ["metric m provider.prometheus.insecure"]
+    );
+    assert_eq!(
+        with("  - name: m\n    interval: 1s\n    provider: {plugin: {deliveryos/builtin: {rule: oracle}}}").len(),
+        1
+    );
     assert!(with("  - name: m\n    provider: {web: {url: u}}").is_empty());
 }
 
@@ -285,13 +421,17 @@ fn what_a_recipe_becomes() {
     .replace("args: [{name: x}]", "args: [{name: x}, {name: hash}]");
     let recipe = Recipe::load(&[("r", text.as_bytes())]).unwrap_or_else(|r| panic!("{text}\n{r:#?}"));
     use rollout::recipe::{Provider, Step};
-    let pauses: Vec<Option<i64>> = recipe.steps.iter().filter_map(|s| if let Step::Pause(ms) = s { Some(*ms) } else { None }).collect();
+    let pauses: Vec<Option<i64>> =
+        recipe.steps.iter().filter_map(|s| if let Step::Pause(ms) = s { Some(*ms) } else { None }).collect();
     assert_eq!(pauses, [Some(10_000), Some(20_000), Some(3_600_000), None, None]);
     assert_eq!(recipe.abort_scale_down_delay_ms, None);
     let background = recipe.background.unwrap();
     assert_eq!(background.starting_step, 1);
     let metric = &background.analysis.metrics[0];
-    assert_eq!((metric.count, metric.interval_ms, metric.failure_limit, metric.dry_run), (None, Some(30_000), Some(2), true));
+    assert_eq!(
+        (metric.count, metric.interval_ms, metric.failure_limit, metric.dry_run),
+        (None, Some(30_000), Some(2), true)
+    );
     assert_eq!(metric.success_condition, "result[0] < 5");
     let Provider::Prometheus(p) = &metric.provider else { panic!() };
     assert_eq!(p.range.map(|r| (r.start_ms_ago, r.end_ms_ago, r.step_ms)), Some((600_000, 0, 30_000)));
@@ -301,15 +441,28 @@ fn what_a_recipe_becomes() {
 #[test]
 fn a_rollout_that_cannot_be_loaded_says_why() {
     for (text, says) in [
-        (rollout_with("      analysis: {templates: [{templateName: nowhere}]}"), "there is no analysis template \"nowhere\""),
+        (
+            rollout_with("      analysis: {templates: [{templateName: nowhere}]}"),
+            "there is no analysis template \"nowhere\"",
+        ),
         (rollout_with("      activeService: a").replace("canary:", "blueGreen:"), "blue-green is not carried out"),
         (TEMPLATE.to_owned() + "  - name: m\n    provider: {web: {url: u}}", "no Rollout"),
         (format!("{0}\n---\n{0}", rollout_with("      {}")), "more than one Rollout"),
-        (rollout_with("      {}").replace("{name: r}", "{name: r, annotations: {deliveryos.dev/on-controller-loss: explode}}"), "must be resume or abort"),
-        (rollout_with("      {}").replace("{name: r}", "{name: r, annotations: {deliveryos.dev/oops: '1'}}"), "is not known"),
+        (
+            rollout_with("      {}")
+                .replace("{name: r}", "{name: r, annotations: {deliveryos.dev/on-controller-loss: explode}}"),
+            "must be resume or abort",
+        ),
+        (
+            rollout_with("      {}").replace("{name: r}", "{name: r, annotations: {deliveryos.dev/oops: '1'}}"),
+            "is not known",
+        ),
     ] {
         let report = Recipe::load(&[("r", text.as_bytes())]).expect_err(&text);
-        assert!(report.findings.iter().any(|f| f.severity == Severity::Error && f.message.contains(says)), "{text}\n{report:#?}");
+        assert!(
+            report.findings.iter().any(|f| f.severity == Severity::Error && f.message.contains(says)),
+            "{text}\n{report:#?}"
+        );
     }
     assert!(Recipe::load(&[("r", rollout_with("      {}").as_bytes())]).is_ok());
 }

@@ -19,11 +19,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on says so by failing
 
-use std::{fmt::Write as _, fs, path::{Path, PathBuf}};
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use model::{Actor, CommandKind, Digest, Epoch, Timestamp, Verdict, Weight};
 use rollout::{
-    Action, Builtin, Observed, ObservedVersion, Recipe, Start, Status, StopPart, Transition, VersionRef, assess, available_commands, decide, plan,
+    Action, Builtin, Observed, ObservedVersion, Recipe, Start, Status, StopPart, Transition, VersionRef, assess,
+    available_commands, decide, plan,
 };
 
 fn folder() -> PathBuf {
@@ -32,7 +37,11 @@ fn folder() -> PathBuf {
 
 #[test]
 fn scenarios() {
-    let mut scripts: Vec<PathBuf> = fs::read_dir(folder()).unwrap().map(|e| e.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "txt")).collect();
+    let mut scripts: Vec<PathBuf> = fs::read_dir(folder())
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.extension().is_some_and(|e| e == "txt"))
+        .collect();
     scripts.sort();
     assert!(!scripts.is_empty());
     let mut different = Vec::new();
@@ -44,9 +53,19 @@ fn scenarios() {
         }
         let expected = fs::read_to_string(&golden).unwrap_or_default();
         if got != expected {
-            let line = got.lines().zip(expected.lines()).position(|(a, b)| a != b).unwrap_or_else(|| got.lines().count().min(expected.lines().count()));
+            let line = got
+                .lines()
+                .zip(expected.lines())
+                .position(|(a, b)| a != b)
+                .unwrap_or_else(|| got.lines().count().min(expected.lines().count()));
             let at = |text: &str| text.lines().nth(line).unwrap_or("(end)").to_owned();
-            different.push(format!("{} line {}:\n  expected {}\n  got      {}", golden.display(), line + 1, at(&expected), at(&got)));
+            different.push(format!(
+                "{} line {}:\n  expected {}\n  got      {}",
+                golden.display(),
+                line + 1,
+                at(&expected),
+                at(&got)
+            ));
         }
     }
     assert!(different.is_empty(), "{}", different.join("\n"));
@@ -77,20 +96,29 @@ fn version(n: u8) -> VersionRef {
 
 fn load(file: &str) -> Recipe {
     let here = folder().join(file);
-    let path = if here.exists() { here } else { Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(file) };
+    let path =
+        if here.exists() { here } else { Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(file) };
     Recipe::load(&[(file, &fs::read(path).unwrap())]).unwrap_or_else(|r| panic!("{file}: {r:#?}"))
 }
 
 fn milliseconds(text: &str) -> i64 {
     let (number, unit) = text.split_at(text.find(|c: char| c.is_alphabetic()).unwrap());
     let number: f64 = number.parse().unwrap();
-    (number * match unit { "ms" => 1.0, "s" => 1_000.0, "m" => 60_000.0, "h" => 3_600_000.0, _ => panic!("{text}") }) as i64
+    (number
+        * match unit {
+            "ms" => 1.0,
+            "s" => 1_000.0,
+            "m" => 60_000.0,
+            "h" => 3_600_000.0,
+            _ => panic!("{text}"),
+        }) as i64
 }
 
 impl Scene {
     fn play(script: &str) -> String {
         let mut lines = script.lines().filter(|l| !l.trim().is_empty() && !l.starts_with('#'));
-        let recipe = load(lines.next().and_then(|l| l.strip_prefix("recipe ")).expect("the first line names the recipe"));
+        let recipe =
+            load(lines.next().and_then(|l| l.strip_prefix("recipe ")).expect("the first line names the recipe"));
         let release = lines.next().unwrap();
         assert!(release.starts_with("release"), "{release}");
         let acts = release.contains("with-envelope-acts");
@@ -197,7 +225,8 @@ impl Scene {
     }
 
     fn measured(&mut self, metric: &str, answer: Result<serde_json::Value, String>) {
-        let at = self.asked.iter().position(|(_, m, _)| m == metric).unwrap_or_else(|| panic!("{metric} was not asked for"));
+        let at =
+            self.asked.iter().position(|(_, m, _)| m == metric).unwrap_or_else(|| panic!("{metric} was not asked for"));
         let (run, metric, begun) = self.asked.remove(at);
         let answer = answer.as_ref().map_err(String::as_str);
         match assess::measured(&self.recipe, &self.status, &run, &metric, begun, answer, self.now) {
@@ -228,8 +257,18 @@ impl Scene {
     }
 
     fn observed(&self) -> Observed {
-        let seen = |v: &VersionRef, ready| ObservedVersion { version: v.version.clone(), digest: v.digest.clone(), ready, in_flight: 0 };
-        let word = |(verdict, message): &(Verdict, String)| Builtin { since: self.status.applied_at, at: self.now, verdict: *verdict, message: message.clone() };
+        let seen = |v: &VersionRef, ready| ObservedVersion {
+            version: v.version.clone(),
+            digest: v.digest.clone(),
+            ready,
+            in_flight: 0,
+        };
+        let word = |(verdict, message): &(Verdict, String)| Builtin {
+            since: self.status.applied_at,
+            at: self.now,
+            verdict: *verdict,
+            message: message.clone(),
+        };
         Observed {
             at: self.now,
             reachable: self.reachable,

@@ -46,7 +46,10 @@ fn main() -> Result<()> {
         }
         runs.sort_by(|a, b| a.rate.total_cmp(&b.rate));
         let Some(median) = runs.get(runs.len() / 2) else { bail!("no run") };
-        eprintln!("{writers:>4} writers: {:>7.0} appends/s, p50 {:.2} ms, p99 {:.2} ms", median.rate, median.p50, median.p99);
+        eprintln!(
+            "{writers:>4} writers: {:>7.0} appends/s, p50 {:.2} ms, p99 {:.2} ms",
+            median.rate, median.p50, median.p99
+        );
         appends.push(json!({
             "writers": writers, "runs": runs.len(), "appends_per_s": median.rate, "p50_ms": median.p50, "p99_ms": median.p99,
             "max_ms": median.max, "all_appends_per_s": runs.iter().map(|run| run.rate).collect::<Vec<_>>(),
@@ -84,9 +87,11 @@ struct House {
 
 impl House {
     async fn new(within: &Path) -> Result<Self> {
-        let directory = within.join(format!("deliveryos-bench-{}-{}", std::process::id(), SystemClock.now().as_millis()));
+        let directory =
+            within.join(format!("deliveryos-bench-{}-{}", std::process::id(), SystemClock.now().as_millis()));
         let store = SqliteStore::open(&directory).await?;
-        let log = ReceiptLog::open(Arc::new(store.clone()), Arc::new(MemorySigner::generate()?), &SystemClock, None).await?;
+        let log =
+            ReceiptLog::open(Arc::new(store.clone()), Arc::new(MemorySigner::generate()?), &SystemClock, None).await?;
         Ok(Self { directory, store, log })
     }
 
@@ -146,7 +151,8 @@ async fn append_run(wanted: &Wanted, writers: u64) -> Result<Run> {
 
 fn summary(mut times: Vec<f64>, took: f64) -> Result<Run> {
     times.sort_by(f64::total_cmp);
-    let at = |share: f64| times.get(((times.len() as f64 * share) as usize).min(times.len().saturating_sub(1))).copied();
+    let at =
+        |share: f64| times.get(((times.len() as f64 * share) as usize).min(times.len().saturating_sub(1))).copied();
     let (Some(p50), Some(p99), Some(max)) = (at(0.5), at(0.99), at(1.0)) else { bail!("nothing was measured") };
     Ok(Run { rate: times.len() as f64 / took, p50, p99, max })
 }
@@ -154,14 +160,17 @@ fn summary(mut times: Vec<f64>, took: f64) -> Result<Run> {
 async fn read_run(wanted: &Wanted) -> Result<Value> {
     let house = House::new(&wanted.dir).await?;
     for chunk in 0..wanted.releases.div_ceil(100) {
-        let filling = (chunk * 100..((chunk + 1) * 100).min(wanted.releases)).map(|n| fill(&house.log, n, wanted.releases));
+        let filling =
+            (chunk * 100..((chunk + 1) * 100).min(wanted.releases)).map(|n| fill(&house.log, n, wanted.releases));
         futures::future::try_join_all(filling).await?;
     }
     let some: ReleaseId = format!("service7-{}", wanted.releases / 100 * 50 + 7).parse()?;
     let mut report = serde_json::Map::new();
     report.insert("releases".to_owned(), wanted.releases.into());
     report.insert("receipts".to_owned(), (*house.log.size().borrow()).into());
-    for name in ["overview", "releases of a service", "one release", "50 receipts of a kind", "a receipt with its proof"] {
+    for name in
+        ["overview", "releases of a service", "one release", "50 receipts of a kind", "a receipt with its proof"]
+    {
         let mut times = Vec::new();
         for _ in 0..100 {
             let begun = Instant::now();
@@ -174,7 +183,8 @@ async fn read_run(wanted: &Wanted) -> Result<Value> {
                 "one release" => drop(house.store.release(&some).await?),
                 "50 receipts of a kind" => {
                     let before = Some(wanted.releases * 3);
-                    let filter = ReceiptFilter { kind: Some(Kind::CanaryStepped), before, limit: 50, ..Default::default() };
+                    let filter =
+                        ReceiptFilter { kind: Some(Kind::CanaryStepped), before, limit: 50, ..Default::default() };
                     drop(house.store.receipts(filter).await?);
                 }
                 _ => drop(house.store.receipt(wanted.releases).await?),
@@ -191,7 +201,8 @@ async fn read_run(wanted: &Wanted) -> Result<Value> {
 
 /// One release with eight receipts; the last twenty stay in flight.
 async fn fill(log: &ReceiptLog, n: u64, of: u64) -> Result<()> {
-    let (service, at) = (format!("service{}", n % 50), |ms: i64| Timestamp::from_millis(1_778_162_792_045 + n as i64 * 60_000 + ms));
+    let (service, at) =
+        (format!("service{}", n % 50), |ms: i64| Timestamp::from_millis(1_778_162_792_045 + n as i64 * 60_000 + ms));
     let id: ReleaseId = format!("{service}-{n}").parse()?;
     let digest = model::Digest::from_sha256(&[n as u8; 32]);
     let started = CanaryStarted {
@@ -217,7 +228,11 @@ async fn fill(log: &ReceiptLog, n: u64, of: u64) -> Result<()> {
             "strategy": "canary", "step": step, "steps": 6, "from_weight": 0, "weight": Weight::new(5 + 15 * step as u8)?,
             "applied_at": at(step * 1000), "epoch": 1, "operation": format!("{id}/{step}"),
         });
-        put(&format!("step-{step}"), Payload::new(Kind::CanaryStepped, at(step * 1000), Actor::controller(), &stepped)?).await?;
+        put(
+            &format!("step-{step}"),
+            Payload::new(Kind::CanaryStepped, at(step * 1000), Actor::controller(), &stepped)?,
+        )
+        .await?;
     }
     if n + 20 < of {
         let completed = CanaryCompleted {

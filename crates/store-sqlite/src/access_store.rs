@@ -38,11 +38,12 @@ impl AccessStore for SqliteStore {
     }
 
     async fn get(&self, hash: &str) -> Result<Option<Credential>, AccessError> {
-        let row = sqlx::query("SELECT hash, kind, actor, role, created, expires, form_token FROM credential WHERE hash = ?1")
-            .bind(hash.to_owned())
-            .fetch_optional(&self.inner.readers)
-            .await
-            .map_err(unavailable)?;
+        let row =
+            sqlx::query("SELECT hash, kind, actor, role, created, expires, form_token FROM credential WHERE hash = ?1")
+                .bind(hash.to_owned())
+                .fetch_optional(&self.inner.readers)
+                .await
+                .map_err(unavailable)?;
         row.as_ref().map(credential).transpose()
     }
 

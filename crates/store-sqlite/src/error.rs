@@ -28,7 +28,9 @@ pub enum OpenError {
     #[error("there is no deliveryos database in {0}")]
     Missing(PathBuf),
     /// The linked SQLite is one that can lose committed writes.
-    #[error("SQLite {found} is linked, at least {MIN_SQLITE} is needed: earlier ones can lose committed writes in WAL mode")]
+    #[error(
+        "SQLite {found} is linked, at least {MIN_SQLITE} is needed: earlier ones can lose committed writes in WAL mode"
+    )]
     SqliteTooOld {
         /// Version found at run time.
         found: String,

@@ -31,7 +31,8 @@ impl SqliteStore {
     /// At opening: folds again when the fold has changed, or what is stored by it cannot be read any more.
     pub(crate) async fn catch_up(&self) -> Result<(), StoreError> {
         let size = self.head().await?.size;
-        let row = sqlx::query("SELECT next, fold FROM p_cursor").fetch_one(&self.inner.readers).await.map_err(store_error)?;
+        let row =
+            sqlx::query("SELECT next, fold FROM p_cursor").fetch_one(&self.inner.readers).await.map_err(store_error)?;
         let fresh = index(&row, 0)? == size && index(&row, 1)? == FOLD as u64;
         let newest: Option<String> = sqlx::query_scalar("SELECT row FROM p_release ORDER BY started DESC LIMIT 1")
             .fetch_optional(&self.inner.readers)
@@ -90,13 +91,14 @@ pub(crate) async fn fold(connection: &mut SqliteConnection, receipts: Vec<Receip
 }
 
 async fn rebuild(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    for sql in [
-        "DELETE FROM p_receipt",
-        "DELETE FROM p_release",
-    ] {
+    for sql in ["DELETE FROM p_receipt", "DELETE FROM p_release"] {
         sqlx::query(sql).execute(&mut *connection).await.map_err(store_error)?;
     }
-    sqlx::query("UPDATE p_cursor SET next = 0, fold = ?1").bind(FOLD).execute(&mut *connection).await.map_err(store_error)?;
+    sqlx::query("UPDATE p_cursor SET next = 0, fold = ?1")
+        .bind(FOLD)
+        .execute(&mut *connection)
+        .await
+        .map_err(store_error)?;
     let mut from = 0;
     loop {
         let rows = sqlx::query(
@@ -118,7 +120,11 @@ async fn rebuild(connection: &mut SqliteConnection) -> Result<(), StoreError> {
 }
 
 /// The release's receipts until this one, which the index table has already.
-async fn up_to(connection: &mut SqliteConnection, release: &ReleaseId, last: &Receipt) -> Result<Vec<Receipt>, StoreError> {
+async fn up_to(
+    connection: &mut SqliteConnection,
+    release: &ReleaseId,
+    last: &Receipt,
+) -> Result<Vec<Receipt>, StoreError> {
     let stored = of_release(connection, release, 0, BEFORE_START).await?;
     let before = stored.into_iter().take_while(|stored| stored.index < last.index);
     let mut receipts = before.map(receipt).collect::<Result<Vec<_>, _>>()?;

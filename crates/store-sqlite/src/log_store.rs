@@ -45,7 +45,8 @@ impl Store for SqliteStore {
             let digest: Vec<u8> = row.try_get(2).map_err(store_error)?;
             let digest = digest.try_into().map_err(|_| damaged("a key's digest has another length"))?;
             let slot = usize::try_from(place).ok().and_then(|place| known.get_mut(place));
-            *slot.ok_or_else(|| damaged("a key was found out of place"))? = Some(Known { index: index(&row, 1)?, digest });
+            *slot.ok_or_else(|| damaged("a key was found out of place"))? =
+                Some(Known { index: index(&row, 1)?, digest });
         }
         Ok(known)
     }
@@ -90,7 +91,8 @@ impl Store for SqliteStore {
         let Some(last) = first.checked_add(count.into()).and_then(|end| end.checked_sub(1)) else {
             return Ok(Vec::new());
         };
-        let (Ok(from), Ok(to)) = (node_id(NodeId { level, index: first }), node_id(NodeId { level, index: last })) else {
+        let (Ok(from), Ok(to)) = (node_id(NodeId { level, index: first }), node_id(NodeId { level, index: last }))
+        else {
             return Ok(Vec::new());
         };
         let rows = sqlx::query("SELECT hash, id FROM node WHERE id BETWEEN ?1 AND ?2 ORDER BY id")
@@ -116,9 +118,8 @@ impl Store for SqliteStore {
             .fetch_all(&self.inner.readers)
             .await
             .map_err(store_error)?;
-        let checkpoint = |row: &SqliteRow| {
-            Ok(StoredCheckpoint { size: index(row, 0)?, note: row.try_get(1).map_err(store_error)? })
-        };
+        let checkpoint =
+            |row: &SqliteRow| Ok(StoredCheckpoint { size: index(row, 0)?, note: row.try_get(1).map_err(store_error)? });
         rows.iter().map(checkpoint).collect()
     }
 

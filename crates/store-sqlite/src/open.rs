@@ -118,7 +118,14 @@ impl SqliteStore {
             }
             opened => opened?,
         };
-        let inner = Inner { lookups: pool.clone(), readers: pool, writer: None, ticks: TickBuffer::default(), lock: Mutex::new(None), path };
+        let inner = Inner {
+            lookups: pool.clone(),
+            readers: pool,
+            writer: None,
+            ticks: TickBuffer::default(),
+            lock: Mutex::new(None),
+            path,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -213,7 +220,9 @@ fn directory_error(path: &Path, source: std::io::Error) -> OpenError {
 fn migration_error(path: &Path, error: MigrateError) -> OpenError {
     match error {
         MigrateError::VersionMissing(_) | MigrateError::VersionTooNew(..) => OpenError::Newer(path.to_owned()),
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => OpenError::of(path.to_owned(), error),
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+            OpenError::of(path.to_owned(), error)
+        }
         other => OpenError::Failed { path: path.to_owned(), reason: other.to_string() },
     }
 }
@@ -246,9 +255,15 @@ mod tests {
 
     #[test]
     fn versions_compare_as_numbers() {
-        for (text, enough) in
-            [("3.51.3", true), ("3.51.10", true), ("3.53.1", true), ("4.0.0", true), ("3.51.2", false), ("3.46.0", false), ("", false)]
-        {
+        for (text, enough) in [
+            ("3.51.3", true),
+            ("3.51.10", true),
+            ("3.53.1", true),
+            ("4.0.0", true),
+            ("3.51.2", false),
+            ("3.46.0", false),
+            ("", false),
+        ] {
             assert_eq!(version(text) >= version(MIN_SQLITE), enough, "{text}");
         }
     }
@@ -257,7 +272,8 @@ mod tests {
     async fn the_linked_sqlite_is_new_enough() {
         let directory = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(directory.path()).await.unwrap();
-        let found: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&store.inner.readers).await.unwrap();
+        let found: String =
+            sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&store.inner.readers).await.unwrap();
         assert_eq!(found, "3.51.3");
     }
 }

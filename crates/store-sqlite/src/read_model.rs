@@ -124,7 +124,13 @@ impl ReadModel for SqliteStore {
         Ok(proof.map(|proof| proof.iter().map(tlog::Hash::to_base64).collect()))
     }
 
-    async fn ticks(&self, release: &ReleaseId, from: Timestamp, to: Timestamp, max: u32) -> Result<Vec<Tick>, ReadError> {
+    async fn ticks(
+        &self,
+        release: &ReleaseId,
+        from: Timestamp,
+        to: Timestamp,
+        max: u32,
+    ) -> Result<Vec<Tick>, ReadError> {
         let ticks = self.ticks_between(release, from, to, MAX_TICKS, false).await.map_err(failed)?;
         Ok(thin(ticks, (max as usize).min(MAX_POINTS)))
     }
@@ -180,4 +186,3 @@ fn failed(error: StoreError) -> ReadError {
         other => ReadError::Store(other.to_string()),
     }
 }
-

@@ -196,7 +196,8 @@ impl SqliteStore {
             }
         }
         for mut tick in waiting {
-            let written = ticks.iter().rev().take(MAX_BUFFERED).any(|known| known.boot == tick.boot && known.seq == tick.seq);
+            let written =
+                ticks.iter().rev().take(MAX_BUFFERED).any(|known| known.boot == tick.boot && known.seq == tick.seq);
             if !written {
                 if !histograms {
                     tick.stable.histogram.clear();

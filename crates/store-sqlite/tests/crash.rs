@@ -3,7 +3,13 @@
 //! The appending process is this test's own binary, started again as a child. Its acknowledgements arrive through a pipe;
 //! those are the promises that the reopened log is held against. `DELIVERYOS_CRASH_KILLS` sets the number of kills.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, reason = "a test may fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test may fail by panicking"
+)]
 
 use std::{
     collections::HashMap,
@@ -37,7 +43,10 @@ const CHILD: &str = "STORE_CRASH_CHILD";
 fn kills_lose_nothing_that_was_acknowledged() {
     let kills = std::env::var("DELIVERYOS_CRASH_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(50);
     let outcome = kill_many(kills, "durable");
-    println!("{kills} kills, {} acknowledged, {} lost, {} elsewhere", outcome.acknowledged, outcome.lost, outcome.moved);
+    println!(
+        "{kills} kills, {} acknowledged, {} lost, {} elsewhere",
+        outcome.acknowledged, outcome.lost, outcome.moved
+    );
     assert!(outcome.acknowledged > kills, "the children did work: {} acknowledged", outcome.acknowledged);
     assert_eq!((outcome.lost, outcome.moved), (0, 0));
 }
@@ -57,9 +66,10 @@ struct Outcome {
 }
 
 fn kill_many(kills: u64, how: &str) -> Outcome {
-    let seed = std::env::var("DELIVERYOS_CRASH_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or_else(|| {
-        u64::from(std::process::id()) << 20
-    });
+    let seed = std::env::var("DELIVERYOS_CRASH_SEED")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or_else(|| u64::from(std::process::id()) << 20);
     println!("DELIVERYOS_CRASH_SEED={seed}");
     let mut random = Random(seed);
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -111,7 +121,8 @@ fn kill_many(kills: u64, how: &str) -> Outcome {
 async fn hold_against(directory: &Path, promised: &HashMap<u64, u64>) -> (u64, u64) {
     let store = SqliteStore::open(directory).await.unwrap();
     let log = conformance::open(Arc::new(store.clone())).await.unwrap();
-    let report = verify_log(&store, &Pins { vkey: Some(log.vkey().clone()), checkpoint: None }, |_, _| {}).await.unwrap();
+    let report =
+        verify_log(&store, &Pins { vkey: Some(log.vkey().clone()), checkpoint: None }, |_, _| {}).await.unwrap();
     assert!(report.holds, "{report:?}");
     // Each key once, each where it was promised. (That a key is there once is also the index of keys' own constraint.)
     let mut found: HashMap<u64, u64> = HashMap::new();
@@ -162,7 +173,19 @@ fn start(directory: &Path, first: u64, how: &str, inject: Option<&str>) -> Child
         None => Command::new(this),
         Some(inject) => {
             let mut strace = Command::new("strace");
-            strace.args(["-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,fsync,pwrite64", "-e", inject]).arg(this);
+            strace
+                .args([
+                    "-f",
+                    "--seccomp-bpf",
+                    "-qq",
+                    "-o",
+                    "/dev/null",
+                    "-e",
+                    "trace=fdatasync,fsync,pwrite64",
+                    "-e",
+                    inject,
+                ])
+                .arg(this);
             strace
         }
     };

@@ -1,6 +1,12 @@
 //! What pages read: lists, views, proofs, samples; and that projections can be made again from the log.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, reason = "a test may fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test may fail by panicking"
+)]
 
 use std::sync::Arc;
 
@@ -47,7 +53,13 @@ impl House {
     async fn start(&self, service: &str, n: u64, ms: i64) -> String {
         let id = format!("{service}-{n}");
         let digest = model::Digest::from_sha256(&[n as u8; 32]);
-        self.put(&id, ms - 1, Kind::CommandAccepted, json!({"command": "start", "command_id": format!("start-{id}"), "reason": ""})).await;
+        self.put(
+            &id,
+            ms - 1,
+            Kind::CommandAccepted,
+            json!({"command": "start", "command_id": format!("start-{id}"), "reason": ""}),
+        )
+        .await;
         let started = CanaryStarted {
             strategy: "canary".to_owned(),
             service: service.parse().unwrap(),
@@ -149,13 +161,23 @@ async fn lists_and_views() {
     assert_eq!(releases(all.clone()).await, ["search-1", "cart-1", "checkout-3", "checkout-2", "checkout-1"]);
     assert_eq!(releases(ReleaseFilter { limit: 2, ..all.clone() }).await, ["search-1", "cart-1"]);
     assert_eq!(releases(ReleaseFilter { state: Some("aborted".to_owned()), ..all.clone() }).await, ["checkout-2"]);
-    assert_eq!(releases(ReleaseFilter { state: Some("in-flight".to_owned()), ..all.clone() }).await, ["search-1", "cart-1"]);
+    assert_eq!(
+        releases(ReleaseFilter { state: Some("in-flight".to_owned()), ..all.clone() }).await,
+        ["search-1", "cart-1"]
+    );
     assert_eq!(releases(ReleaseFilter { state: Some("' OR 1=1".to_owned()), ..all.clone() }).await, [""; 0]);
     let checkout = ReleaseFilter { service: Some("checkout".parse().unwrap()), before: Some(at(30_000)), ..all };
     assert_eq!(releases(checkout).await, ["checkout-2", "checkout-1"]);
 
     let view = house.store.release(&"cart-1".parse().unwrap()).await.unwrap().unwrap();
-    assert_eq!(view.row, house.store.releases(ReleaseFilter { service: Some("cart".parse().unwrap()), limit: 1, ..Default::default() }).await.unwrap()[0]);
+    assert_eq!(
+        view.row,
+        house
+            .store
+            .releases(ReleaseFilter { service: Some("cart".parse().unwrap()), limit: 1, ..Default::default() })
+            .await
+            .unwrap()[0]
+    );
     assert!(matches!(view.row.phase, Phase::Paused { until: None, .. }));
     assert_eq!(view.receipts.len(), 4);
     assert_eq!(view.as_of, *house.log.size().borrow() - 1, "all that was read, also of others");
@@ -218,10 +240,14 @@ async fn a_receipt_proves_itself_and_a_flipped_byte_is_refused() {
     // One letter of the signed payload, in the database file.
     house.tamper("UPDATE entry SET bytes = CAST(replace(CAST(bytes AS TEXT), 'payload\":\"ey', 'payload\":\"ez') AS BLOB) WHERE idx = 5").await;
     let report = check(&house.store.receipt(5).await.unwrap().unwrap(), None);
-    assert!(matches!(report.signature, Check::Refused(_)) && matches!(report.inclusion, Check::Refused(_)), "{report:?}");
+    assert!(
+        matches!(report.signature, Check::Refused(_)) && matches!(report.inclusion, Check::Refused(_)),
+        "{report:?}"
+    );
     // Lists still show the others, and say of this one that it is damaged.
     let listed = house.store.receipts(ReceiptFilter { limit: 100, ..Default::default() }).await.unwrap();
-    let damaged: Vec<u64> = listed.iter().filter(|r| r.payload.facts.contains_key("damaged")).map(|r| r.index).collect();
+    let damaged: Vec<u64> =
+        listed.iter().filter(|r| r.payload.facts.contains_key("damaged")).map(|r| r.index).collect();
     assert_eq!(damaged, [5]);
     // Who acts on the log does not act on damaged history.
     assert!(house.log.range(0, 100).await.is_err());

@@ -1,11 +1,20 @@
 //! The SQLite store against the suites, and what it does when the file, the disk or a second server are in the way.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, reason = "a test may fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test may fail by panicking"
+)]
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 
 use access::AccessStore;
-use receipt_log::{AppendError, Log as _, Store, conformance::{self, draft}};
+use receipt_log::{
+    AppendError, Log as _, Store,
+    conformance::{self, draft},
+};
 use store_sqlite::{DATABASE_FILE, OpenError, SqliteStore};
 use tempfile::TempDir;
 
@@ -160,7 +169,10 @@ fn in_mount(options: &str, prepare: &str, test: &str) {
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
             assert!(text.contains("1 passed"), "{text}");
         }
-        Ok(output) if output.status.code() == Some(77) || String::from_utf8_lossy(&output.stderr).contains("unshare failed") => {
+        Ok(output)
+            if output.status.code() == Some(77)
+                || String::from_utf8_lossy(&output.stderr).contains("unshare failed") =>
+        {
             eprintln!("SKIPPED: {test}: no file system can be mounted here");
         }
         Ok(output) => panic!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)),

@@ -1,6 +1,12 @@
 //! Whatever is altered in the database file is found, and where.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, reason = "a test may fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test may fail by panicking"
+)]
 
 use std::{
     fs,
@@ -9,13 +15,13 @@ use std::{
 };
 
 use proptest::{prelude::*, test_runner::TestCaseError};
+use receipt_log::Log as _;
 use receipt_log::{
     MemorySigner, Signer as _,
     conformance::{self, draft},
     offline::{Bad, Pins, VerifyReport, verify_log},
     proofs,
 };
-use receipt_log::Log as _;
 use receipts::{Envelope, pae};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use store_sqlite::{DATABASE_FILE, SqliteStore};
@@ -93,7 +99,12 @@ async fn bytes(connection: &mut SqliteConnection, index: u64) -> Vec<u8> {
 }
 
 async fn put(connection: &mut SqliteConnection, index: u64, bytes: Vec<u8>) {
-    sqlx::query("UPDATE entry SET bytes = ?2 WHERE idx = ?1").bind(index as i64).bind(bytes).execute(connection).await.unwrap();
+    sqlx::query("UPDATE entry SET bytes = ?2 WHERE idx = ?1")
+        .bind(index as i64)
+        .bind(bytes)
+        .execute(connection)
+        .await
+        .unwrap();
 }
 
 /// Exchanges two rows of a table keyed by `idx` or `id`.
@@ -264,7 +275,9 @@ fn a_whole_log_by_another_key_does_not_pass_for_ours() {
         let store = SqliteStore::open(directory.path()).await.unwrap();
         let signer = Arc::new(MemorySigner::from_seed(&[9; 32]));
         let clock = receipt_log::ManualClock::default();
-        let log = receipt_log::ReceiptLog::open(Arc::new(store.clone()), signer, &clock, Some("example.com/log")).await.unwrap();
+        let log = receipt_log::ReceiptLog::open(Arc::new(store.clone()), signer, &clock, Some("example.com/log"))
+            .await
+            .unwrap();
         for n in 1..40 {
             log.append(draft(n)).await.unwrap();
         }

@@ -63,9 +63,15 @@ fn checked(request: &str) -> Result<Report, String> {
     }
     let request: Request = serde_json::from_str(request).map_err(|e| format!("the request cannot be read: {e}"))?;
     let key: VerifyingKey = request.vkey.parse().map_err(|e| format!("the kept key cannot be read: {e}"))?;
-    let parts = ReceiptParts::from_text(request.proof.index, &request.proof.entry, &request.proof.inclusion, &request.proof.checkpoint)
-        .map_err(|e| e.to_string())?;
-    let consistency = request.consistency.map(|hashes| hashes.iter().map(|h| Hash::from_base64(h)).collect::<Result<Vec<_>, _>>());
+    let parts = ReceiptParts::from_text(
+        request.proof.index,
+        &request.proof.entry,
+        &request.proof.inclusion,
+        &request.proof.checkpoint,
+    )
+    .map_err(|e| e.to_string())?;
+    let consistency =
+        request.consistency.map(|hashes| hashes.iter().map(|h| Hash::from_base64(h)).collect::<Result<Vec<_>, _>>());
     let consistency = consistency.transpose().map_err(|e| format!("the consistency proof cannot be read: {e}"))?;
     Ok(receipts::verify_receipt(&parts, &key, request.seen, consistency.as_deref()))
 }
@@ -76,7 +82,13 @@ mod tests {
 
     #[test]
     fn nothing_from_outside_panics() {
-        for request in ["", "{}", "null", "[]", r#"{"proof":{"index":0,"entry":"!","inclusion":[],"checkpoint":""},"vkey":"x","seen":null,"consistency":null}"#] {
+        for request in [
+            "",
+            "{}",
+            "null",
+            "[]",
+            r#"{"proof":{"index":0,"entry":"!","inclusion":[],"checkpoint":""},"vkey":"x","seen":null,"consistency":null}"#,
+        ] {
             assert!(verify(request).starts_with(r#"{"unreadable":"#), "{request}");
         }
         assert!(verify(&" ".repeat(MAX_REQUEST + 1)).contains("are allowed"));

@@ -163,7 +163,9 @@ mod tests {
         for ours in ["/", "/releases/checkout-7?tab=x"] {
             assert_eq!(local(ours), ours);
         }
-        for other in ["", "//evil.example", "https://evil.example", "/\\evil.example", "/a b", "javascript:alert(1)", "/\nx"] {
+        for other in
+            ["", "//evil.example", "https://evil.example", "/\\evil.example", "/a b", "javascript:alert(1)", "/\nx"]
+        {
             assert_eq!(local(other), "/", "{other}");
         }
         assert_eq!(escape("<a href='x'>\"&"), "&lt;a href=&#39;x&#39;&gt;&quot;&amp;");

@@ -65,7 +65,8 @@ impl Client {
     pub async fn events(&self, after: u64) -> anyhow::Result<impl Stream<Item = anyhow::Result<Event>> + use<>> {
         let response = self.send(self.request(Method::GET, &format!("/events?after={after}"))).await?;
         let base = self.base.clone();
-        let chunks = response.bytes_stream().map(move |chunk| chunk.with_context(|| format!("{base} broke off the stream")));
+        let chunks =
+            response.bytes_stream().map(move |chunk| chunk.with_context(|| format!("{base} broke off the stream")));
         Ok(events(chunks))
     }
 
@@ -80,7 +81,8 @@ impl Client {
     async fn ask<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> anyhow::Result<T> {
         let response = self.send(request).await?;
         let body = whole(response).await.with_context(|| format!("{} did not answer to its end", self.base))?;
-        serde_json::from_slice(&body).with_context(|| format!("{} gave an answer that this version cannot read", self.base))
+        serde_json::from_slice(&body)
+            .with_context(|| format!("{} gave an answer that this version cannot read", self.base))
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<reqwest::Response> {
@@ -93,7 +95,8 @@ impl Client {
             return Ok(response);
         }
         let body = whole(response).await.unwrap_or_default();
-        let said = serde_json::from_slice::<Problem>(&body).map_or_else(|_| format!("{status}"), |problem| problem.detail);
+        let said =
+            serde_json::from_slice::<Problem>(&body).map_or_else(|_| format!("{status}"), |problem| problem.detail);
         Err(match status {
             StatusCode::UNAUTHORIZED if self.token.is_none() => {
                 Refusal("the server wants a token: --token TOKEN or DELIVERYOS_TOKEN, from `deliveryos token create --role operator`".into()).into()
@@ -177,12 +180,12 @@ mod tests {
 
     #[tokio::test]
     async fn events_are_read_however_they_are_cut() {
-        let text = "retry: 1000\n\n: alive\n\nevent: receipt\nid: 7\ndata: {\"a\":1}\n\nevent: tick\ndata: {}\n\nevent: half";
+        let text =
+            "retry: 1000\n\n: alive\n\nevent: receipt\nid: 7\ndata: {\"a\":1}\n\nevent: tick\ndata: {}\n\nevent: half";
         for size in 1..=text.len() {
             let chunks: Vec<Result<Bytes, std::io::Error>> =
                 text.as_bytes().chunks(size).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
-            let read: Vec<Event> =
-                events(futures::stream::iter(chunks)).map(|event| event.unwrap()).collect().await;
+            let read: Vec<Event> = events(futures::stream::iter(chunks)).map(|event| event.unwrap()).collect().await;
             let event = |kind: &str, data: &str| Event { kind: kind.into(), data: data.into() };
             assert_eq!(read, [event("receipt", "{\"a\":1}"), event("tick", "{}")], "{size}");
         }

@@ -98,5 +98,7 @@ pub(super) fn read_vkey(given: &str) -> anyhow::Result<VerifyingKey> {
         Ok(text) if text.len() <= 1_000 => text,
         _ => given.to_owned(),
     };
-    text.trim().parse().map_err(|error| WrongUse(format!("--vkey is not a key of c2sp.org/signed-note: {error}")).into())
+    text.trim()
+        .parse()
+        .map_err(|error| WrongUse(format!("--vkey is not a key of c2sp.org/signed-note: {error}")).into())
 }

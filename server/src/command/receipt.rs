@@ -51,7 +51,8 @@ pub(super) async fn run(global: &Global, verb: ReceiptVerb) -> anyhow::Result<Ex
         }))?;
     } else {
         let index = report.index.map(|index| format!("receipt {index}")).unwrap_or_else(|| "receipt".to_owned());
-        let what = report.payload.as_ref().map(|p| format!(": {} by {} at {}", p.kind, p.actor, p.time)).unwrap_or_default();
+        let what =
+            report.payload.as_ref().map(|p| format!(": {} by {} at {}", p.kind, p.actor, p.time)).unwrap_or_default();
         print::line(&format!("{}: {index}{what}", if holds { "VERIFIED" } else { "REFUSED" }))?;
         for (name, check) in checks {
             print::line(&format!("  {name:<12} {}", words(check)))?;
@@ -77,7 +78,8 @@ fn words(check: &Check) -> String {
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let file = std::fs::File::open(path).map_err(|error| WrongUse(format!("{} cannot be read: {error}", path.display())))?;
+    let file =
+        std::fs::File::open(path).map_err(|error| WrongUse(format!("{} cannot be read: {error}", path.display())))?;
     let mut bytes = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut bytes).with_context(|| format!("{} cannot be read", path.display()))?;
     if bytes.len() as u64 > MAX_FILE {

@@ -125,7 +125,8 @@ fn show(report: &LintReport) -> anyhow::Result<()> {
 
 /// A recipe file: its name and its bytes.
 pub(super) fn read(path: &PathBuf) -> anyhow::Result<(String, Vec<u8>)> {
-    let file = std::fs::File::open(path).map_err(|error| WrongUse(format!("{} cannot be read: {error}", path.display())))?;
+    let file =
+        std::fs::File::open(path).map_err(|error| WrongUse(format!("{} cannot be read: {error}", path.display())))?;
     let mut bytes = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut bytes).with_context(|| format!("{} cannot be read", path.display()))?;
     if bytes.len() as u64 > MAX_FILE {

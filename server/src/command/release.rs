@@ -110,7 +110,12 @@ async fn status(global: &Global, client: &Client, release: &ReleaseId) -> anyhow
     }
     print::line(&format!("receipts {}, as of {}", view.receipts.len(), view.as_of))?;
     for receipt in &view.receipts {
-        print::line(&format!("  {:>6}  {}  {}", receipt.index, receipt.payload.time.clock(), describe(receipt).sentence()))?;
+        print::line(&format!(
+            "  {:>6}  {}  {}",
+            receipt.index,
+            receipt.payload.time.clock(),
+            describe(receipt).sentence()
+        ))?;
     }
     let can: Vec<&str> = view.commands.iter().filter(|c| c.refused.is_none()).map(|c| c.kind.as_str()).collect();
     if !can.is_empty() {
@@ -150,7 +155,10 @@ pub(super) fn state(row: &ReleaseRow) -> String {
         Phase::Paused { until: None, reason } => format!("held ({reason}), {step}, {}", row.weight),
         Phase::Aborting => "aborting, canary draining".to_owned(),
         Phase::Ended(outcome) => {
-            let took = row.ended.map(|ended| format!(" after {}", say::duration(ended.since(row.started)))).unwrap_or_default();
+            let took = row
+                .ended
+                .map(|ended| format!(" after {}", say::duration(ended.since(row.started))))
+                .unwrap_or_default();
             format!("{}{took}", outcome.as_str())
         }
     }

@@ -64,4 +64,3 @@ async fn local(data_dir: &Path, order: Order) -> anyhow::Result<Made> {
     store.close().await.context("the data directory could not be closed")?;
     Ok(made?)
 }
-

@@ -106,7 +106,12 @@ fn say(global: &Global, bar: &ProgressBar, receipt: &Receipt) -> anyhow::Result<
         if global.json {
             print::json(receipt)
         } else {
-            print::line(&format!("{:>6}  {}  {}", receipt.index, receipt.payload.time.clock(), describe(receipt).sentence()))
+            print::line(&format!(
+                "{:>6}  {}  {}",
+                receipt.index,
+                receipt.payload.time.clock(),
+                describe(receipt).sentence()
+            ))
         }
     })
 }

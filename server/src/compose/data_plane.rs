@@ -30,8 +30,13 @@ impl DataPlane {
     /// Attaches to the splitter of this data directory, or starts it: this executable, detached, so that it outlives the server.
     pub fn start(data_dir: &Path, config: &Config) -> anyhow::Result<Self> {
         let state_dir = std::path::absolute(data_dir.join(SPLITTER_DIR)).context("the data directory has no path")?;
-        let mut command =
-            vec![own_program()?, "splitter".into(), "--detach".into(), "--state-dir".into(), state_dir.display().to_string()];
+        let mut command = vec![
+            own_program()?,
+            "splitter".into(),
+            "--detach".into(),
+            "--state-dir".into(),
+            state_dir.display().to_string(),
+        ];
         if config.splitter.workers > 0 {
             command.extend(["--workers".to_owned(), config.splitter.workers.to_string()]);
         }
@@ -70,7 +75,8 @@ pub async fn splitter_runs(data_dir: &Path) -> bool {
 /// Where this program is, as it was at the first call: when it is replaced while it runs, the path leads to its successor.
 pub fn own_program() -> anyhow::Result<String> {
     static OWN: OnceLock<Option<String>> = OnceLock::new();
-    let own = OWN.get_or_init(|| std::env::current_exe().ok().and_then(|path| path.into_os_string().into_string().ok()));
+    let own =
+        OWN.get_or_init(|| std::env::current_exe().ok().and_then(|path| path.into_os_string().into_string().ok()));
     own.clone().context("this program does not know where it is")
 }
 

@@ -45,10 +45,9 @@ impl ConfigCatalogue {
         self.refresh()?;
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let no = |what: String| anyhow::Error::from(Refusal(what));
-        let known = state
-            .services
-            .get(service)
-            .ok_or_else(|| no(format!("there is no service {service}: add [services.{service}] to the configuration")))?;
+        let known = state.services.get(service).ok_or_else(|| {
+            no(format!("there is no service {service}: add [services.{service}] to the configuration"))
+        })?;
         let workload = known.versions.get(version).ok_or_else(|| {
             no(format!("{service} has no version {version}: add [services.{service}.versions.\"{version}\"] to the configuration"))
         })?;
@@ -87,7 +86,8 @@ impl ConfigCatalogue {
 impl Catalogue for ConfigCatalogue {
     fn services(&self) -> Vec<(ServiceId, Workload)> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        let stable = |(name, known): (&ServiceId, &Known)| Some((name.clone(), known.versions.get(&known.stable)?.clone()));
+        let stable =
+            |(name, known): (&ServiceId, &Known)| Some((name.clone(), known.versions.get(&known.stable)?.clone()));
         state.services.iter().filter_map(stable).collect()
     }
 
@@ -111,7 +111,8 @@ fn known(services: &BTreeMap<ServiceId, ServiceConfig>) -> anyhow::Result<BTreeM
                 .versions
                 .iter()
                 .map(|(label, version)| {
-                    let workload = workload(label, version).with_context(|| format!("services.{name}.versions.{label}"))?;
+                    let workload =
+                        workload(label, version).with_context(|| format!("services.{name}.versions.{label}"))?;
                     Ok((label.clone(), workload))
                 })
                 .collect::<anyhow::Result<_>>()?;

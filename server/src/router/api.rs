@@ -10,9 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use controller::{CommandError, StartError, StartRequest};
-use model::{
-    Actor, Command, CommandId, CommandKind, Digest, Environment, ReleaseId, ServiceId, Timestamp, Version,
-};
+use model::{Actor, Command, CommandId, CommandKind, Digest, Environment, ReleaseId, ServiceId, Timestamp, Version};
 use projections::{ReleaseFilter, ReleaseRow, ReleaseView};
 use serde::{Deserialize, Serialize};
 
@@ -129,7 +127,11 @@ impl Problem {
     /// What exactly failed is for the server's own log.
     fn unavailable(error: &dyn std::fmt::Display) -> Self {
         tracing::error!(%error, "a request of the API could not be answered");
-        Self(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "it could not be found out: see the server's log".to_owned())
+        Self(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "it could not be found out: see the server's log".to_owned(),
+        )
     }
 }
 
@@ -198,7 +200,8 @@ pub(super) async fn steer(
     body: Result<Json<CommandBody>, JsonRejection>,
 ) -> Result<Response, Problem> {
     let Json(body) = body?;
-    let command = Command { id: body.id, release, kind: body.command, actor: who.actor, reason: body.reason.trim().to_owned() };
+    let command =
+        Command { id: body.id, release, kind: body.command, actor: who.actor, reason: body.reason.trim().to_owned() };
     match app.delivery.command(command).await {
         Ok(receipt) => Ok((StatusCode::ACCEPTED, Json(Steered { receipt })).into_response()),
         Err(CommandError::UnknownRelease(id)) => Err(Problem::missing(&format!("release {id}"))),
@@ -219,7 +222,10 @@ pub(super) struct Listed {
 }
 
 /// `GET /api/v1/releases`.
-pub(super) async fn list(State(app): State<App>, Query(asked): Query<Listed>) -> Result<Json<Vec<ReleaseRow>>, Problem> {
+pub(super) async fn list(
+    State(app): State<App>,
+    Query(asked): Query<Listed>,
+) -> Result<Json<Vec<ReleaseRow>>, Problem> {
     let limit = asked.limit.unwrap_or(20).clamp(1, projections::MAX_PAGE);
     let filter = ReleaseFilter { service: asked.service, state: asked.state, before: asked.before, limit };
     app.read.releases(filter).await.map(Json).map_err(|error| Problem::unavailable(&error))
@@ -259,7 +265,8 @@ pub(super) async fn create_token(
     if !(1..=MAX_TOKEN_DAYS).contains(&body.days) {
         return Err(Problem::invalid(format!("days is 1 to {MAX_TOKEN_DAYS}")));
     }
-    let made = app.access.make_token(body.name.clone(), body.role, i64::from(body.days) * DAY_MS, app.clock.now()).await;
+    let made =
+        app.access.make_token(body.name.clone(), body.role, i64::from(body.days) * DAY_MS, app.clock.now()).await;
     let made = made.map_err(|error| Problem::unavailable(&error))?;
     tracing::info!(by = %who.actor, name = %body.name, role = %body.role, "token made");
     let created = Created { token: made.secret.expose().to_owned(), expires: made.expires };

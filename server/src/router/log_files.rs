@@ -82,4 +82,3 @@ fn failed(error: &impl std::fmt::Display) -> Response {
     tracing::error!(%error, "the log could not be read");
     (StatusCode::SERVICE_UNAVAILABLE, "the log could not be read\n").into_response()
 }
-

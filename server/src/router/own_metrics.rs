@@ -43,19 +43,42 @@ pub(super) async fn metrics(State(app): State<App>) -> Response {
         .map(|(class, count)| (format!("{{class=\"{class}xx\"}}"), count.load(Ordering::Relaxed).to_string()))
         .collect();
     family("deliveryos_http_responses_total", "counter", "Answers of the server by status class.", &classes);
-    family("deliveryos_event_clients", "gauge", "Clients that follow /events now.", &one(app.hub.clients().to_string()));
-    family("deliveryos_log_receipts", "gauge", "Durable receipts in the log.", &one(app.log.size().borrow().to_string()));
+    family(
+        "deliveryos_event_clients",
+        "gauge",
+        "Clients that follow /events now.",
+        &one(app.hub.clients().to_string()),
+    );
+    family(
+        "deliveryos_log_receipts",
+        "gauge",
+        "Durable receipts in the log.",
+        &one(app.log.size().borrow().to_string()),
+    );
     match app.read.overview().await {
         Ok(overview) => {
             let in_flight: Vec<(String, String)> = overview
                 .in_flight
                 .iter()
                 .map(|row| {
-                    (format!("{{service=\"{}\",release=\"{}\"}}", row.service, row.id), row.weight.percent().to_string())
+                    (
+                        format!("{{service=\"{}\",release=\"{}\"}}", row.service, row.id),
+                        row.weight.percent().to_string(),
+                    )
                 })
                 .collect();
-            family("deliveryos_release_weight_percent", "gauge", "Weight of each release under way, as last recorded.", &in_flight);
-            family("deliveryos_releases_waiting", "gauge", "Releases that wait for a person.", &one(overview.waiting.len().to_string()));
+            family(
+                "deliveryos_release_weight_percent",
+                "gauge",
+                "Weight of each release under way, as last recorded.",
+                &in_flight,
+            );
+            family(
+                "deliveryos_releases_waiting",
+                "gauge",
+                "Releases that wait for a person.",
+                &one(overview.waiting.len().to_string()),
+            );
         }
         Err(error) => tracing::error!(%error, "the overview could not be read for /metrics"),
     }

@@ -32,7 +32,9 @@ pub(super) fn add(router: Router<App>, app: &App) -> Router<App> {
         let app = app.clone();
         let handler = move |request: Request| {
             let app = app.clone();
-            async move { leptos_axum::handle_server_fns_with_context(context(&app, &request), request).await.into_response() }
+            async move {
+                leptos_axum::handle_server_fns_with_context(context(&app, &request), request).await.into_response()
+            }
         };
         let filter = axum::routing::MethodFilter::try_from(method);
         // Never a GET: a link or an image must not be able to call one.

@@ -22,7 +22,8 @@ fn what_is_in_the_way_is_named() {
         "listen = \"127.0.0.1:0\"\n[services.a]\nlisten = [\"127.0.0.1:0\"]\nstable = \"v1\"\n[services.a.versions.v1]\ncommand = [\"/no/such/program\"]\n",
     );
     let huge = write("huge.yaml", &"x".repeat(2 * 1024 * 1024));
-    let bad = write("bad.yaml", "kind: Rollout\napiVersion: argoproj.io/v1alpha1\nspec: {strategy: {canary: {stepz: []}}}\n");
+    let bad =
+        write("bad.yaml", "kind: Rollout\napiVersion: argoproj.io/v1alpha1\nspec: {strategy: {canary: {stepz: []}}}\n");
     let not_yaml = write("not.yaml", "a: [\n");
     let garbage = write("garbage", "not a receipt");
     let vkey = "test.example/log+5d7c5e0e+AVn3Zb3Ydm0AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -94,7 +95,9 @@ fn a_server_alone_on_its_data_lets_people_in_and_ends_in_order() {
     let (code, out, _) = run(data, &["token", "link"]);
     assert!(code == 0 && out.starts_with(&format!("{base}/login?token=dlv_link_")), "{out}");
     let viewer = token("viewer");
-    until("the pages", || (run(data, &["release", "list", "--server", &base, "--token", &viewer]).0 == 0).then_some(()));
+    until("the pages", || {
+        (run(data, &["release", "list", "--server", &base, "--token", &viewer]).0 == 0).then_some(())
+    });
     let (code, _, err) = run(data, &["release", "list", "--server", &base]);
     assert!(code == 1 && err.contains("wants a token"), "{code} {err}");
     let (code, _, err) = run(data, &["release", "list", "--server", &base, "--token", "dlv_token_wrong"]);
@@ -106,7 +109,8 @@ fn a_server_alone_on_its_data_lets_people_in_and_ends_in_order() {
     let (code, out, err) = run(data, &["log", "verify", "--json"]);
     assert!(code == 0 && out.contains("\"holds\":true"), "while it runs: {out} {err}");
 
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(server.0.id() as i32), nix::sys::signal::Signal::SIGTERM).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(server.0.id() as i32), nix::sys::signal::Signal::SIGTERM)
+        .unwrap();
     let status = until("its end", || server.0.try_wait().unwrap());
     assert!(status.success(), "{status}");
     assert!(!data.join("admin.sock").exists());

@@ -15,7 +15,8 @@ use crate::support::{Server, request};
 async fn ids(stream: &mut (impl futures::Stream<Item = bytes::Bytes> + Unpin), n: usize) -> Vec<u64> {
     let mut ids = Vec::new();
     while ids.len() < n {
-        let event = tokio::time::timeout(Duration::from_secs(20), stream.next()).await.expect("no event").expect("ended");
+        let event =
+            tokio::time::timeout(Duration::from_secs(20), stream.next()).await.expect("no event").expect("ended");
         let text = String::from_utf8(event.to_vec()).unwrap();
         if let Some(id) = text.lines().find_map(|line| line.strip_prefix("id: ")) {
             let data = text.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
@@ -27,7 +28,11 @@ async fn ids(stream: &mut (impl futures::Stream<Item = bytes::Bytes> + Unpin), n
     ids
 }
 
-async fn open(server: &Server, path: &str, last: Option<&str>) -> impl futures::Stream<Item = bytes::Bytes> + Unpin + use<> {
+async fn open(
+    server: &Server,
+    path: &str,
+    last: Option<&str>,
+) -> impl futures::Stream<Item = bytes::Bytes> + Unpin + use<> {
     let token = server.token(Role::Viewer).await;
     let mut sent = request(Method::GET, path).header(header::AUTHORIZATION, format!("Bearer {token}"));
     if let Some(last) = last {

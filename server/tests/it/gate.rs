@@ -23,10 +23,9 @@ fn path(route: &Route) -> String {
 /// A body that the route would take, as a form or as JSON.
 fn body(route: &Route, form_token: &str) -> (&'static str, String) {
     match route.path.as_str() {
-        "/api/v1/releases" => (
-            "application/json",
-            r#"{"id":"0123456789","service":"checkout","version":"v2","recipe":"x"}"#.to_owned(),
-        ),
+        "/api/v1/releases" => {
+            ("application/json", r#"{"id":"0123456789","service":"checkout","version":"v2","recipe":"x"}"#.to_owned())
+        }
         "/api/v1/releases/{id}/commands" => ("application/json", r#"{"id":"0123456789","command":"abort"}"#.to_owned()),
         "/api/v1/tokens" => ("application/json", r#"{"name":"ci","role":"viewer","days":1}"#.to_owned()),
         _ => (
@@ -102,7 +101,9 @@ async fn nothing_changes_by_a_request_that_is_not_ours() {
     let admin = server.session(Role::Admin).await;
     let changing: Vec<Route> = inventory().into_iter().filter(|route| route.need.changes()).collect();
     let names: Vec<&str> = changing.iter().map(|route| route.path.as_str()).collect();
-    for known in ["/logout", "/api/release_command", "/api/v1/releases", "/api/v1/releases/{id}/commands", "/api/v1/tokens"] {
+    for known in
+        ["/logout", "/api/release_command", "/api/v1/releases", "/api/v1/releases/{id}/commands", "/api/v1/tokens"]
+    {
         assert!(names.contains(&known), "{known} is missing in {names:?}");
     }
     for route in &changing {
@@ -188,7 +189,14 @@ async fn what_is_ours_is_let_through() {
             assert!(status.is_success(), "{}: {status}", route.path);
         }
         let token = server.token(Role::Admin).await;
-        let tool = Sent { session: None, origin: None, site: None, form_token: None, bearer: Some(&token), ..Sent::proper(&session) };
+        let tool = Sent {
+            session: None,
+            origin: None,
+            site: None,
+            form_token: None,
+            bearer: Some(&token),
+            ..Sent::proper(&session)
+        };
         let status = server.send(tool.request(&server, &route)).await.status();
         assert!(status.is_success(), "{} by token: {status}", route.path);
         assert_ne!(effects(&server).await, before, "{}", route.path);
@@ -211,7 +219,8 @@ async fn a_stranger_sees_nothing() {
         }
     }
     // A person is led to the login, and back afterwards.
-    let page = request(Method::GET, "/releases/checkout-1?tab=x").header(header::ACCEPT, "text/html").body(Body::empty());
+    let page =
+        request(Method::GET, "/releases/checkout-1?tab=x").header(header::ACCEPT, "text/html").body(Body::empty());
     let response = server.send(page.unwrap()).await;
     assert_eq!(response.status(), StatusCode::SEE_OTHER);
     assert_eq!(response.headers()[header::LOCATION], "/login?next=%2Freleases%2Fcheckout-1%3Ftab%3Dx");
@@ -220,9 +229,7 @@ async fn a_stranger_sees_nothing() {
 #[tokio::test]
 async fn a_public_log_shows_hashes_and_no_entries() {
     let server = Server::with(true, None).await;
-    let status = async |path: &str| {
-        server.send(request(Method::GET, path).body(Body::empty()).unwrap()).await.status()
-    };
+    let status = async |path: &str| server.send(request(Method::GET, path).body(Body::empty()).unwrap()).await.status();
     assert_eq!(status("/checkpoint").await, StatusCode::OK);
     assert_eq!(status("/tile/0/000.p/1").await, StatusCode::OK);
     assert_eq!(status("/tile/entries/000.p/1").await, StatusCode::UNAUTHORIZED);
@@ -248,14 +255,17 @@ async fn a_link_is_good_once_and_a_session_ends() {
     let now = server.app.clock.now();
     let link = server.app.access.make_link("dana".parse().unwrap(), Role::Operator, now).await.unwrap();
     let login = |next: &str, origin: Option<&str>| {
-        let mut request = request(Method::POST, "/login").header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let mut request =
+            request(Method::POST, "/login").header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
         if let Some(origin) = origin {
             request = request.header(header::ORIGIN, origin);
         }
         request.body(Body::from(format!("token={}&next={next}", link.expose()))).unwrap()
     };
     // Looking at the link does not use it up, and neither does another site.
-    let shown = server.send(request(Method::GET, &format!("/login?token={}", link.expose())).body(Body::empty()).unwrap()).await;
+    let shown = server
+        .send(request(Method::GET, &format!("/login?token={}", link.expose())).body(Body::empty()).unwrap())
+        .await;
     assert_eq!(shown.status(), StatusCode::OK);
     assert!(text(shown).await.contains("<button type=\"submit\""));
     assert_eq!(server.send(login("/", None)).await.status(), StatusCode::FORBIDDEN);
@@ -276,7 +286,9 @@ async fn a_link_is_good_once_and_a_session_ends() {
     assert_eq!(overview.status(), StatusCode::OK);
     assert!(text(overview).await.contains("dana"));
     let secret = sent.split_once('=').unwrap().1.to_owned();
-    let access::Via::Session { form_token } = server.app.access.session(&secret, now).await.unwrap().via else { panic!() };
+    let access::Via::Session { form_token } = server.app.access.session(&secret, now).await.unwrap().via else {
+        panic!()
+    };
     let session = Session { secret, form_token };
     let logout = Route { method: Method::POST, path: "/logout".into(), need: Need::Own };
     let response = server.send(Sent::proper(&session).request(&server, &logout)).await;
@@ -307,7 +319,8 @@ async fn attempts_to_log_in_are_limited() {
     let router = server.router.clone().layer(Extension(Peer([10, 0, 0, 1].into())));
     let mut last = StatusCode::OK;
     for _ in 0..30 {
-        let attempt = request(Method::POST, "/login").header(header::ORIGIN, ORIGIN).body(Body::from("token=x")).unwrap();
+        let attempt =
+            request(Method::POST, "/login").header(header::ORIGIN, ORIGIN).body(Body::from("token=x")).unwrap();
         last = tower::ServiceExt::oneshot(router.clone(), attempt).await.unwrap().status();
     }
     assert_eq!(last, StatusCode::TOO_MANY_REQUESTS);

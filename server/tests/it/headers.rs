@@ -25,7 +25,10 @@ async fn every_answer_is_guarded() {
         for part in ["default-src 'none'", "object-src 'none'", "base-uri 'none'", "frame-ancestors 'none'"] {
             assert!(csp.contains(part), "{path}: {csp}");
         }
-        assert!(!csp.contains("unsafe-inline") && !csp.contains("unsafe-eval'") || csp.contains("'wasm-unsafe-eval'"), "{path}: {csp}");
+        assert!(
+            !csp.contains("unsafe-inline") && !csp.contains("unsafe-eval'") || csp.contains("'wasm-unsafe-eval'"),
+            "{path}: {csp}"
+        );
         assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff", "{path}");
         assert_eq!(headers[header::REFERRER_POLICY], "same-origin", "{path}");
         assert_eq!(headers[header::X_FRAME_OPTIONS], "DENY", "{path}");
@@ -38,7 +41,8 @@ async fn a_page_has_its_own_nonce_and_is_not_kept() {
     let token = server.token(Role::Viewer).await;
     let mut nonces = Vec::new();
     for _ in 0..2 {
-        let sent = request(Method::GET, "/").header(header::AUTHORIZATION, format!("Bearer {token}")).body(Body::empty());
+        let sent =
+            request(Method::GET, "/").header(header::AUTHORIZATION, format!("Bearer {token}")).body(Body::empty());
         let response = server.send(sent.unwrap()).await;
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
@@ -84,8 +88,7 @@ async fn large_bodies_and_nonsense_are_refused_in_words() {
         assert!(status == expected && said.contains(words), "{body}: {status} {said}");
     }
     let long = "é".repeat(501);
-    let (status, said) =
-        post("/api/v1/releases", start("checkout", "v2", &format!(",\"reason\":\"{long}\""))).await;
+    let (status, said) = post("/api/v1/releases", start("checkout", "v2", &format!(",\"reason\":\"{long}\""))).await;
     assert!(status == StatusCode::BAD_REQUEST && said.contains("500 characters"), "{said}");
     assert_eq!(server.reached.count(), 1);
 }
@@ -109,7 +112,8 @@ async fn one_receipt_leaves_as_proof_and_envelope_that_verify() {
     let index = server.append("a-receipt").await;
     let token = server.token(Role::Viewer).await;
     let get = async |path: String| {
-        let sent = request(Method::GET, &path).header(header::AUTHORIZATION, format!("Bearer {token}")).body(Body::empty());
+        let sent =
+            request(Method::GET, &path).header(header::AUTHORIZATION, format!("Bearer {token}")).body(Body::empty());
         server.send(sent.unwrap()).await
     };
     for form in ["tlog-proof", "dsse"] {

@@ -1,10 +1,6 @@
 //! The real executable end to end: a release that climbs, one that is stopped, and a server killed in the middle of one.
 
-use std::{
-    path::Path,
-    process::Command,
-    sync::Arc,
-};
+use std::{path::Path, process::Command, sync::Arc};
 
 use demo::load::{Counters, Load};
 use serde_json::Value;
@@ -47,7 +43,8 @@ impl Site {
         }
         std::fs::write(directory.path().join("deliveryos.toml"), text).unwrap();
         std::fs::write(directory.path().join("quick.yaml"), RECIPE).unwrap();
-        std::fs::write(directory.path().join("waits.yaml"), RECIPE.replace("pause: {duration: 4s}", "pause: {}")).unwrap();
+        std::fs::write(directory.path().join("waits.yaml"), RECIPE.replace("pause: {duration: 4s}", "pause: {}"))
+            .unwrap();
         let mut site = Self { base: format!("http://{listen}"), traffic, token: String::new(), directory };
         let server = Running::start(site.server());
         until("the local socket", || site.data().join("admin.sock").exists().then_some(()));
@@ -72,7 +69,8 @@ impl Site {
         let recipe = self.data().join(recipe).display().to_string();
         // The data plane may still be coming up.
         until("a start", || {
-            let (code, out, err) = self.cli(&["release", "start", "checkout", version, "--recipe", &recipe, "--reason", "test"]);
+            let (code, out, err) =
+                self.cli(&["release", "start", "checkout", version, "--recipe", &recipe, "--reason", "test"]);
             assert!(code == 0 || code == 3, "{err}");
             (code == 0).then(|| out.trim().to_owned())
         })

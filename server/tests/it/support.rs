@@ -141,7 +141,8 @@ impl Server {
 
     /// Appends a receipt and answers with its index.
     pub(crate) async fn append(&self, key: &str) -> u64 {
-        let facts = CommandSeen { command: "pause".into(), command_id: key.into(), reason: "test".into(), refusal: None };
+        let facts =
+            CommandSeen { command: "pause".into(), command_id: key.into(), reason: "test".into(), refusal: None };
         let payload = Payload::new(Kind::CommandAccepted, self.app.clock.now(), actor(Role::Operator), &facts).unwrap();
         self.log.append(Draft { key: key.to_owned(), payload }).await.unwrap()
     }

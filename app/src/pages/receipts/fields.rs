@@ -24,7 +24,12 @@ const MAX_JSON: usize = 4_000;
 
 /// Names and values in the order of the payload. The engine's own record is left to the raw JSON: the facts beside it say the same.
 pub(super) fn facts(payload: &receipts::Payload) -> Vec<(String, Fact)> {
-    payload.facts.iter().filter(|(name, _)| *name != "transition").map(|(name, value)| (name.replace('_', " "), fact(name, value))).collect()
+    payload
+        .facts
+        .iter()
+        .filter(|(name, _)| *name != "transition")
+        .map(|(name, value)| (name.replace('_', " "), fact(name, value)))
+        .collect()
 }
 
 fn fact(name: &str, value: &Value) -> Fact {

@@ -23,7 +23,10 @@ struct Asked {
 
 impl Asked {
     fn href(&self, before: &str) -> String {
-        words::query("/receipts", &[("release", &self.release), ("kind", &self.kind), ("actor", &self.actor), ("before", before)])
+        words::query(
+            "/receipts",
+            &[("release", &self.release), ("kind", &self.kind), ("actor", &self.actor), ("before", before)],
+        )
     }
 }
 
@@ -115,7 +118,8 @@ fn Loaded(loaded: reads::ReceiptsPage, asked: Asked) -> impl IntoView {
 fn Line(receipt: Receipt) -> impl IntoView {
     let said = describe(&receipt);
     let p = receipt.payload;
-    let release = p.release.as_ref().map(|r| view! { <a class="door" href=format!("/releases/{r}")>{r.to_string()}</a> });
+    let release =
+        p.release.as_ref().map(|r| view! { <a class="door" href=format!("/releases/{r}")>{r.to_string()}</a> });
     let by_kind = words::query("/receipts", &[("kind", p.kind.as_str())]);
     view! {
         <tr>

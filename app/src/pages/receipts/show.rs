@@ -158,5 +158,11 @@ fn EnergyTable(energy: Energy) -> impl IntoView {
 }
 
 fn micros(us: u64) -> String {
-    if us < 1_000 { format!("{us} µs") } else if us < 1_000_000 { format!("{:.1} ms", us as f64 / 1e3) } else { say::duration(i64::try_from(us / 1_000).unwrap_or(i64::MAX)) }
+    if us < 1_000 {
+        format!("{us} µs")
+    } else if us < 1_000_000 {
+        format!("{:.1} ms", us as f64 / 1e3)
+    } else {
+        say::duration(i64::try_from(us / 1_000).unwrap_or(i64::MAX))
+    }
 }

@@ -76,15 +76,19 @@ pub(super) fn Verification(
 #[component]
 fn Checks(done: Done) -> impl IntoView {
     let r = done.report;
-    let all = [&r.signature, &r.inclusion, &r.checkpoint_signature, &done.shown].into_iter().all(|c| *c == Check::Passed)
-        && !matches!(r.consistency, Check::Refused(_));
-    let (tone, verdict) = if all { (Tone::Good, "This receipt holds") } else { (Tone::Bad, "Refused: do not believe this receipt") };
+    let all =
+        [&r.signature, &r.inclusion, &r.checkpoint_signature, &done.shown].into_iter().all(|c| *c == Check::Passed)
+            && !matches!(r.consistency, Check::Refused(_));
+    let (tone, verdict) =
+        if all { (Tone::Good, "This receipt holds") } else { (Tone::Bad, "Refused: do not believe this receipt") };
     let head = r.checkpoint.clone();
     let size = head.as_ref().map_or(0, |h| h.size);
     let root = head.as_ref().map(|h| h.root.to_string());
     let origin = head.as_ref().map(|h| h.origin.clone());
     let seen = match (done.seen, &r.consistency) {
-        (None, _) => "this is the first checkpoint that this browser saw: the next visit is checked against it".to_owned(),
+        (None, _) => {
+            "this is the first checkpoint that this browser saw: the next visit is checked against it".to_owned()
+        }
         (Some(s), _) => format!("with the log of {} that this browser saw last", say::plural(s, "receipt", "receipts")),
     };
     let trust = if done.pinned_now {
@@ -223,7 +227,8 @@ mod browser {
         let vkey = kept.unwrap_or_else(|| page.vkey.clone());
         let seen: Option<Seen> = stored(HEAD).and_then(|text| serde_json::from_str(&text).ok());
 
-        let head: Option<Checkpoint> = SignedNote::parse(page.proof.checkpoint.as_bytes()).ok().and_then(|note| note.text().parse().ok());
+        let head: Option<Checkpoint> =
+            SignedNote::parse(page.proof.checkpoint.as_bytes()).ok().and_then(|note| note.text().parse().ok());
         let consistency = match (seen, &head) {
             (Some(seen), Some(head)) if seen.size != head.size && seen.size > 0 => {
                 get_consistency(seen.size.min(head.size), seen.size.max(head.size)).await.ok().flatten()

@@ -107,7 +107,12 @@ fn Hidden(kind: CommandKind, view: RwSignal<ReleaseView>, session: StoredValue<S
 }
 
 #[component]
-fn Direct(kind: CommandKind, view: RwSignal<ReleaseView>, action: ServerAction<ReleaseCommand>, session: StoredValue<Session>) -> impl IntoView {
+fn Direct(
+    kind: CommandKind,
+    view: RwSignal<ReleaseView>,
+    action: ServerAction<ReleaseCommand>,
+    session: StoredValue<Session>,
+) -> impl IntoView {
     let why_not = move || refused(view, kind);
     let (name, does) = words::command(kind);
     view! {
@@ -128,7 +133,12 @@ fn Direct(kind: CommandKind, view: RwSignal<ReleaseView>, action: ServerAction<R
 /// A button that opens a dialog below itself. `details` opens without a script; Enter confirms because it is a form, Escape
 /// leaves, `a` opens the abort dialog.
 #[component]
-fn Asked(kind: CommandKind, view: RwSignal<ReleaseView>, action: ServerAction<ReleaseCommand>, session: StoredValue<Session>) -> impl IntoView {
+fn Asked(
+    kind: CommandKind,
+    view: RwSignal<ReleaseView>,
+    action: ServerAction<ReleaseCommand>,
+    session: StoredValue<Session>,
+) -> impl IntoView {
     let why_not = move || refused(view, kind);
     let (name, does) = words::command(kind);
     let details = NodeRef::<html::Details>::new();
@@ -207,9 +217,15 @@ fn consequence(kind: CommandKind, v: &ReleaseView) -> String {
             };
             format!("Now at {}. Not undone: {served}, and what it wrote.{migration}", v.row.weight)
         }
-        CommandKind::PromoteFull => format!("Now at {}. The analysis of the skipped steps is not waited for.", v.row.weight),
+        CommandKind::PromoteFull => {
+            format!("Now at {}. The analysis of the skipped steps is not waited for.", v.row.weight)
+        }
         CommandKind::Rollback => match &v.envelope {
-            Some((_, e)) => format!("Back to {} ({}). Not undone: {served}, and what it wrote.", e.previous_version, e.previous_image.short()),
+            Some((_, e)) => format!(
+                "Back to {} ({}). Not undone: {served}, and what it wrote.",
+                e.previous_version,
+                e.previous_image.short()
+            ),
             None => "There is no armed envelope.".to_owned(),
         },
         CommandKind::Retry => format!("Back at step 1 of {} with {}.", v.row.step.1, v.row.version),

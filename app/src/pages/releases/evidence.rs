@@ -34,11 +34,23 @@ pub fn EvidenceLine(
 fn items(v: &ReleaseView) -> Vec<Item> {
     let mut out = Vec::new();
     if let Some(first) = v.receipts.first() {
-        out.push(Item { tone: Tone::Good, name: "In the log", detail: format!("#{}", say::count(first.index)), receipt: Some(first.index) });
+        out.push(Item {
+            tone: Tone::Good,
+            name: "In the log",
+            detail: format!("#{}", say::count(first.index)),
+            receipt: Some(first.index),
+        });
     }
     out.push(match &v.envelope {
-        Some((index, e)) => Item { tone: Tone::Good, name: "Rollback armed", detail: format!("back to {}", e.previous_version), receipt: Some(*index) },
-        None if v.row.in_flight() => Item { tone: Tone::Unknown, name: "Rollback", detail: "not armed yet".to_owned(), receipt: None },
+        Some((index, e)) => Item {
+            tone: Tone::Good,
+            name: "Rollback armed",
+            detail: format!("back to {}", e.previous_version),
+            receipt: Some(*index),
+        },
+        None if v.row.in_flight() => {
+            Item { tone: Tone::Unknown, name: "Rollback", detail: "not armed yet".to_owned(), receipt: None }
+        }
         None => Item { tone: Tone::Unknown, name: "Rollback", detail: "was never armed".to_owned(), receipt: None },
     });
     let verdict = v.receipts.iter().rev().find_map(|r| {
@@ -52,8 +64,18 @@ fn items(v: &ReleaseView) -> Vec<Item> {
         Some((tone, word, r.index))
     });
     out.push(match verdict {
-        Some((tone, word, index)) => Item { tone, name: "Analysis", detail: format!("{word}, the last of {}", analyses(v)), receipt: Some(index) },
-        None => Item { tone: Tone::Unknown, name: "Analysis", detail: if v.row.in_flight() { "no verdict yet" } else { "no verdict" }.to_owned(), receipt: None },
+        Some((tone, word, index)) => Item {
+            tone,
+            name: "Analysis",
+            detail: format!("{word}, the last of {}", analyses(v)),
+            receipt: Some(index),
+        },
+        None => Item {
+            tone: Tone::Unknown,
+            name: "Analysis",
+            detail: if v.row.in_flight() { "no verdict yet" } else { "no verdict" }.to_owned(),
+            receipt: None,
+        },
     });
     let j = &v.row.joules;
     let at = v.receipts.iter().rev().find(|r| r.payload.energy.is_some()).map(|r| r.index);
@@ -72,6 +94,7 @@ fn items(v: &ReleaseView) -> Vec<Item> {
 }
 
 fn analyses(v: &ReleaseView) -> usize {
-    let ended = |k| matches!(k, Kind::AnalysisPassed | Kind::AnalysisFailed | Kind::AnalysisInconclusive | Kind::AnalysisError);
+    let ended =
+        |k| matches!(k, Kind::AnalysisPassed | Kind::AnalysisFailed | Kind::AnalysisInconclusive | Kind::AnalysisError);
     v.receipts.iter().filter(|r| ended(r.payload.kind)).count()
 }

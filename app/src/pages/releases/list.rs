@@ -13,7 +13,8 @@ use crate::{
 };
 
 /// States that the list is filtered by.
-const STATES: [(&str, &str); 4] = [("in-flight", "under way"), ("promoted", "promoted"), ("aborted", "aborted"), ("rolled-back", "rolled back")];
+const STATES: [(&str, &str); 4] =
+    [("in-flight", "under way"), ("promoted", "promoted"), ("aborted", "aborted"), ("rolled-back", "rolled back")];
 
 /// The list.
 #[component]
@@ -24,7 +25,8 @@ pub fn ReleasesPage() -> impl IntoView {
         let get = |name| q.get(name).unwrap_or_default();
         (get("service"), get("state"), get("before"))
     });
-    let page = Resource::new_blocking(move || asked.get(), |(service, state, before)| get_releases(service, state, before));
+    let page =
+        Resource::new_blocking(move || asked.get(), |(service, state, before)| get_releases(service, state, before));
     view! {
         <Title text="Releases"/>
         <section class="page">
@@ -64,7 +66,9 @@ fn Filters(asked: (String, String, String)) -> impl IntoView {
 fn Loaded(loaded: reads::ReleasesPage, asked: (String, String, String)) -> impl IntoView {
     let (service, state, before) = asked;
     let first = before.is_empty();
-    let older = loaded.next_before.map(|t| words::query("/releases", &[("service", &service), ("state", &state), ("before", &t.to_string())]));
+    let older = loaded
+        .next_before
+        .map(|t| words::query("/releases", &[("service", &service), ("state", &state), ("before", &t.to_string())]));
     let newest = words::query("/releases", &[("service", &service), ("state", &state)]);
     let none = loaded.rows.is_empty();
     let rows = Signal::stored(loaded.rows);
@@ -123,7 +127,14 @@ fn Row(row: ReleaseRow) -> impl IntoView {
         None => Either::Right(view! { <span class="mute">"none"</span> }),
     };
     let joules = row.joules;
-    let bounds = (joules.n > 0).then(|| format!("{} to {}, {}", say::joules(joules.low), say::joules(joules.high), say::plural(joules.n, "receipt", "receipts")));
+    let bounds = (joules.n > 0).then(|| {
+        format!(
+            "{} to {}, {}",
+            say::joules(joules.low),
+            say::joules(joules.high),
+            say::plural(joules.n, "receipt", "receipts")
+        )
+    });
     view! {
         <tr>
             <td><StateOf row=row.clone()/></td>

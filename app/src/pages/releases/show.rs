@@ -109,7 +109,12 @@ fn joules_title(v: &ReleaseView) -> String {
     if j.n == 0 {
         return "no receipt of this release carries joules".to_owned();
     }
-    format!("between {} and {}, summed over {}", say::joules(j.low), say::joules(j.high), say::plural(j.n, "receipt", "receipts"))
+    format!(
+        "between {} and {}, summed over {}",
+        say::joules(j.low),
+        say::joules(j.high),
+        say::plural(j.n, "receipt", "receipts")
+    )
 }
 
 /// Adds ticks in order, each once, and thins them when there are too many to be seen.

@@ -46,7 +46,8 @@ pub fn Timeline(
         if let Some(scroll) = box_ref.get()
             && scroll.scroll_width() > scroll.client_width()
         {
-            let now = f64::from(scroll.scroll_width()) * axis.get_untracked().share_of_width() - f64::from(scroll.client_width()) * 0.6;
+            let now = f64::from(scroll.scroll_width()) * axis.get_untracked().share_of_width()
+                - f64::from(scroll.client_width()) * 0.6;
             scroll.set_scroll_left(now.max(0.0) as i32);
         }
     });

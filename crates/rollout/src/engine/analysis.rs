@@ -46,7 +46,8 @@ impl<'a> Planner<'a> {
             && self.status.abort.is_none()
             && !self.status.is_paused_for(PauseReason::InconclusiveAnalysisRun)
         {
-            let may_start = ready && self.status.pauses.is_empty() && self.status.held.is_none() && self.weight_in_force();
+            let may_start =
+                ready && self.status.pauses.is_empty() && self.status.held.is_none() && self.weight_in_force();
             if self.status.step_run.is_none() && may_start {
                 self.start_run(AnalysisScope::Step(step));
             }
@@ -60,10 +61,14 @@ impl<'a> Planner<'a> {
     /// on watching: what rejects now aborts, and does not wait for the person.
     fn breach_while_undecided(&mut self) {
         let Some(background) = &self.recipe.background else { return };
-        let is_rule = |m: &Metric| matches!(m.provider, Provider::Builtin(_)) && !m.dry_run && m.failure_limit == Some(0);
+        let is_rule =
+            |m: &Metric| matches!(m.provider, Provider::Builtin(_)) && !m.dry_run && m.failure_limit == Some(0);
         let Some(metric) = background.analysis.metrics.iter().find(|m| is_rule(m)) else { return };
         if let Some(word) = self.valid_word().filter(|w| w.verdict == Verdict::Failed) {
-            let reason = format!("Background analysis phase error/failed: Metric \"{}\" assessed Failed: {}", metric.name, word.message);
+            let reason = format!(
+                "Background analysis phase error/failed: Metric \"{}\" assessed Failed: {}",
+                metric.name, word.message
+            );
             self.abort(word.at, &reason, Actor::judge());
         }
     }
@@ -149,7 +154,11 @@ impl<'a> Planner<'a> {
                 self.wait(&format!("the next measurement of {}", metric.name), Some(due));
             } else {
                 let provider = self.status.fill_in_metric(metric).provider;
-                self.actions.push(Action::TakeMeasurement { run: run.run.clone(), metric: metric.name.clone(), provider });
+                self.actions.push(Action::TakeMeasurement {
+                    run: run.run.clone(),
+                    metric: metric.name.clone(),
+                    provider,
+                });
             }
         }
     }
@@ -165,7 +174,8 @@ impl<'a> Planner<'a> {
         // Another word than the last; not only a later one, since the clock may have been set back.
         let is_new = last.is_none_or(|l| word.at != l.started);
         let rejects = word.verdict == Verdict::Failed && due.is_some();
-        let is_due = run.scope != AnalysisScope::Background && due.is_some_and(|due| due <= self.now && word.at >= run.started_at);
+        let is_due = run.scope != AnalysisScope::Background
+            && due.is_some_and(|due| due <= self.now && word.at >= run.started_at);
         if is_new && (rejects || is_due) {
             self.measured_by_judge(&run.run, metric, &word);
         } else if run.scope != AnalysisScope::Background {
@@ -189,8 +199,12 @@ impl<'a> Planner<'a> {
         if self.status.exposure() == Weight::ZERO || self.status.promote_full || self.status.fast_rollback {
             return true;
         }
-        let Some(background) = self.recipe.background.as_ref().filter(|b| self.status.step >= b.starting_step) else { return true };
-        let Some(metric) = background.analysis.metrics.iter().find(|m| matches!(m.provider, Provider::Builtin(_)) && !m.dry_run) else {
+        let Some(background) = self.recipe.background.as_ref().filter(|b| self.status.step >= b.starting_step) else {
+            return true;
+        };
+        let Some(metric) =
+            background.analysis.metrics.iter().find(|m| matches!(m.provider, Provider::Builtin(_)) && !m.dry_run)
+        else {
             return true;
         };
         let Some(run) = self.status.background.clone() else {

@@ -57,7 +57,8 @@ pub fn decide(
         CommandKind::Promote => {
             let inconclusive = status.is_paused_for(PauseReason::InconclusiveAnalysisRun);
             let advance = status.is_paused_for(PauseReason::CanaryPauseStep)
-                || (inconclusive && status.step_run.as_ref().is_some_and(|r| r.verdict == Some(model::Verdict::Inconclusive)));
+                || (inconclusive
+                    && status.step_run.as_ref().is_some_and(|r| r.verdict == Some(model::Verdict::Inconclusive)));
             let go_on = if status.pauses.is_empty() {
                 Transition::StepCompleted { at, step, end: StepEnd::Skipped, actor: who() }
             } else {
@@ -87,7 +88,10 @@ pub fn decide(
 
 /// Every command in the order of [`CommandKind::ALL`], with whether it is possible now: what buttons show.
 pub fn available_commands(recipe: &Recipe, status: &Status) -> Vec<Availability> {
-    CommandKind::ALL.into_iter().map(|command| Availability { command, possible: possible(recipe, status, command) }).collect()
+    CommandKind::ALL
+        .into_iter()
+        .map(|command| Availability { command, possible: possible(recipe, status, command) })
+        .collect()
 }
 
 /// What a controller that comes back after a crash or restart records first: nothing, or an abort when the recipe says so and the
@@ -101,7 +105,9 @@ pub fn controller_back(recipe: &Recipe, status: &Status, last_seen: Timestamp, n
     vec![Transition::Aborted {
         at: now,
         breach_at: now,
-        reason: format!("the release was without a controller for {gone}, longer than the {limit} of its dead-man time"),
+        reason: format!(
+            "the release was without a controller for {gone}, longer than the {limit} of its dead-man time"
+        ),
         automatic: true,
         actor: Actor::controller(),
         weight: status.exposure(),
@@ -127,7 +133,9 @@ fn possible(recipe: &Recipe, status: &Status, command: CommandKind) -> Result<()
     let all_done = status.step >= recipe.len();
     match command {
         CommandKind::Promote if status.promote_full => no("the rest of the steps is skipped already"),
-        CommandKind::Promote if all_done && status.held.is_none() && status.pauses.is_empty() => no("all steps are done: it is being promoted"),
+        CommandKind::Promote if all_done && status.held.is_none() && status.pauses.is_empty() => {
+            no("all steps are done: it is being promoted")
+        }
         CommandKind::PromoteFull if status.promote_full => no("the rest of the steps is skipped already"),
         CommandKind::Pause if status.held.is_some() => no("it is held already"),
         CommandKind::Resume if status.held.is_none() && status.pauses.is_empty() => no("it is not paused"),

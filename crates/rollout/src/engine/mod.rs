@@ -1,12 +1,12 @@
 //! The event-sourced engine: status, transitions, plan, commands.
 
+mod analysis;
 pub mod command;
 pub mod envelope;
 pub mod observed;
 pub mod plan;
 mod planner;
-pub(crate) mod sabotage;
-mod analysis;
 mod replay;
+pub(crate) mod sabotage;
 pub mod status;
 pub mod transition;

@@ -67,7 +67,8 @@ impl<'a> Planner<'a> {
     /// Records what is seen of a swap whose outcome was lost. True when it recorded something.
     fn notice_slots(&mut self) -> bool {
         let is_fresh = self.status.swapped_at.is_none_or(|at| self.seen_after(at));
-        let holds = |slot: &Option<ObservedVersion>, v: &VersionRef| slot.as_ref().is_some_and(|o| o.digest == v.digest);
+        let holds =
+            |slot: &Option<ObservedVersion>, v: &VersionRef| slot.as_ref().is_some_and(|o| o.digest == v.digest);
         let (new, old) = (&self.status.start.canary, &self.status.start.stable);
         let back = match self.status.swapped {
             false if holds(&self.observed.stable, new) => false,
@@ -126,14 +127,20 @@ impl<'a> Planner<'a> {
     /// What the data plane did by itself while nobody was there. True when the pass ends with it.
     fn dead_man(&mut self) -> bool {
         // One that is known already tells nothing new, wherever the clock has been set since.
-        let is_new = |at: &Timestamp| *at > self.status.applied_at && self.status.dead_man_at != Some(*at) && self.observed.reachable;
+        let is_new = |at: &Timestamp| {
+            *at > self.status.applied_at && self.status.dead_man_at != Some(*at) && self.observed.reachable
+        };
         let Some(at) = self.observed.dead_man_at.filter(is_new) else { return false };
         if self.status.applied == Weight::ZERO || self.observed.weight > Weight::ZERO {
             return false;
         }
         if self.recipe.dead_man.abort {
             let gone = crate::recipe::shown_ms(self.recipe.dead_man.after_ms);
-            self.abort(at, &format!("the data plane was without its controller for {gone} and went to 0 % by itself"), Actor::controller());
+            self.abort(
+                at,
+                &format!("the data plane was without its controller for {gone} and went to 0 % by itself"),
+                Actor::controller(),
+            );
             self.replay();
         } else {
             let expected = self.status.applied;
@@ -194,8 +201,10 @@ impl<'a> Planner<'a> {
 
     /// A version that was stable a short while ago skips all steps.
     fn skip_steps(&mut self) -> bool {
-        let recent = matches!((self.recipe.rollback_window, self.status.start.revisions_back), (Some(w), Some(b)) if b <= w);
-        let skip = recent && !self.status.fast_rollback && self.status.step < self.recipe.len() && self.status.attempt == 1;
+        let recent =
+            matches!((self.recipe.rollback_window, self.status.start.revisions_back), (Some(w), Some(b)) if b <= w);
+        let skip =
+            recent && !self.status.fast_rollback && self.status.step < self.recipe.len() && self.status.attempt == 1;
         if skip {
             let (step, end) = (self.recipe.len(), StepEnd::FastRollback);
             self.record(Transition::StepCompleted { at: self.now, step, end, actor: None });
@@ -273,7 +282,8 @@ impl<'a> Planner<'a> {
         if sabotage::is(Fault::FreshOperationIds) {
             operation.push_str(&format!("/{}", self.now.as_millis()));
         }
-        let weight = if sabotage::is(Fault::Overshoot) { Weight::new(weight.percent() + 1).unwrap_or(weight) } else { weight };
+        let weight =
+            if sabotage::is(Fault::Overshoot) { Weight::new(weight.percent() + 1).unwrap_or(weight) } else { weight };
         self.actions.push(Action::SetWeight { operation, weight, cause, change });
     }
 

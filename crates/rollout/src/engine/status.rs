@@ -245,7 +245,9 @@ impl Status {
                     self.fast_rollback = true;
                     self.enter_step(*step, *at);
                 }
-                StepEnd::Done | StepEnd::Skipped if *step == self.step && self.is_rolling() => self.enter_step(step + 1, *at),
+                StepEnd::Done | StepEnd::Skipped if *step == self.step && self.is_rolling() => {
+                    self.enter_step(step + 1, *at)
+                }
                 _ => {}
             },
             Transition::PauseStarted { at, reason, step, until } => {
@@ -262,7 +264,12 @@ impl Status {
             }
             Transition::Held { at, actor, reason, weight } => {
                 if self.is_rolling() {
-                    self.held.get_or_insert_with(|| Hold { at: *at, actor: actor.clone(), reason: reason.clone(), weight: *weight });
+                    self.held.get_or_insert_with(|| Hold {
+                        at: *at,
+                        actor: actor.clone(),
+                        reason: reason.clone(),
+                        weight: *weight,
+                    });
                 }
             }
             Transition::Released { at, .. } => {
@@ -461,7 +468,9 @@ impl Status {
         self.weight_changes += 1;
         self.progress_at = at;
         match cause {
-            WeightCause::Step { step, completes: true } if step == self.step && self.is_rolling() => self.enter_step(step + 1, at),
+            WeightCause::Step { step, completes: true } if step == self.step && self.is_rolling() => {
+                self.enter_step(step + 1, at)
+            }
             WeightCause::Abort | WeightCause::Rollback => {
                 if let Some(abort) = &mut self.abort {
                     abort.zero_at.get_or_insert(at);

@@ -297,7 +297,9 @@ impl Transition {
             Self::EnvelopeArmed { .. } => Kind::RollbackArmed,
             Self::WeightApplied { .. } | Self::WeightDrifted { .. } | Self::StepCompleted { .. } => Kind::CanaryStepped,
             Self::PauseStarted { .. } | Self::Held { .. } => Kind::CanaryPaused,
-            Self::PauseEnded { .. } | Self::Released { .. } | Self::PromotedFull { .. } | Self::Retried { .. } => Kind::CanaryResumed,
+            Self::PauseEnded { .. } | Self::Released { .. } | Self::PromotedFull { .. } | Self::Retried { .. } => {
+                Kind::CanaryResumed
+            }
             Self::AnalysisStarted { .. } => Kind::AnalysisStarted,
             Self::Measured { .. } => return None,
             Self::AnalysisEnded { verdict, .. } => match verdict {

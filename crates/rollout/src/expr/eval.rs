@@ -43,7 +43,11 @@ impl<'a> Evaluator<'a> {
                 other => return Err(format!("invalid operation: - (mismatched type {})", other.type_name())),
             },
             Node::Conditional(condition, yes, no) => {
-                if self.bool(condition, "?:")? { self.run(yes)? } else { self.run(no)? }
+                if self.bool(condition, "?:")? {
+                    self.run(yes)?
+                } else {
+                    self.run(no)?
+                }
             }
             Node::Binary(op, left, right) => self.binary(*op, left, right)?,
             Node::Member(of, key, optional) => {
@@ -136,7 +140,9 @@ impl<'a> Evaluator<'a> {
                 _ => return Err(mismatch(&a, &b)),
             },
             Op::Range => match (&a, &b) {
-                (Value::Int(a), Value::Int(b)) if b.saturating_sub(*a) <= MAX_RANGE => Value::list((*a..=*b).map(Value::Int).collect()),
+                (Value::Int(a), Value::Int(b)) if b.saturating_sub(*a) <= MAX_RANGE => {
+                    Value::list((*a..=*b).map(Value::Int).collect())
+                }
                 (Value::Int(_), Value::Int(_)) => return Err(format!("a range has at most {MAX_RANGE} numbers")),
                 _ => return Err(mismatch(&a, &b)),
             },
@@ -209,9 +215,13 @@ fn compare(op: Op, a: &Value, b: &Value) -> Option<bool> {
 fn arithmetic(op: Op, a: &Value, b: &Value) -> Option<Result<Value, String>> {
     let int = |value: Option<i64>| value.map(Value::Int).ok_or_else(|| "integer overflow".to_owned());
     Some(match (op, a, b) {
-        (Op::Add, Value::Str(a), Value::Str(b)) if a.len() + b.len() <= super::MAX_LEN * 4 => Ok(Value::Str(format!("{a}{b}").into())),
+        (Op::Add, Value::Str(a), Value::Str(b)) if a.len() + b.len() <= super::MAX_LEN * 4 => {
+            Ok(Value::Str(format!("{a}{b}").into()))
+        }
         (Op::Add, Value::Str(_), Value::Str(_)) => Err("the text is too long".to_owned()),
-        (Op::Add, Value::Time(t), Value::Duration(d)) | (Op::Add, Value::Duration(d), Value::Time(t)) => Ok(Value::Time(t.saturating_add(*d))),
+        (Op::Add, Value::Time(t), Value::Duration(d)) | (Op::Add, Value::Duration(d), Value::Time(t)) => {
+            Ok(Value::Time(t.saturating_add(*d)))
+        }
         (Op::Subtract, Value::Time(t), Value::Duration(d)) => Ok(Value::Time(t.saturating_sub(*d))),
         (Op::Subtract, Value::Time(a), Value::Time(b)) => Ok(Value::Duration(a.saturating_sub(*b))),
         (Op::Add, Value::Duration(a), Value::Duration(b)) => Ok(Value::Duration(a.saturating_add(*b))),

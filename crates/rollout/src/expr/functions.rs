@@ -69,7 +69,13 @@ pub(super) fn call(e: &mut Evaluator<'_>, name: &str, arguments: &[Node]) -> Res
     Ok(match (name, &first) {
         // These two look at `result`, whatever they are given: Argo binds it when the condition is compiled.
         ("isNil", _) => Value::Bool(*e.result == Value::Nil),
-        ("default", _) => if *e.result == Value::Nil { second.unwrap_or(Value::Nil) } else { e.result.clone() },
+        ("default", _) => {
+            if *e.result == Value::Nil {
+                second.unwrap_or(Value::Nil)
+            } else {
+                e.result.clone()
+            }
+        }
         ("asInt" | "int", value) => as_int(name, value)?,
         ("asFloat" | "float", value) => as_float(name, value)?,
         ("isNaN" | "isInf" | "abs" | "ceil" | "floor" | "round", value) => {
@@ -174,14 +180,18 @@ fn as_int(name: &str, value: &Value) -> Result<Value, String> {
         Value::Int(_) => Ok(value.clone()),
         // Towards zero, as Go converts.
         Value::Float(f) => Ok(Value::Int(*f as i64)),
-        Value::Str(text) => text.parse().map(Value::Int).map_err(|_| format!("strconv.ParseInt: parsing {text:?}: invalid syntax")),
+        Value::Str(text) => {
+            text.parse().map(Value::Int).map_err(|_| format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
+        }
         other => Err(unfit(name, other)),
     }
 }
 
 fn as_float(name: &str, value: &Value) -> Result<Value, String> {
     match value {
-        Value::Str(text) => text.parse().map(Value::Float).map_err(|_| format!("strconv.ParseFloat: parsing {text:?}: invalid syntax")),
+        Value::Str(text) => {
+            text.parse().map(Value::Float).map_err(|_| format!("strconv.ParseFloat: parsing {text:?}: invalid syntax"))
+        }
         other => other.number().map(Value::Float).ok_or_else(|| unfit(name, other)),
     }
 }
@@ -218,7 +228,11 @@ fn statistic(name: &str, numbers: Vec<Value>) -> Result<Value, String> {
             floats.sort_by(f64::total_cmp);
             let middle = floats.len() / 2;
             let at = |i: usize| floats.get(i).copied().unwrap_or(0.0);
-            Ok(Value::Float(if floats.len() % 2 == 1 { at(middle) } else { (at(middle.wrapping_sub(1)) + at(middle)) / 2.0 }))
+            Ok(Value::Float(if floats.len() % 2 == 1 {
+                at(middle)
+            } else {
+                (at(middle.wrapping_sub(1)) + at(middle)) / 2.0
+            }))
         }
         _ => {
             let mut best: Option<(Value, f64)> = None;
@@ -227,7 +241,9 @@ fn statistic(name: &str, numbers: Vec<Value>) -> Result<Value, String> {
                 // NaN spoils the whole: a maximum that leaves it out would look healthier than what was measured.
                 let better = match &best {
                     None => true,
-                    Some((_, b)) => number.is_nan() || (!b.is_nan() && if name == "max" { number > *b } else { number < *b }),
+                    Some((_, b)) => {
+                        number.is_nan() || (!b.is_nan() && if name == "max" { number > *b } else { number < *b })
+                    }
                 };
                 if better {
                     best = Some((value, number));

@@ -62,8 +62,8 @@ enum Token {
 
 /// Longest first.
 const SYMBOLS: [&str; 35] = [
-    "?.", "??", "||", "&&", "==", "!=", "<=", ">=", "..", "**", "(", ")", "[", "]", "{", "}", ",", "?", ":", ".", "#", "+", "-", "*", "/", "%",
-    "^", "<", ">", "!", "|", ";", "=", "~", "&",
+    "?.", "??", "||", "&&", "==", "!=", "<=", ">=", "..", "**", "(", ")", "[", "]", "{", "}", ",", "?", ":", ".", "#",
+    "+", "-", "*", "/", "%", "^", "<", ">", "!", "|", ";", "=", "~", "&",
 ];
 
 pub(super) fn parse(text: &str) -> Result<Node, String> {
@@ -128,7 +128,11 @@ fn number(text: &str) -> Result<(Token, &str), String> {
     let is = |i: usize, set: &[u8]| bytes.get(i).is_some_and(|b| set.contains(b));
     let digit = |i: usize| bytes.get(i).is_some_and(|b| b.is_ascii_digit() || *b == b'_');
     if is(0, b"0") && is(1, b"xX") {
-        let end = text.char_indices().skip(2).find(|(_, c)| !c.is_ascii_hexdigit() && *c != '_').map_or(text.len(), |(i, _)| i);
+        let end = text
+            .char_indices()
+            .skip(2)
+            .find(|(_, c)| !c.is_ascii_hexdigit() && *c != '_')
+            .map_or(text.len(), |(i, _)| i);
         let (head, tail) = text.split_at(end);
         let digits = head.get(2..).unwrap_or_default().replace('_', "");
         let value = i64::from_str_radix(&digits, 16).map_err(|_| format!("bad number syntax: {head:?}"))?;
@@ -163,7 +167,11 @@ fn number(text: &str) -> Result<(Token, &str), String> {
     if tail.chars().next().is_some_and(|c| c.is_alphanumeric()) {
         return Err(bad());
     }
-    let node = if is_float { Node::Float(plain.parse().map_err(|_| bad())?) } else { Node::Int(plain.parse().map_err(|_| bad())?) };
+    let node = if is_float {
+        Node::Float(plain.parse().map_err(|_| bad())?)
+    } else {
+        Node::Int(plain.parse().map_err(|_| bad())?)
+    };
     Ok((Token::Number(node), tail))
 }
 
@@ -259,7 +267,11 @@ impl Parser {
             "%" => (Op::Modulo, 60, 1),
             "**" | "^" => (Op::Power, 100, 1),
             "??" => (Op::Coalesce, 500, 1),
-            "matches" => return Err("the operator matches is not supported here: use contains, startsWith or endsWith".to_owned()),
+            "matches" => {
+                return Err(
+                    "the operator matches is not supported here: use contains, startsWith or endsWith".to_owned()
+                );
+            }
             "|" => return Err("pipes are not supported here: write the call the other way round".to_owned()),
             _ => return Ok(None),
         }))
@@ -285,7 +297,8 @@ impl Parser {
         let mut compared: Option<Node> = None;
         // A chain of operators makes a tree as deep as it is long; so many are far from any condition.
         let mut chain = 0;
-        while let Some((op, precedence, tokens)) = self.operator()?.filter(|(_, precedence, _)| *precedence >= at_least) {
+        while let Some((op, precedence, tokens)) = self.operator()?.filter(|(_, precedence, _)| *precedence >= at_least)
+        {
             chain += 1;
             if chain > MAX_DEPTH {
                 return Err(format!("more than {MAX_DEPTH} operators in a row"));

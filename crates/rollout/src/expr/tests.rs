@@ -7,7 +7,9 @@ fn check(result: serde_json::Value, condition_text: &str, expected: Result<bool,
     let got = condition(condition_text, &Value::from_json(&result, true));
     match (&got, expected) {
         (Ok(got), Ok(expected)) => assert_eq!(*got, expected, "{condition_text} on {result}"),
-        (Err(got), Err(says)) => assert!(got.contains(says), "{condition_text} on {result}: {got:?} does not say {says:?}"),
+        (Err(got), Err(says)) => {
+            assert!(got.contains(says), "{condition_text} on {result}: {got:?} does not say {says:?}")
+        }
         _ => panic!("{condition_text} on {result}: {got:?} instead of {expected:?}"),
     }
 }

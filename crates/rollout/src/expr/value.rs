@@ -38,7 +38,9 @@ impl Value {
                 "-Inf" if special_numbers => Self::Float(f64::NEG_INFINITY),
                 s => Self::Str(s.into()),
             },
-            serde_json::Value::Array(list) => Self::list(list.iter().map(|v| Self::from_json(v, special_numbers)).collect()),
+            serde_json::Value::Array(list) => {
+                Self::list(list.iter().map(|v| Self::from_json(v, special_numbers)).collect())
+            }
             serde_json::Value::Object(map) => {
                 Self::Map(Arc::new(map.iter().map(|(k, v)| (k.clone(), Self::from_json(v, special_numbers))).collect()))
             }

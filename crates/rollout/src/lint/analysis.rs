@@ -56,7 +56,8 @@ fn number(metric: &Node, name: &str) -> i64 {
 fn lint_metric(metric: &Node, path: &str, findings: &mut Findings<'_>) {
     let place = |name: &str| metric.get(name).unwrap_or(metric);
     let mut wrong = |name: &str, message: String| findings.error(place(name), &format!("{path}.{name}"), message);
-    let (count, failures, successes) = (number(metric, "count"), number(metric, "failureLimit"), number(metric, "consecutiveSuccessLimit"));
+    let (count, failures, successes) =
+        (number(metric, "count"), number(metric, "failureLimit"), number(metric, "consecutiveSuccessLimit"));
     let inconclusive = number(metric, "inconclusiveLimit");
     for name in ["count", "failureLimit", "consecutiveSuccessLimit", "inconclusiveLimit", "consecutiveErrorLimit"] {
         let text = metric.str(name);
@@ -85,7 +86,12 @@ fn lint_metric(metric: &Node, path: &str, findings: &mut Findings<'_>) {
     }
     if count > 0 {
         if successes >= 0 && failures >= 0 && count < failures + successes {
-            wrong("count", format!("count ({count}) must be >= failureLimit + consecutiveSuccessLimit ({failures} + {successes}) if both >= 0"));
+            wrong(
+                "count",
+                format!(
+                    "count ({count}) must be >= failureLimit + consecutiveSuccessLimit ({failures} + {successes}) if both >= 0"
+                ),
+            );
         } else if failures < 0 && count < successes {
             wrong("count", "count must be >= consecutiveSuccessLimit".to_owned());
         }
@@ -103,7 +109,9 @@ fn lint_metric(metric: &Node, path: &str, findings: &mut Findings<'_>) {
         }
         match duration::go_ms(text) {
             Err(why) => wrong(name, format!("invalid {word} string: {why}")),
-            Ok(ms) if ms < 0 || (ms == 0 && name == "interval") => wrong(name, format!("invalid {word} string: {text:?} must be longer than 0")),
+            Ok(ms) if ms < 0 || (ms == 0 && name == "interval") => {
+                wrong(name, format!("invalid {word} string: {text:?} must be longer than 0"))
+            }
             Ok(_) => {}
         }
     }
@@ -124,22 +132,47 @@ fn lint_metric(metric: &Node, path: &str, findings: &mut Findings<'_>) {
         if let Err(why) = expr::check(text) {
             // Argo can do it, this engine cannot: the recipe is refused when it is loaded.
             let severity = if why.contains("not supported here") { Severity::Warning } else { Severity::Error };
-            findings.add(severity, place(name).place, &format!("{path}.{name}"), format!("the condition cannot be evaluated: {why}"), None);
+            findings.add(
+                severity,
+                place(name).place,
+                &format!("{path}.{name}"),
+                format!("the condition cannot be evaluated: {why}"),
+                None,
+            );
         }
     }
 }
 
 /// The use of templates by a Rollout, as far as they are in these files.
-pub(super) fn lint_use(rollout: &Node, usage: &Node, path: &str, background: bool, templates: &Templates<'_>, findings: &mut Findings<'_>) {
+pub(super) fn lint_use(
+    rollout: &Node,
+    usage: &Node,
+    path: &str,
+    background: bool,
+    templates: &Templates<'_>,
+    findings: &mut Findings<'_>,
+) {
     if usage.list("templates").is_empty() {
-        findings.add(Severity::Warning, usage.place, &format!("{path}.templates"), "no templates: nothing is analysed", None);
+        findings.add(
+            Severity::Warning,
+            usage.place,
+            &format!("{path}.templates"),
+            "no templates: nothing is analysed",
+            None,
+        );
         return;
     }
     let resolved = match templates.resolve(rollout, usage) {
         Ok(resolved) => resolved,
         Err(Missing::Template(name)) => {
             let message = format!("the analysis template {name:?} is not in these files");
-            findings.add(Severity::Note, usage.place, &format!("{path}.templates"), message, Some("lint the files together"));
+            findings.add(
+                Severity::Note,
+                usage.place,
+                &format!("{path}.templates"),
+                message,
+                Some("lint the files together"),
+            );
             return;
         }
         Err(Missing::Argument(name)) => {
@@ -160,8 +193,17 @@ pub(super) fn lint_use(rollout: &Node, usage: &Node, path: &str, background: boo
         let endless = number(metric, "count") == 0 && !metric.str("interval").is_empty();
         if endless && !background {
             let name = metric.str("name");
-            let message = format!("AnalysisTemplate has metric {name} which runs indefinitely. Invalid value for count: {}", metric.str("count"));
-            findings.add(Severity::Error, usage.place, &format!("{path}.templates"), message, Some("give the metric a count, or use it as the background analysis"));
+            let message = format!(
+                "AnalysisTemplate has metric {name} which runs indefinitely. Invalid value for count: {}",
+                metric.str("count")
+            );
+            findings.add(
+                Severity::Error,
+                usage.place,
+                &format!("{path}.templates"),
+                message,
+                Some("give the metric a count, or use it as the background analysis"),
+            );
         }
     }
 }

@@ -8,7 +8,10 @@ mod rollout;
 
 use serde::Serialize;
 
-use crate::recipe::{schema, yaml::{self, Data, Node, Place}};
+use crate::recipe::{
+    schema,
+    yaml::{self, Data, Node, Place},
+};
 
 /// Most files linted together.
 pub const MAX_FILES: usize = 64;
@@ -103,7 +106,14 @@ pub(crate) struct Findings<'a> {
 }
 
 impl Findings<'_> {
-    pub(crate) fn add(&mut self, severity: Severity, place: Place, field: &str, message: impl Into<String>, hint: Option<&str>) {
+    pub(crate) fn add(
+        &mut self,
+        severity: Severity,
+        place: Place,
+        field: &str,
+        message: impl Into<String>,
+        hint: Option<&str>,
+    ) {
         if self.all.len() < MAX_FINDINGS {
             self.all.push(Finding {
                 severity,
@@ -138,13 +148,21 @@ pub(crate) fn read(files: &[(&str, &[u8])]) -> Files {
     }
     if let Some((file, _)) = files.get(MAX_FILES) {
         let mut findings = Findings { file, all: &mut report.findings };
-        findings.add(Severity::Error, Place::default(), "", format!("more than {MAX_FILES} files: this and those after it are not read"), None);
+        findings.add(
+            Severity::Error,
+            Place::default(),
+            "",
+            format!("more than {MAX_FILES} files: this and those after it are not read"),
+            None,
+        );
     }
     for document in &sound {
         let mut findings = Findings { file: &document.file, all: &mut report.findings };
         match document.kind.as_str() {
             "Rollout" => rollout::lint(&document.node, &sound, &mut findings),
-            "AnalysisTemplate" | "ClusterAnalysisTemplate" | "AnalysisRun" => analysis::lint(&document.kind, &document.node, &mut findings),
+            "AnalysisTemplate" | "ClusterAnalysisTemplate" | "AnalysisRun" => {
+                analysis::lint(&document.kind, &document.node, &mut findings)
+            }
             "Experiment" => rollout::lint_experiment(&document.node, &mut findings),
             _ => {}
         }
@@ -173,7 +191,9 @@ fn document(file: &str, node: Node, report: &mut LintReport, sound: &mut Vec<Sou
     let is_argo = api == "argoproj.io/v1alpha1" && kind != "Service";
     if !schema::knows(&kind) || !(is_argo || (api == "v1" && kind == "Service")) {
         let message = match api.split_once('/') {
-            Some(("argoproj.io", version)) => format!("{kind} in the version {version} is not known here and is passed over"),
+            Some(("argoproj.io", version)) => {
+                format!("{kind} in the version {version} is not known here and is passed over")
+            }
             _ => format!("{kind} ({api}) is passed over: it is not part of a recipe"),
         };
         findings.add(Severity::Note, node.place, "kind", message, None);

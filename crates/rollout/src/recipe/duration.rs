@@ -77,7 +77,9 @@ mod tests {
         ] {
             assert_eq!(go_ms(text).ok(), ms, "{text}");
         }
-        for (text, ms) in [("10", Some(10_000)), ("5m", Some(300_000)), ("-1", Some(-1_000)), ("3000000000", None), ("abc", None)] {
+        for (text, ms) in
+            [("10", Some(10_000)), ("5m", Some(300_000)), ("-1", Some(-1_000)), ("3000000000", None), ("abc", None)]
+        {
             assert_eq!(pause_ms(text).ok(), ms, "{text}");
         }
     }

@@ -3,7 +3,8 @@
 use model::Weight;
 
 use super::{
-    Analysis, Background, Builtin, DeadMan, Metric, Prometheus, Provider, Range, Recipe, Refusal, Step, Web, WebBody, duration,
+    Analysis, Background, Builtin, DeadMan, Metric, Prometheus, Provider, Range, Recipe, Refusal, Step, Web, WebBody,
+    duration,
     templates::{Missing, Templates, matches},
     yaml::Node,
 };
@@ -80,17 +81,26 @@ struct Loader<'a> {
 impl<'a> Loader<'a> {
     fn recipe(&mut self) -> Result<Recipe, Wrong<'a>> {
         let document = self.document;
-        let wrong = |node: &'a Node, field: &str, message: &str| Wrong { node, field: field.to_owned(), message: message.to_owned() };
+        let wrong = |node: &'a Node, field: &str, message: &str| Wrong {
+            node,
+            field: field.to_owned(),
+            message: message.to_owned(),
+        };
         let Some(spec) = document.get("spec") else { return Err(wrong(document, "spec", "Required value")) };
         if let Some(blue_green) = spec.at(&["strategy", "blueGreen"]) {
-            return Err(wrong(blue_green, "spec.strategy.blueGreen", "blue-green is not carried out here: use the canary strategy"));
+            return Err(wrong(
+                blue_green,
+                "spec.strategy.blueGreen",
+                "blue-green is not carried out here: use the canary strategy",
+            ));
         }
         let empty = spec.get("strategy").unwrap_or(spec);
         // `canary: {}` has no members and is a recipe all the same; `canary:` alone is null, for Argo the same.
         let canary = spec.at(&["strategy", "canary"]).unwrap_or(empty);
         self.spec_needs(spec);
         self.canary_needs(canary);
-        let seconds = |node: &Node, name: &str| node.get(name).and_then(Node::int).map(|s| s.clamp(0, 366 * 86_400) * 1_000);
+        let seconds =
+            |node: &Node, name: &str| node.get(name).and_then(Node::int).map(|s| s.clamp(0, 366 * 86_400) * 1_000);
         let mut steps = Vec::new();
         for (i, step) in canary.list("steps").iter().enumerate() {
             if i >= MAX_STEPS {
@@ -102,7 +112,8 @@ impl<'a> Loader<'a> {
         let background = match canary.get("analysis").filter(|a| !a.list("templates").is_empty()) {
             None => None,
             Some(usage) => {
-                let starting_step = usage.get("startingStep").and_then(Node::int).and_then(|s| u32::try_from(s).ok()).unwrap_or(0);
+                let starting_step =
+                    usage.get("startingStep").and_then(Node::int).and_then(|s| u32::try_from(s).ok()).unwrap_or(0);
                 let analysis = self.analysis(usage, "spec.strategy.canary.analysis")?;
                 Some(Background { starting_step, analysis })
             }
@@ -117,7 +128,10 @@ impl<'a> Loader<'a> {
             abort_scale_down_delay_ms: (abort_delay > 0).then_some(abort_delay),
             progress_deadline_ms: seconds(spec, "progressDeadlineSeconds").unwrap_or(600_000),
             progress_deadline_abort: spec.get("progressDeadlineAbort").and_then(Node::bool) == Some(true),
-            rollback_window: spec.at(&["rollbackWindow", "revisions"]).and_then(Node::int).and_then(|r| u32::try_from(r).ok()),
+            rollback_window: spec
+                .at(&["rollbackWindow", "revisions"])
+                .and_then(Node::int)
+                .and_then(|r| u32::try_from(r).ok()),
             dead_man,
             error_retry_ms: 10_000,
             speed: 1.0,
@@ -165,7 +179,10 @@ impl<'a> Loader<'a> {
             }
         }
         if canary.get("dynamicStableScale").and_then(Node::bool) == Some(true) {
-            self.need(&format!("{PATH}.dynamicStableScale"), "each version runs as one process here: there is nothing to scale");
+            self.need(
+                &format!("{PATH}.dynamicStableScale"),
+                "each version runs as one process here: there is nothing to scale",
+            );
         }
         let Some(traffic) = canary.get("trafficRouting") else { return };
         for (key, node) in traffic.entries() {
@@ -173,13 +190,19 @@ impl<'a> Loader<'a> {
             match key.name.as_str() {
                 "plugins" => {
                     for (plugin, _) in node.entries().iter().filter(|(k, _)| k.name != SPLITTER) {
-                        self.need(&format!("{path}.{}", plugin.name), &format!("traffic goes through the built-in splitter: leave it out, or name {SPLITTER}"));
+                        self.need(
+                            &format!("{path}.{}", plugin.name),
+                            &format!("traffic goes through the built-in splitter: leave it out, or name {SPLITTER}"),
+                        );
                     }
                 }
                 "maxTrafficWeight" if node.int() == Some(100) => {}
                 "maxTrafficWeight" => self.need(&path, "weights are per cent here"),
                 "managedRoutes" => self.need(&path, "the splitter routes by weight only"),
-                _ => self.need(&path, &format!("traffic goes through the built-in splitter, not through {}: leave it out", key.name)),
+                _ => self.need(
+                    &path,
+                    &format!("traffic goes through the built-in splitter, not through {}: leave it out", key.name),
+                ),
             }
         }
     }
@@ -187,14 +210,21 @@ impl<'a> Loader<'a> {
     fn step(&mut self, step: &'a Node, path: &str) -> Result<Step, Wrong<'a>> {
         let kinds: Vec<&str> = step.entries().iter().map(|(k, _)| k.name.as_str()).collect();
         if kinds.len() > 1 {
-            self.need(path, &format!("{} in one step: make it several steps, or one of them would be ignored", kinds.join(" and ")));
+            self.need(
+                path,
+                &format!("{} in one step: make it several steps, or one of them would be ignored", kinds.join(" and ")),
+            );
         }
         if let Some(weight) = step.get("setWeight") {
             let percent = weight.int().and_then(|w| u8::try_from(w).ok()).and_then(|w| Weight::new(w).ok());
             // Above 100 only with a larger maxTrafficWeight, which is refused by name.
             return match percent {
                 Some(weight) => Ok(Step::SetWeight(weight)),
-                None => Err(Wrong { node: weight, field: format!("{path}.setWeight"), message: "weights are per cent here: 0 to 100".to_owned() }),
+                None => Err(Wrong {
+                    node: weight,
+                    field: format!("{path}.setWeight"),
+                    message: "weights are per cent here: 0 to 100".to_owned(),
+                }),
             };
         }
         if let Some((_, pause)) = step.entries().iter().find(|(k, _)| k.name == "pause") {
@@ -222,19 +252,26 @@ impl<'a> Loader<'a> {
     fn analysis(&mut self, usage: &'a Node, path: &str) -> Result<Analysis, Wrong<'a>> {
         let wrong = |field: String, message: String| Wrong { node: usage, field, message };
         let resolved = self.templates.resolve(self.document, usage).map_err(|missing| match missing {
-            Missing::Template(name) => wrong(format!("{path}.templates"), format!("there is no analysis template {name:?} in these files")),
+            Missing::Template(name) => {
+                wrong(format!("{path}.templates"), format!("there is no analysis template {name:?} in these files"))
+            }
             Missing::Argument(name) => wrong(format!("{path}.args"), format!("args.{name} was not resolved")),
             Missing::Other(why) => wrong(format!("{path}.templates"), why),
         })?;
         self.needs.extend(resolved.needs);
         if usage.get("analysisRunMetadata").is_some() {
-            self.need(&format!("{path}.analysisRunMetadata"), "analysis runs are receipts here: there is nothing to label");
+            self.need(
+                &format!("{path}.analysisRunMetadata"),
+                "analysis runs are receipts here: there is nothing to label",
+            );
         }
         let mut metrics = Vec::new();
         for node in &resolved.metrics {
             let name = node.str("name");
             let dry_run = resolved.dry_run.iter().any(|pattern| matches(pattern, name));
-            let metric = self.metric(node, dry_run).map_err(|(field, message)| wrong(format!("{path} metric {name} {field}"), message))?;
+            let metric = self
+                .metric(node, dry_run)
+                .map_err(|(field, message)| wrong(format!("{path} metric {name} {field}"), message))?;
             metrics.push(metric);
         }
         if metrics.is_empty() {
@@ -300,15 +337,25 @@ impl<'a> Loader<'a> {
     }
 
     fn provider(&mut self, metric: &str, node: &Node) -> Result<Provider, (String, String)> {
-        let Some(provider) = node.get("provider") else { return Err(("provider".to_owned(), "no provider specified".to_owned())) };
-        if let Some(rule) = provider.get("plugin").and_then(|p| p.entries().iter().find(|(k, _)| k.name == BUILTIN)).map(|(_, n)| n) {
+        let Some(provider) = node.get("provider") else {
+            return Err(("provider".to_owned(), "no provider specified".to_owned()));
+        };
+        if let Some(rule) =
+            provider.get("plugin").and_then(|p| p.entries().iter().find(|(k, _)| k.name == BUILTIN)).map(|(_, n)| n)
+        {
             if let Some((key, _)) = rule.entries().iter().find(|(k, _)| k.name != "rule") {
-                return Err((format!("provider.plugin.{BUILTIN}.{}", key.name), "unknown field: the built-in rule has only `rule`".to_owned()));
+                return Err((
+                    format!("provider.plugin.{BUILTIN}.{}", key.name),
+                    "unknown field: the built-in rule has only `rule`".to_owned(),
+                ));
             }
             for field in ["successCondition", "failureCondition", "count", "consecutiveSuccessLimit"] {
                 let count_of_inline = field == "count";
                 if node.get(field).is_some() && !count_of_inline {
-                    return Err((field.to_owned(), "the built-in rule decides by itself: it takes no condition".to_owned()));
+                    return Err((
+                        field.to_owned(),
+                        "the built-in rule decides by itself: it takes no condition".to_owned(),
+                    ));
                 }
             }
             let rule = match rule.str("rule") {
@@ -320,8 +367,10 @@ impl<'a> Loader<'a> {
         let mut here = |field: &str, reason: &str| self.need(&format!("metric {metric} provider.{field}"), reason);
         const CREDENTIALS: &str = "credentials of metric sources stand in the server's configuration";
         const INSECURE: &str = "certificates are always checked";
-        let headers = |n: &Node| n.list("headers").iter().map(|h| (h.str("key").to_owned(), h.str("value").to_owned())).collect();
-        let timeout = |n: &Node, field: &str| n.get(field).and_then(Node::int).filter(|s| *s > 0).map(|s| s.min(3_600) * 1_000);
+        let headers =
+            |n: &Node| n.list("headers").iter().map(|h| (h.str("key").to_owned(), h.str("value").to_owned())).collect();
+        let timeout =
+            |n: &Node, field: &str| n.get(field).and_then(Node::int).filter(|s| *s > 0).map(|s| s.min(3_600) * 1_000);
         if let Some(p) = provider.get("prometheus") {
             if p.get("authentication").is_some() {
                 here("prometheus.authentication", CREDENTIALS);
@@ -363,7 +412,10 @@ impl<'a> Loader<'a> {
             _ => k.name.clone(),
         });
         let other = other.unwrap_or_default();
-        here(&other, &format!("the metric provider {other} is not available: use the built-in rule, prometheus or web"));
+        here(
+            &other,
+            &format!("the metric provider {other} is not available: use the built-in rule, prometheus or web"),
+        );
         Ok(Provider::Other(other))
     }
 
@@ -374,7 +426,9 @@ impl<'a> Loader<'a> {
             dead_man.after_ms = match node.text().unwrap_or_default().parse::<i64>() {
                 // A day is the longest that a release is left alone; less than 5 s would fire at every restart.
                 Ok(s @ 5..=86_400) => s * 1_000,
-                _ => return Err(self.bad_annotation(node, DEAD_MAN_SECONDS, "must be a number of seconds, 5 to 86400")),
+                _ => {
+                    return Err(self.bad_annotation(node, DEAD_MAN_SECONDS, "must be a number of seconds, 5 to 86400"));
+                }
             };
         }
         if let Some(node) = annotation(ON_CONTROLLER_LOSS) {
@@ -387,7 +441,11 @@ impl<'a> Loader<'a> {
         let known = [DEAD_MAN_SECONDS, ON_CONTROLLER_LOSS];
         let ours = self.document.at(&["metadata", "annotations"]).map_or(&[][..], Node::entries);
         match ours.iter().find(|(k, _)| k.name.starts_with("deliveryos.dev/") && !known.contains(&k.name.as_str())) {
-            Some((key, node)) => Err(self.bad_annotation(node, &key.name, "is not known: deliveryos.dev/ has dead-man-seconds and on-controller-loss")),
+            Some((key, node)) => Err(self.bad_annotation(
+                node,
+                &key.name,
+                "is not known: deliveryos.dev/ has dead-man-seconds and on-controller-loss",
+            )),
             None => Ok(dead_man),
         }
     }
@@ -400,13 +458,16 @@ impl<'a> Loader<'a> {
 fn range(node: &Node) -> Result<Range, (String, String)> {
     let ago = |field: &str, otherwise: &str| {
         let text = node.str(field);
-        expr::ms_ago(if text.is_empty() { otherwise } else { text }).map_err(|why| (format!("provider.prometheus.rangeQuery.{field}"), why))
+        expr::ms_ago(if text.is_empty() { otherwise } else { text })
+            .map_err(|why| (format!("provider.prometheus.rangeQuery.{field}"), why))
     };
     let step = duration::go_ms(node.str("step")).ok().filter(|ms| *ms > 0);
     let range = Range {
         start_ms_ago: ago("start", "")?,
         end_ms_ago: ago("end", "now()")?,
-        step_ms: step.ok_or_else(|| ("provider.prometheus.rangeQuery.step".to_owned(), "must be a duration above 0".to_owned()))?,
+        step_ms: step.ok_or_else(|| {
+            ("provider.prometheus.rangeQuery.step".to_owned(), "must be a duration above 0".to_owned())
+        })?,
     };
     if range.start_ms_ago <= range.end_ms_ago {
         return Err(("provider.prometheus.rangeQuery".to_owned(), "it must begin before it ends".to_owned()));

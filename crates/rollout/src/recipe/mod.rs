@@ -123,7 +123,12 @@ impl Recipe {
             return Weight::FULL;
         }
         let upto = usize::try_from(index).unwrap_or(usize::MAX).saturating_add(1);
-        self.steps.iter().take(upto).rev().find_map(|s| if let Step::SetWeight(w) = s { Some(*w) } else { None }).unwrap_or_default()
+        self.steps
+            .iter()
+            .take(upto)
+            .rev()
+            .find_map(|s| if let Step::SetWeight(w) = s { Some(*w) } else { None })
+            .unwrap_or_default()
     }
 
     /// The one Rollout in these files (name and bytes) with its templates, or the findings that prevent it.

@@ -87,7 +87,9 @@ impl Walk {
             "b" if node.bool().is_none() => self.wrong_type(node, path, "true or false"),
             "is" if !matches!(node.data, Data::Scalar(..)) => self.wrong_type(node, path, "a whole number or a text"),
             "q" => self.quantity(node, path),
-            "t" if node.text().is_none_or(|t| t.parse::<model::Timestamp>().is_err()) => self.wrong_type(node, path, "a time as in RFC 3339"),
+            "t" if node.text().is_none_or(|t| t.parse::<model::Timestamp>().is_err()) => {
+                self.wrong_type(node, path, "a time as in RFC 3339")
+            }
             "i" | "f" | "b" | "is" | "t" => {}
             _ => self.fields(node, kind, path, node.place),
         }
@@ -138,7 +140,9 @@ impl Walk {
     fn quantity(&mut self, node: &Node, path: &str) {
         let Some(text) = node.text() else { return self.wrong_type(node, path, "a quantity") };
         if !is_quantity(text) {
-            let message = format!("Invalid value: {text:?}: quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
+            let message = format!(
+                "Invalid value: {text:?}: quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+            );
             self.report(node.place, path, message, Some("write a number with a suffix, e.g. 64Mi or 250m".to_owned()));
         }
     }
@@ -150,10 +154,17 @@ fn is_quantity(text: &str) -> bool {
     let end = digits.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(digits.len());
     let (number, suffix) = digits.split_at(end);
     let is_number = number.chars().any(|c| c.is_ascii_digit()) && number.matches('.').count() <= 1;
-    let is_exponent = suffix
-        .strip_prefix(['e', 'E'])
-        .is_some_and(|e| !e.is_empty() && e.strip_prefix(['+', '-']).unwrap_or(e).chars().all(|c| c.is_ascii_digit()) && e.ends_with(|c: char| c.is_ascii_digit()));
-    is_number && (is_exponent || matches!(suffix, "" | "n" | "u" | "m" | "k" | "M" | "G" | "T" | "P" | "E" | "Ki" | "Mi" | "Gi" | "Ti" | "Pi" | "Ei"))
+    let is_exponent = suffix.strip_prefix(['e', 'E']).is_some_and(|e| {
+        !e.is_empty()
+            && e.strip_prefix(['+', '-']).unwrap_or(e).chars().all(|c| c.is_ascii_digit())
+            && e.ends_with(|c: char| c.is_ascii_digit())
+    });
+    is_number
+        && (is_exponent
+            || matches!(
+                suffix,
+                "" | "n" | "u" | "m" | "k" | "M" | "G" | "T" | "P" | "E" | "Ki" | "Mi" | "Gi" | "Ti" | "Pi" | "Ei"
+            ))
 }
 
 /// The field that was probably meant: the same letters in another case, or one or two letters away.
@@ -193,7 +204,8 @@ mod tests {
             assert!(!fields.is_empty(), "{name} has no fields");
             for field in fields {
                 let kind = field.kind.trim_matches(['[', ']', '{', '}']);
-                let known = matches!(kind, "s" | "i" | "f" | "b" | "q" | "is" | "t" | "any") || TYPES.contains_key(kind);
+                let known =
+                    matches!(kind, "s" | "i" | "f" | "b" | "q" | "is" | "t" | "any") || TYPES.contains_key(kind);
                 assert!(known, "{name}.{} has the unknown type {}", field.name, field.kind);
             }
         }

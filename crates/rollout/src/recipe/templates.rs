@@ -83,7 +83,11 @@ impl<'a> Templates<'a> {
                 match hash.text() {
                     Some("Stable") => STABLE_LABEL.to_owned(),
                     Some("Latest") => CANARY_LABEL.to_owned(),
-                    other => return Err(Missing::Other(format!("podTemplateHashValue must be Stable or Latest, and is {other:?}"))),
+                    other => {
+                        return Err(Missing::Other(format!(
+                            "podTemplateHashValue must be Stable or Latest, and is {other:?}"
+                        )));
+                    }
                 }
             } else if let Some(path) = from.and_then(|v| v.at(&["fieldRef", "fieldPath"])) {
                 field(rollout, path.text().unwrap_or_default(), &mut needs)?
@@ -92,7 +96,8 @@ impl<'a> Templates<'a> {
             };
             values.insert(arg.str("name").to_owned(), Some(value));
         }
-        let known: BTreeMap<String, String> = values.iter().filter_map(|(k, v)| Some((k.clone(), v.clone()?))).collect();
+        let known: BTreeMap<String, String> =
+            values.iter().filter_map(|(k, v)| Some((k.clone(), v.clone()?))).collect();
         if let Some(name) = values.iter().find_map(|(name, v)| v.is_none().then_some(name)) {
             return Err(Missing::Argument(name.clone()));
         }
@@ -127,7 +132,9 @@ impl<'a> Templates<'a> {
             let cluster = reference.get("clusterScope").and_then(Node::bool) == Some(true);
             let kind = if cluster { "ClusterAnalysisTemplate" } else { "AnalysisTemplate" };
             let found = self.all.iter().find(|d| d.kind == kind && d.name == name);
-            let Some(spec) = found.and_then(|d| d.node.get("spec")) else { return Err(Missing::Template(name.to_owned())) };
+            let Some(spec) = found.and_then(|d| d.node.get("spec")) else {
+                return Err(Missing::Template(name.to_owned()));
+            };
             if specs.iter().any(|(n, s)| n == name && std::ptr::eq(*s, spec)) {
                 continue;
             }
@@ -167,7 +174,9 @@ fn field(rollout: &Node, path: &str, needs: &mut Vec<Refusal>) -> Result<String,
     // `metadata.labels['app']` as well as `spec.template.spec.containers[0].image`.
     let plain = path.replace("['", ".").replace("']", "").replace(['[', ']'], ".");
     let (mut sections, in_labels) = match plain.split_once("labels.").or_else(|| plain.split_once("annotations.")) {
-        Some((_, key)) if path.contains("['") => (plain.strip_suffix(key).unwrap_or_default().split('.').collect::<Vec<_>>(), Some(key)),
+        Some((_, key)) if path.contains("['") => {
+            (plain.strip_suffix(key).unwrap_or_default().split('.').collect::<Vec<_>>(), Some(key))
+        }
         _ => (plain.split('.').collect(), None),
     };
     sections.retain(|s| !s.is_empty());

@@ -280,7 +280,10 @@ impl Node {
         match &self.data {
             Data::Scalar(text, true) => match plain_int(text) {
                 Some(i) => Some(i as f64),
-                None => text.parse().ok().filter(|_| text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '.' | '-' | '+'))),
+                None => text
+                    .parse()
+                    .ok()
+                    .filter(|_| text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '.' | '-' | '+'))),
             },
             _ => None,
         }

@@ -2,10 +2,7 @@
 
 use model::{Timestamp, Verdict, Weight};
 
-use crate::{
-    AnalysisScope, Recipe, StepEnd, Transition, WeightCause,
-    recipe::Step,
-};
+use crate::{AnalysisScope, Recipe, StepEnd, Transition, WeightCause, recipe::Step};
 
 pub(super) const PROMOTED_UNJUDGED: &str = "promoted without Successful";
 pub(super) const WEIGHT_AFTER_ABORT: &str = "weight after an abort";
@@ -97,10 +94,14 @@ impl<'a> Oracle<'a> {
                             self.advance();
                         }
                     }
-                    other => return Err(format!("{STEP_SKIPPED}: step {step} ended as done at {}: {other:?}", self.applied)),
+                    other => {
+                        return Err(format!("{STEP_SKIPPED}: step {step} ended as done at {}: {other:?}", self.applied));
+                    }
                 },
             },
-            Transition::PauseStarted { reason: crate::PauseReason::CanaryPauseStep, until, step, .. } if *step == self.step => {
+            Transition::PauseStarted { reason: crate::PauseReason::CanaryPauseStep, until, step, .. }
+                if *step == self.step =>
+            {
                 self.pause_until.get_or_insert(*until);
             }
             Transition::PauseEnded { at, step, advance, actor } => {
@@ -129,7 +130,9 @@ impl<'a> Oracle<'a> {
                 let scope = self.runs.iter().rev().find(|(r, _)| r == run).map(|(_, s)| *s);
                 match scope {
                     Some(AnalysisScope::Background) => self.background = Some(Some(*verdict)),
-                    Some(AnalysisScope::Step(step)) if step == self.step && *verdict == Verdict::Successful && !self.aborted && !self.promoted => {
+                    Some(AnalysisScope::Step(step))
+                        if step == self.step && *verdict == Verdict::Successful && !self.aborted && !self.promoted =>
+                    {
                         self.advance();
                     }
                     _ => {}
@@ -164,11 +167,21 @@ impl<'a> Oracle<'a> {
     }
 
     /// A weight is about to be set that the data plane has not set before.
-    pub(super) fn may_set(&self, cause: WeightCause, weight: Weight, swapped: bool, exposure: u8) -> Result<(), String> {
+    pub(super) fn may_set(
+        &self,
+        cause: WeightCause,
+        weight: Weight,
+        swapped: bool,
+        exposure: u8,
+    ) -> Result<(), String> {
         if swapped {
             // The slot holds the old version: more weight there is less for the new one.
             // A swap whose outcome was lost is not known yet: 0 changes nothing then.
-            return if self.aborted || weight == Weight::ZERO { Ok(()) } else { Err(format!("{WEIGHT_ABOVE_STEP}: {weight} for the old version")) };
+            return if self.aborted || weight == Weight::ZERO {
+                Ok(())
+            } else {
+                Err(format!("{WEIGHT_ABOVE_STEP}: {weight} for the old version"))
+            };
         }
         if self.aborted && weight.percent() > 0 && weight.percent() >= exposure && cause != WeightCause::Rollback {
             return Err(format!("{WEIGHT_AFTER_ABORT}: {weight}, {cause:?}"));

@@ -74,7 +74,12 @@ impl Plane {
     }
 
     /// Answers with the time at which the weight came into force, and the weight before. `Err` = there is nothing in the slot.
-    pub(super) fn set_weight(&mut self, operation: &str, weight: Weight, now: Timestamp) -> Result<(Timestamp, Weight, bool), ()> {
+    pub(super) fn set_weight(
+        &mut self,
+        operation: &str,
+        weight: Weight,
+        now: Timestamp,
+    ) -> Result<(Timestamp, Weight, bool), ()> {
         if let Some((at, previous)) = self.answers.get(operation) {
             return Ok((*at, *previous, false));
         }
@@ -87,7 +92,12 @@ impl Plane {
         Ok((now, previous, true))
     }
 
-    pub(super) fn promote(&mut self, operation: &str, becomes_stable: &VersionRef, now: Timestamp) -> Result<Timestamp, ()> {
+    pub(super) fn promote(
+        &mut self,
+        operation: &str,
+        becomes_stable: &VersionRef,
+        now: Timestamp,
+    ) -> Result<Timestamp, ()> {
         if let Some((at, _)) = self.answers.get(operation) {
             return Ok(*at);
         }

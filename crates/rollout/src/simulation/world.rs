@@ -9,9 +9,8 @@ use super::{
     plane::{Plane, version},
 };
 use crate::{
-    Action, Builtin, Observed, Recipe, Start, Status, StopPart, Transition, assess,
-    engine::command,
-    plan, recipe::Provider,
+    Action, Builtin, Observed, Recipe, Start, Status, StopPart, Transition, assess, engine::command, plan,
+    recipe::Provider,
 };
 
 /// Plans in a row without a wait between them: more is a loop that never ends.
@@ -53,7 +52,10 @@ pub(super) fn recipes() -> Vec<Recipe> {
         ("", background, "steps: [{setWeight: 100}]", BUILTIN, "resume"),
     ];
     let load = |(spec, first, second, templates, loss): (&str, &str, &str, &str, &str)| {
-        let text = format!("{}{spec}  strategy:\n    canary:\n      {first}\n      {second}\n{templates}", HEAD.replace("LOSS", loss));
+        let text = format!(
+            "{}{spec}  strategy:\n    canary:\n      {first}\n      {second}\n{templates}",
+            HEAD.replace("LOSS", loss)
+        );
         Recipe::load(&[("r", text.as_bytes())]).unwrap_or_else(|r| panic!("{text}\n{r:#?}"))
     };
     table.into_iter().map(load).collect()
@@ -179,7 +181,11 @@ impl World<'_> {
 
     fn refold(&self) -> Result<(), String> {
         let folded = Status::fold(&self.log).map_err(|e| e.to_string())?;
-        if folded == self.status { Ok(()) } else { Err(format!("the fold is not the status: {folded:#?}\n{:#?}", self.status)) }
+        if folded == self.status {
+            Ok(())
+        } else {
+            Err(format!("the fold is not the status: {folded:#?}\n{:#?}", self.status))
+        }
     }
 
     fn record(&mut self, transition: &Transition) -> Result<(), String> {
@@ -205,7 +211,8 @@ impl World<'_> {
 
     fn command(&mut self) -> Result<(), String> {
         let kind = *self.random.pick(&CommandKind::ALL);
-        let kind = if kind == CommandKind::PromoteFull && !self.random.once_in(4) { CommandKind::Promote } else { kind };
+        let kind =
+            if kind == CommandKind::PromoteFull && !self.random.once_in(4) { CommandKind::Promote } else { kind };
         let actor: Actor = "dana".parse().expect("a name");
         let possible = command::available_commands(self.recipe, &self.status).into_iter().find(|a| a.command == kind);
         let decided = command::decide(self.recipe, &self.status, kind, &actor, "", self.now);
@@ -302,7 +309,9 @@ impl World<'_> {
                 let new = version(2).digest;
                 let swapped = self.plane.stable.digest == new;
                 let exposure = self.plane.exposure(&new);
-                let Ok((at, previous, fresh)) = self.plane.set_weight(operation, *weight, self.now) else { return Ok(false) };
+                let Ok((at, previous, fresh)) = self.plane.set_weight(operation, *weight, self.now) else {
+                    return Ok(false);
+                };
                 if fresh {
                     let told = (self.status.attempt, *change, *cause, *weight);
                     if self.plane.told.contains(&told) {
@@ -407,7 +416,9 @@ impl World<'_> {
             if waits_for_person {
                 let actor: Actor = "dana".parse().expect("a name");
                 let kind = *self.random.pick(&person);
-                for transition in command::decide(self.recipe, &self.status, kind, &actor, "", self.now).unwrap_or_default() {
+                for transition in
+                    command::decide(self.recipe, &self.status, kind, &actor, "", self.now).unwrap_or_default()
+                {
                     self.record(&transition)?;
                 }
             }

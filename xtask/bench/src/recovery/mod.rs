@@ -94,7 +94,11 @@ pub(crate) fn run(options: &Options, deliveryos: &Path) -> Result<Value> {
     if !deliveryos.is_file() {
         bail!("{} is not there: cargo xtask build --release", deliveryos.display());
     }
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(measure(options, deliveryos))
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?
+        .block_on(measure(options, deliveryos))
 }
 
 async fn measure(options: &Options, deliveryos: &Path) -> Result<Value> {
@@ -278,8 +282,11 @@ fn before_its_effects(index: u64, receipts: &[Value]) -> bool {
             && receipt["payload"]["command"] == json!("abort")
             && receipt["payload"]["kind"].as_str().is_some_and(|kind| kind.ends_with("command.accepted"))
     });
-    let mut effects = receipts.iter().filter(|receipt| receipt["payload"]["kind"] == json!("delivery.canary.aborted")).peekable();
-    accepted && effects.peek().is_some() && effects.all(|receipt| receipt["index"].as_u64().is_some_and(|at| at > index))
+    let mut effects =
+        receipts.iter().filter(|receipt| receipt["payload"]["kind"] == json!("delivery.canary.aborted")).peekable();
+    accepted
+        && effects.peek().is_some()
+        && effects.all(|receipt| receipt["index"].as_u64().is_some_and(|at| at > index))
 }
 
 fn kind_of_build(program: &Path) -> &'static str {

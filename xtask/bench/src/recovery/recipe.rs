@@ -22,7 +22,8 @@ pub(super) fn recipe(weight: u8, builtin: bool, sources: Sources) -> String {
         metrics += "  - name: hanging-web\n    interval: 1s\n    consecutiveErrorLimit: 1000\n    successCondition: result >= 0\n    \
                     provider:\n      web:\n        url: \"{source}/report\"\n        jsonPath: \"{$.value}\"\n";
     }
-    let analysis = if metrics.is_empty() { "" } else { "      analysis:\n        templates:\n        - templateName: measured\n" };
+    let analysis =
+        if metrics.is_empty() { "" } else { "      analysis:\n        templates:\n        - templateName: measured\n" };
     let template = if metrics.is_empty() {
         String::new()
     } else {

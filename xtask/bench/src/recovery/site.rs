@@ -28,7 +28,12 @@ pub(super) struct Site {
 }
 
 impl Site {
-    pub(super) async fn start(program: &Path, on: &Path, canary: SocketAddr, source: Option<SocketAddr>) -> Result<Self> {
+    pub(super) async fn start(
+        program: &Path,
+        on: &Path,
+        canary: SocketAddr,
+        source: Option<SocketAddr>,
+    ) -> Result<Self> {
         let program = std::path::absolute(program)?;
         let directory = tempfile::tempdir_in(std::path::absolute(on)?).with_context(|| format!("{}", on.display()))?;
         let [pages, traffic] = free()?;
