@@ -95,7 +95,10 @@ impl<'a> Oracle<'a> {
                         }
                     }
                     other => {
-                        return Err(format!("{STEP_SKIPPED}: step {step} ended as done at {}: {other:?}", self.applied));
+                        return Err(format!(
+                            "{STEP_SKIPPED}: step {step} ended as done at {}: {other:?}",
+                            self.applied
+                        ));
                     }
                 },
             },
