@@ -94,15 +94,12 @@ pub(crate) fn run(options: &Options, deliveryos: &Path) -> Result<Value> {
     if !deliveryos.is_file() {
         bail!("{} is not there: cargo xtask build --release", deliveryos.display());
     }
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?
-        .block_on(measure(options, deliveryos))
+    let (address, canary) = backend::start()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(measure(options, deliveryos, address, canary))
 }
 
-async fn measure(options: &Options, deliveryos: &Path) -> Result<Value> {
-    let (address, canary) = backend::start()?;
+async fn measure(options: &Options, deliveryos: &Path, address: SocketAddr, canary: Arc<Seen>) -> Result<Value> {
     let (source, held) = watchers::hanging_source().await?;
     let hanging = options.prometheus_hangs.then_some(source);
     let site = Site::start(deliveryos, &options.dir, address, hanging).await?;
@@ -225,7 +222,7 @@ impl Bench {
         let index = answer["receipt"].as_u64().context("the answer has no index")?;
         let (_, proof) = self.site.ask(Method::GET, &format!("/api/v1/receipts/{index}"), None).await?;
         let receipts = self.site.receipts(&release).await?;
-        let durable_first = !proof["proof"].is_null() && before_its_effects(index, &receipts);
+        let durable_first = proof["index"] == json!(index) && proof["inclusion"].is_array() && before_its_effects(index, &receipts);
         Ok(Aborted {
             answered,
             zero,

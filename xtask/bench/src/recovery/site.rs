@@ -119,7 +119,8 @@ impl Site {
                 return Ok(release.to_owned());
             }
             // The one before drains, or the data plane is not up yet.
-            if since.elapsed() > LIMIT {
+            let later = matches!(status, StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE);
+            if !later || since.elapsed() > LIMIT {
                 bail!("the release cannot be started: {status} {answer}");
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
