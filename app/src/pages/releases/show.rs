@@ -79,7 +79,7 @@ fn Loaded(loaded: reads::ReleasePage) -> impl IntoView {
                         <span class="stage">{move || view.with(|v| words::stage(v, now.get()))}</span>
                         <DigestText digest=first.digest.clone()/>
                         <span>"started by "{first.actor.to_string()}</span>
-                        <span title=move || view.with(|v| joules_title(v))>{move || view.with(joules_text)}</span>
+                        <span title=move || view.with(joules_title)>{move || view.with(joules_text)}</span>
                     </div>
                 </div>
                 <Controls view/>
