@@ -222,7 +222,8 @@ impl Bench {
         let index = answer["receipt"].as_u64().context("the answer has no index")?;
         let (_, proof) = self.site.ask(Method::GET, &format!("/api/v1/receipts/{index}"), None).await?;
         let receipts = self.site.receipts(&release).await?;
-        let durable_first = proof["index"] == json!(index) && proof["inclusion"].is_array() && before_its_effects(index, &receipts);
+        let durable_first =
+            proof["index"] == json!(index) && proof["inclusion"].is_array() && before_its_effects(index, &receipts);
         Ok(Aborted {
             answered,
             zero,
