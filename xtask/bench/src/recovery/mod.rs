@@ -5,11 +5,11 @@
 //! load, the clients of `/events` and the canary are in this program; it and the splitter read the same monotonic clock.
 //!
 //! One abort: a release is started and held at 25 %; when the canary has had traffic, and after a further time up to a second, so that
-//! aborts fall anywhere between two ticks, the POST is written. Measured are, from just before it is written: its answer; weight 0, by the
-//! splitter's own control socket (looked at every 2 ms, so up to that too late); the last request sent on to the canary, by the splitter's
+//! aborts fall anywhere between two ticks, the POST is written. Measured are, from just before it is written: its answer; weight 0 *seen*, by the
+//! splitter's own control socket (looked at every 2 ms, and only after the answer: an upper bound, it was in force earlier); the last request sent on to the canary, by the splitter's
 //! clock; and the last request that *arrived* at the canary, which is what counts. No request after the POST counts as 0. The answer's
 //! index must be that of a durable receipt with its inclusion proof, before all receipts of its effects; at the end the whole log is
-//! verified offline.
+//! verified offline. That is the order in the log, looked at after the abort: when the disk had it is not measured here.
 
 mod backend;
 mod clock;
@@ -161,7 +161,7 @@ impl Bench {
         let spread = |of: fn(&Aborted) -> f64| Spread::of(all.iter().map(of).collect());
         let rows = [
             ("POST to its answer", "answered", spread(|a| a.answered)),
-            ("POST to weight 0 in force", "zero", spread(|a| a.zero)),
+            ("POST to weight 0 seen (from the answer on)", "zero_seen", spread(|a| a.zero)),
             ("POST to last request sent on (splitter)", "last_sent", spread(|a| a.sent)),
             ("POST to last request arrived (canary)", "last_arrived", spread(|a| a.arrived)),
         ];
@@ -178,7 +178,7 @@ impl Bench {
             println!("{name:<42} {spread}");
         }
         let durable = all.iter().filter(|aborted| aborted.durable_first).count();
-        println!("\nintent durable, with inclusion proof, before its effects: {durable} of {}", all.len());
+        println!("\nintent in the log with its inclusion proof, at a lower index than its effects: {durable} of {}", all.len());
         println!(
             "load: {} sent, {} failed, {} lost, {} not sent, p99 {:.1} ms",
             totals.sent, totals.failed, totals.lost, totals.skipped, totals.p99_ms
@@ -194,7 +194,7 @@ impl Bench {
         Ok(json!({
             "count": all.len(), "weight_percent": WEIGHT, "rate_asked": options.rate, "rate": rate, "metric_sources_hang": hanging.is_some(),
             "load_average_before": average, "load_average_after": clock::load_average(), "ms_from_post": figures,
-            "intent_durable_first": durable, "load": totals,
+            "intent_before_its_effects_in_the_log": durable, "load": totals,
             "targets": [{ "what": "p99 from POST to the last request at the canary, ms", "value": p99, "target": AT_MOST_P99_MS, "met": met }],
         }))
     }
