@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
+use http::StatusCode;
+use http::header::{CONNECTION, HeaderValue};
 use hyper::rt::ReadBufCursor;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
@@ -27,6 +29,10 @@ const HEADERS_ON_STACK: usize = 100;
 /// hyper's smallest read buffer. Its default of some 400 KiB is larger than any head that `Limits` allows by default.
 const LARGE_HEAD: usize = 400 * 1024;
 
+/// When connections are being closed, one without a request for so long is closed without a last answer: clients under load
+/// send again within it, and an upgrade need not wait longer for the others.
+const QUIET_MS: u64 = 1_000;
+
 /// What the sweep knows of a client connection.
 pub(crate) struct Connection {
     times: Arc<ConnectionTimes>,
@@ -35,6 +41,8 @@ pub(crate) struct Connection {
     head_ms: u64,
     keep_alive_ms: u64,
     service: Arc<Service>,
+    /// The next answer is the last on this connection, and says so.
+    last: Cell<bool>,
     end: Cell<Option<End>>,
     waker: RefCell<Option<Waker>>,
 }
@@ -67,16 +75,23 @@ impl Connection {
         let head_since = times.head_since.load(Ordering::Relaxed);
         if !self.http2.get() && head_since > 0 && now_ms >= head_since + self.head_ms {
             self.end(End::AtOnce);
-        } else if closing || self.service.closing.load(Ordering::Relaxed) || self.is_idle(now_ms) {
+        } else if closing || self.service.closing.load(Ordering::Relaxed) {
+            // HTTP/2 has a word for "no new requests" (GOAWAY). In HTTP/1 a client may be sending its next request on a connection
+            // that is closed just then, so it is told with an answer; only one that has nothing to say is closed without.
+            self.last.set(true);
+            if self.http2.get() || self.is_idle(now_ms, QUIET_MS) {
+                self.end(End::Gracefully);
+            }
+        } else if self.is_idle(now_ms, self.keep_alive_ms) {
             self.end(End::Gracefully);
         }
     }
 
-    fn is_idle(&self, now_ms: u64) -> bool {
+    fn is_idle(&self, now_ms: u64, for_ms: u64) -> bool {
         let times = &self.times;
         times.requests.load(Ordering::Relaxed) == 0
             && (self.http2.get() || times.head_since.load(Ordering::Relaxed) == 0)
-            && now_ms >= times.idle_since.load(Ordering::Relaxed) + self.keep_alive_ms
+            && now_ms >= times.idle_since.load(Ordering::Relaxed) + for_ms
     }
 
     fn end(&self, how: End) {
@@ -112,6 +127,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, service: Arc<Service>, stream: std
         head_ms: limits.head_ms,
         keep_alive_ms: limits.keep_alive_ms,
         service: Arc::clone(&service),
+        last: Cell::new(false),
         end: Cell::new(None),
         waker: RefCell::new(None),
     });
@@ -123,11 +139,16 @@ pub(crate) async fn serve(worker: Rc<Worker>, service: Arc<Service>, stream: std
         client: headers::client_value(peer.ip()),
     });
     let io = Watched { io: TokioIo::new(stream), times: Arc::clone(&times) };
+    let state = Rc::clone(&connection);
     let requests = hyper::service::service_fn(move |request| {
         let under_way = UnderWay::begin(&times);
-        let context = Rc::clone(&context);
+        let (context, state) = (Rc::clone(&context), Rc::clone(&state));
         async move {
             let mut answer = handle(context, request).await?;
+            // An upgraded connection speaks of itself in this header.
+            if state.last.get() && !http2 && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             answer.body_mut().under_way = Some(under_way);
             Ok::<_, std::convert::Infallible>(answer)
         }
