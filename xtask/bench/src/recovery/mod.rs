@@ -178,7 +178,10 @@ impl Bench {
             println!("{name:<42} {spread}");
         }
         let durable = all.iter().filter(|aborted| aborted.durable_first).count();
-        println!("\nintent in the log with its inclusion proof, at a lower index than its effects: {durable} of {}", all.len());
+        println!(
+            "\nintent in the log with its inclusion proof, at a lower index than its effects: {durable} of {}",
+            all.len()
+        );
         println!(
             "load: {} sent, {} failed, {} lost, {} not sent, p99 {:.1} ms",
             totals.sent, totals.failed, totals.lost, totals.skipped, totals.p99_ms
