@@ -43,10 +43,12 @@
 
 mod budget;
 mod rule;
+pub mod sequential;
 mod threshold;
 mod window;
 
 pub use budget::{Budget, Burn, BurnAlert, DEFAULT_SLO};
+pub use sequential::{ConfidenceSequence, EProcess};
 pub use rule::{Breach, Evidence, Judge, Judgement, Metric, Rule, Sigma, Vote, judge};
 pub use threshold::Threshold;
 pub use window::{Span, WindowName};
