@@ -75,6 +75,9 @@ pub enum Verb {
     /// Check recipes (Argo Rollouts YAML), or print the timetable of one
     #[command(subcommand)]
     Recipe(RecipeVerb),
+    /// Verdicts of the sequential judge, recomputed from their ticks
+    #[command(subcommand)]
+    Judge(JudgeVerb),
     /// The receipt log in the data directory, without a server
     #[command(subcommand)]
     Log(LogVerb),
@@ -250,6 +253,42 @@ pub enum RecipeVerb {
         #[arg(long, default_value_t = 1.0, value_parser = speed)]
         speed: f64,
     },
+}
+
+/// `judge …`.
+#[derive(Debug, Subcommand)]
+pub enum JudgeVerb {
+    /// Compute the verdict of a table of ticks again: evidence, crossing, which rule stopped it
+    Replay(ReplayOptions),
+}
+
+/// `judge replay`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct ReplayOptions {
+    /// One tick a line: {"t":1,"canary":{"n":5,"errors":0,"slow":1},"stable":{"n":95,"errors":0,"slow":1}}; `-` reads stdin
+    #[arg(value_name = "TICKS.ndjson")]
+    pub file: PathBuf,
+    /// Unit of evidence [default: the policy's, else requests]
+    #[arg(long, value_enum)]
+    pub mode: Option<JudgeMode>,
+    /// Chance that a healthy canary is ever stopped [default: the policy's, else 0.01]
+    #[arg(long)]
+    pub alpha: Option<f64>,
+    /// Weights of the measures abs, rel and p99 [default: the policy's, else 0.25,0.25,0.5]
+    #[arg(long, value_name = "ABS,REL,P99")]
+    pub weights: Option<String>,
+    /// Policy as JSON, as a verdict's receipt has it
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+}
+
+/// Unit of evidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum JudgeMode {
+    /// Requests are independent
+    Requests,
+    /// Blocks: requests may fail together
+    Blocks,
 }
 
 /// `log …`.

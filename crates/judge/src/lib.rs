@@ -48,7 +48,7 @@ mod threshold;
 mod window;
 
 pub use budget::{Budget, Burn, BurnAlert, DEFAULT_SLO};
-pub use sequential::{ConfidenceSequence, EProcess};
 pub use rule::{Breach, Evidence, Judge, Judgement, Metric, Rule, Sigma, Vote, judge};
+pub use sequential::{ConfidenceSequence, EProcess};
 pub use threshold::Threshold;
 pub use window::{Span, WindowName};

@@ -72,6 +72,36 @@ fn recipes_of_the_examples_are_clean_and_planned() {
 }
 
 #[test]
+fn a_table_of_ticks_is_judged_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let good = r#"{"t":1,"canary":{"n":5,"errors":0,"slow":1},"stable":{"n":95,"errors":0,"slow":1}}"#;
+    let bad = r#"{"t":2,"canary":{"n":10,"errors":4,"slow":1},"stable":{"n":190,"errors":0,"slow":1}}"#;
+    fs::write(path("ticks"), format!("{good}\n{bad}\n{bad}\n{bad}\n{}\n", bad.replace(":2,", ":9,"))).unwrap();
+    fs::write(path("long"), format!("{good}\n{}\n{good}\n", "x".repeat(100_000))).unwrap();
+    fs::write(path("garbage"), "no\ntick\n").unwrap();
+    fs::write(path("policy"), r#"{"alpha":0.05,"grids":{"up":[2,5]}}"#).unwrap();
+    let check = |args: &[&str], code: i32, expected: &[&str]| {
+        let (found, out, err) = run(directory.path(), &[&["judge", "replay"], args].concat());
+        assert_eq!(found, code, "{args:?}: {out}{err}");
+        for words in expected {
+            assert!(out.contains(words) || err.contains(words), "{args:?}: {words:?} is missing in {out}{err}");
+        }
+    };
+    check(&[&path("ticks"), "--json"], 0, &[r#"{"verdict":"regressed","crossed_at":2,"ln_e":{"joint":"#, r#""abs":"#]);
+    check(&[&path("ticks"), "--mode", "blocks"], 0, &["regressed", "by blocks"]);
+    check(&[&path("ticks"), "--alpha", "1e-300", "--json"], 0, &[r#""verdict":"unrefuted","crossed_at":null"#]);
+    check(&[&path("ticks"), "--policy", &path("policy"), "--json"], 0, &[r#""alpha":0.05"#]);
+    check(&[&path("long"), "--json"], 0, &[r#""verdict":"inconclusive""#, "line 2: it has", r#""ticks":2"#]);
+    check(&[&path("garbage")], 2, &["none of the 2 lines is a tick"]);
+    check(&[&path("ticks"), "--alpha", "NaN"], 2, &["alpha"]);
+    check(&[&path("ticks"), "--weights", "1,2"], 2, &["--weights takes three numbers"]);
+    check(&[&path("ticks"), "--weights", "0.5,0.5,0.5"], 2, &["weights"]);
+    check(&[&path("ticks"), "--policy", &path("garbage")], 2, &["is not a policy"]);
+    check(&[&path("nowhere")], 2, &["cannot be read"]);
+}
+
+#[test]
 fn a_server_alone_on_its_data_lets_people_in_and_ends_in_order() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path();

@@ -148,7 +148,10 @@ fn a_good_canary_is_certified_and_says_so_only_after_a_minute() {
 fn which_rule_stopped_it() {
     let fails = r#"{"canary":{"n":5,"errors":5,"slow":0},"stable":{"n":95,"errors":0,"slow":1}}"#;
     let got = run(Mode::Blocks, &lines(40, fails));
-    assert_eq!((got.stopped_by, got.hard_stop_at, got.cause.clone()), (Some(StoppedBy::HardStop), Some(2), Some(Cause::HardStop)));
+    assert_eq!(
+        (got.stopped_by, got.hard_stop_at, got.cause.clone()),
+        (Some(StoppedBy::HardStop), Some(2), Some(Cause::HardStop))
+    );
     assert!(got.crossed_at.unwrap() > 2, "the evidence is replayed to its crossing: {got:?}");
     // Stable fails too: no hard stop, and a breach that both share.
     let both = r#"{"canary":{"n":5,"errors":5,"slow":0},"stable":{"n":95,"errors":95,"slow":1}}"#;
@@ -178,10 +181,23 @@ fn any_counts() -> impl Strategy<Value = Counts> {
 }
 
 fn any_tick() -> impl Strategy<Value = Tick> {
-    let extra = (prop::option::of(0_u8..=100), prop::option::of(0_u32..4), prop::bool::weighted(0.1), prop::option::of(0_u64..60));
-    (any::<i64>(), any_counts(), any_counts(), extra).prop_map(|(t, canary, stable, (weight, step, drop, slow_certify))| {
-        Tick { t, canary, stable, weight, step, drop, slow_certify }
-    })
+    let extra = (
+        prop::option::of(0_u8..=100),
+        prop::option::of(0_u32..4),
+        prop::bool::weighted(0.1),
+        prop::option::of(0_u64..60),
+    );
+    (any::<i64>(), any_counts(), any_counts(), extra).prop_map(
+        |(t, canary, stable, (weight, step, drop, slow_certify))| Tick {
+            t,
+            canary,
+            stable,
+            weight,
+            step,
+            drop,
+            slow_certify,
+        },
+    )
 }
 
 /// F1 to F4 once more, straight from the formulas: products and sums without running logarithms of mixtures.

@@ -164,11 +164,7 @@ fn parse(line: &[u8], before: u64) -> Result<Tick, String> {
             None | Some(Value::Null) => Ok(Counts::default()),
             Some(Value::Object(counts)) => {
                 let get = |field: &str| whole(counts.get(field)).map_err(|e| format!("{name}.{field} {e}"));
-                Ok(Counts {
-                    n: get("n")?.unwrap_or(0),
-                    errors: get("errors")?.unwrap_or(0),
-                    slow: get("slow")?,
-                })
+                Ok(Counts { n: get("n")?.unwrap_or(0), errors: get("errors")?.unwrap_or(0), slow: get("slow")? })
             }
             Some(_) => Err(format!("{name} is not an object")),
         }

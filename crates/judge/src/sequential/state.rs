@@ -383,8 +383,7 @@ impl Sequential {
         }
         let LnE { each, .. } = self.ln_e();
         let weighted = |m: Measure| self.policy.weights.get(m).ln() + each.get(m);
-        let alone: Vec<Measure> =
-            Measure::ALL.into_iter().filter(|m| weighted(*m) >= self.policy.abort_at()).collect();
+        let alone: Vec<Measure> = Measure::ALL.into_iter().filter(|m| weighted(*m) >= self.policy.abort_at()).collect();
         let stable = self.totals.stable;
         if alone == [Measure::Abs] && stable.errors as f64 > self.policy.p0 * stable.n as f64 {
             return Some(Cause::SharedBreach);
