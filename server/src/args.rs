@@ -1,10 +1,14 @@
 //! The command line.
 
+mod attest;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use access::Role;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use model::{Actor, Environment, ReleaseId, ServiceId, Version};
+
+pub use attest::{SignedBy, VerifyBundle};
 
 /// Where the pages are when nothing else is said.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:3000";
@@ -84,6 +88,8 @@ pub enum Verb {
     /// One receipt, taken elsewhere
     #[command(subcommand)]
     Receipt(ReceiptVerb),
+    /// Verify a Sigstore bundle against a file or digest, without a network
+    VerifyBundle(VerifyBundle),
     /// Make tokens and login links
     #[command(subcommand)]
     Token(TokenVerb),
@@ -441,6 +447,14 @@ mod tests {
         check("deliveryos recipe lint", false);
         check("deliveryos token create --role viewer", true);
         check("deliveryos token create --role root", false);
+        check("deliveryos verify-bundle --staging --bundle b.json --key k.pub --trusted-root t.json sha256:00", true);
+        check("deliveryos verify-bundle --bundle b --certificate-identity i --certificate-oidc-issuer u a.txt", true);
+        check("deliveryos verify-bundle --bundle b --certificate-identity i a.txt", false);
+        check(
+            "deliveryos verify-bundle --bundle b --certificate-identity i --certificate-oidc-issuer u --key k a.txt",
+            false,
+        );
+        check("deliveryos verify-bundle --bundle b a.txt", false);
         check("deliveryos completions bash", true);
     }
 }

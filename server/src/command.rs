@@ -11,6 +11,7 @@ mod recipe;
 mod release;
 mod splitter;
 mod token;
+mod verify_bundle;
 mod watch;
 
 use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
@@ -46,6 +47,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Verb::Judge(verb) => judge::run(&global, verb),
         Verb::Log(verb) => small_runtime()?.block_on(log::run(&global, data_dir(&global, DATA_DIR)?, verb)),
         Verb::Receipt(verb) => small_runtime()?.block_on(receipt::run(&global, verb)),
+        Verb::VerifyBundle(options) => verify_bundle::run(&global, &options),
         Verb::Token(verb) => small_runtime()?.block_on(token::run(&global, verb)),
         Verb::Splitter(options) => {
             let state_dir = match &options.state_dir {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)] // tests
 
 mod binary;
+mod bundles;
 mod events;
 mod gate;
 mod headers;

@@ -1,0 +1,23 @@
+//! Sigstore bundles, in-toto statements and Rekor logs: verified under a policy, and made.
+//!
+//! * [`Policy`]: whose signature is wanted (a person or workflow by certificate, or a key), and what kind of evidence.
+//! * [`TrustRoot`]: the authorities that are believed: from a file, or those of the public instance, embedded.
+//! * [`Verifier`]: bundle and artifact in, [`Proved`] or a [`Refused`] with its reason out.
+//!
+//! # Invariants
+//! - Only the module `sigstore` names the library underneath; what it does not check is checked here, and is listed at [`Verifier`].
+//! - Verification never uses a network. What is not in the bundle or the trust root does not exist.
+//! - A bundle is refused, never repaired. Every size has a named limit.
+
+mod policy;
+mod refused;
+mod sigstore;
+mod statement;
+
+pub use policy::{Expected, KeyPolicy, Match, Policy, PolicyError, Signer};
+pub use refused::Refused;
+pub use sigstore::{Artifact, Evidence, LogEntry, Proved, ProvedSigner, PublicKey, TrustRoot, Verifier, limits};
+pub use statement::{
+    COSIGN_SIGNATURE, COSIGN_VULN, CYCLONEDX, SLSA_PROVENANCE, STATEMENT_V1, Statement, StatementError, Subject,
+    kind_of,
+};
