@@ -18,6 +18,7 @@ pub mod live;
 mod pages;
 mod shell;
 pub mod timeline;
+pub mod verifier;
 pub mod words;
 
 pub use app::App;

@@ -1,6 +1,9 @@
 //! What pages say, decided on plain values: no component, no clock.
 
-use model::{CommandKind, Kind, Timestamp, Verdict, event::Outcome};
+use model::{
+    CommandKind, Kind, Timestamp, Verdict,
+    event::{AnalysisEnded, Outcome, WindowStats},
+};
 use projections::{Phase, Receipt, ReleaseRow, ReleaseView, describe, say};
 
 /// How a state looks: word, shape and colour together, never colour alone.
@@ -103,6 +106,39 @@ pub fn headline(view: &ReleaseView) -> Headline {
 
 fn took(row: &ReleaseRow) -> String {
     row.ended.map(|end| format!(" after {}", say::duration(end.since(row.started)))).unwrap_or_default()
+}
+
+/// A verdict's tone and word; `None` for what is no verdict.
+pub fn verdict(kind: Kind) -> Option<(Tone, &'static str)> {
+    Some(match kind {
+        Kind::AnalysisPassed => (Tone::Good, "passed"),
+        Kind::AnalysisFailed => (Tone::Bad, "failed"),
+        Kind::AnalysisInconclusive => (Tone::Wait, "inconclusive"),
+        Kind::AnalysisError => (Tone::Unknown, "could not be done"),
+        _ => return None,
+    })
+}
+
+/// The rule that aborted it: what was asked of which measurements, with the receipt of the verdict. Nothing for an abort by a person.
+pub fn rule_of_abort(view: &ReleaseView) -> Option<(u64, String)> {
+    let (index, aborted) = view.aborted()?;
+    if !aborted.automatic {
+        return None;
+    }
+    let verdicts = view.receipts.iter().rev().filter(|r| r.index < index);
+    let bad = |r: &&Receipt| verdict(r.payload.kind).is_some_and(|(tone, _)| tone != Tone::Good);
+    let verdict = verdicts.filter(bad).find_map(|r| Some((r.index, ended(r)?)));
+    let (at, f) = verdict?;
+    let window = f.from.zip(f.to).map(|(a, b)| format!(", {} to {}", a.clock(), b.clock())).unwrap_or_default();
+    let of = |name: &str, w: &Option<WindowStats>| {
+        w.as_ref().map(|w| format!(", {name} {} of {} failed", say::count(w.errors), say::count(w.n))).unwrap_or_default()
+    };
+    let (canary, stable) = (of("canary", &f.canary), of("stable", &f.stable));
+    Some((at, format!("by the rule {} of {}{window}{canary}{stable}", f.rule, f.analysis)))
+}
+
+fn ended(receipt: &Receipt) -> Option<AnalysisEnded> {
+    receipt.payload.facts().ok()
 }
 
 /// Where in its recipe a release is and when it goes on: `stage 3 of 4, next in 1 m 28 s`.
@@ -255,6 +291,21 @@ pub fn query(path: &str, pairs: &[(&str, &str)]) -> String {
     out
 }
 
+/// This page's address with some of its query changed; `None` takes a name out.
+pub fn address(
+    path: &str,
+    query: &str,
+    changes: impl IntoIterator<Item = (&'static str, Option<String>)>,
+) -> String {
+    let changes: Vec<_> = changes.into_iter().collect();
+    let kept = query.trim_start_matches('?').split('&').filter(|pair| !pair.is_empty());
+    let kept = kept.filter(|pair| !changes.iter().any(|(name, _)| pair.split('=').next() == Some(*name)));
+    let kept = kept.collect::<Vec<_>>().join("&");
+    let base = if kept.is_empty() { path.to_owned() } else { format!("{path}?{kept}") };
+    let set: Vec<(&str, &str)> = changes.iter().filter_map(|(name, v)| Some((*name, v.as_deref()?))).collect();
+    self::query(&base, &set)
+}
+
 #[cfg(test)]
 mod tests {
     use model::{
@@ -383,6 +434,20 @@ mod tests {
         }
         for kind in CommandKind::ALL {
             assert!(format!("{kind}-{key}").parse::<model::CommandId>().is_ok());
+        }
+    }
+
+    #[test]
+    fn a_part_of_an_address_changes() {
+        let some = |v: &str| Some(v.to_owned());
+        for (query, changes, address) in [
+            ("", vec![("receipt", some("7"))], "/r?receipt=7"),
+            ("?receipt=7", vec![("receipt", None)], "/r"),
+            ("?from=1&receipt=7&to=2", vec![("receipt", some("8"))], "/r?from=1&to=2&receipt=8"),
+            ("from=1&to=2", vec![("from", None), ("to", None), ("at", some("3"))], "/r?at=3"),
+            ("fromage=1", vec![("from", None)], "/r?fromage=1"),
+        ] {
+            assert_eq!(super::address("/r", query, changes), address);
         }
     }
 

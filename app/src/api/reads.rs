@@ -51,6 +51,8 @@ pub struct ReleasePage {
     pub view: ReleaseView,
     /// What the data plane counted, thinned to [`MAX_POINTS`].
     pub ticks: Vec<Tick>,
+    /// The release of this service before it.
+    pub previous: Option<ReleaseRow>,
 }
 
 /// A page of receipts.
@@ -72,6 +74,18 @@ pub struct ReceiptPage {
     /// The log's key as the server states it; the browser keeps the first one it saw.
     pub vkey: String,
 }
+
+/// Receipts with their proofs, to be checked in one go.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProofsPage {
+    /// In the order asked for; without the `.tlog-proof` text, which says the same again.
+    pub proofs: Vec<ReceiptProof>,
+    /// The log's key as the server states it; the browser keeps the first one it saw.
+    pub vkey: String,
+}
+
+/// Proofs in one answer: an entry of the largest size is 88 kB in base64, the usual one 2 kB.
+pub const MAX_PROOFS: usize = 64;
 
 #[cfg(feature = "ssr")]
 fn could_not(e: projections::ReadError) -> ApiError {
@@ -149,7 +163,14 @@ pub async fn get_release(release: String) -> Result<ReleasePage, ApiError> {
             let until = view.row.ended.map_or_else(now, |end| end.plus_millis(5_000));
             let ticks =
                 read.ticks(&id, view.row.started.plus_millis(-5_000), until, MAX_POINTS).await.map_err(could_not)?;
-            Ok(ReleasePage { view, ticks })
+            let before = projections::ReleaseFilter {
+                service: Some(view.row.service.clone()),
+                before: Some(view.row.started),
+                limit: 1,
+                ..projections::ReleaseFilter::default()
+            };
+            let previous = read.releases(before).await.map_err(could_not)?.pop();
+            Ok(ReleasePage { view, ticks, previous })
         }
         .await,
     )
@@ -208,6 +229,30 @@ pub async fn get_receipt(index: String) -> Result<ReceiptPage, ApiError> {
             let entry = STANDARD.decode(&proof.entry).map_err(|e| unreadable(e.to_string()))?;
             let payload = receipts::read_unverified(&entry).map_err(|e| unreadable(e.to_string()))?;
             Ok(ReceiptPage { receipt: Receipt { index: at, payload }, proof, vkey: service::<LogKey>("log key")?.0 })
+        }
+        .await,
+    )
+}
+
+/// Receipts with their proofs, by their indices, with commas between them; at most [`MAX_PROOFS`].
+#[server(prefix = "/api", endpoint = "get_proofs", output = Post<TextJson>)]
+pub async fn get_proofs(indices: String) -> Result<ProofsPage, ApiError> {
+    use super::context::{LogKey, answered, reader, service};
+    answered(
+        async {
+            let read = reader()?;
+            let asked: Result<Vec<u64>, _> = indices.split(',').take(MAX_PROOFS + 1).map(str::parse).collect();
+            let asked = asked.map_err(|_| ApiError::Invalid("the indices are not numbers".to_owned()))?;
+            if asked.len() > MAX_PROOFS {
+                return Err(ApiError::Invalid(format!("ask for at most {MAX_PROOFS} receipts at once")));
+            }
+            let mut proofs = Vec::with_capacity(asked.len());
+            for index in asked {
+                let proof = read.receipt(index).await.map_err(could_not)?;
+                let proof = proof.ok_or_else(|| ApiError::NotFound(format!("receipt {index}")))?;
+                proofs.push(ReceiptProof { tlog_proof: String::new(), ..proof });
+            }
+            Ok(ProofsPage { proofs, vkey: service::<LogKey>("log key")?.0 })
         }
         .await,
     )

@@ -1,19 +1,25 @@
 //! Parts of pages. They show what they are given and fetch nothing.
 
+mod address;
 mod digest;
 mod header;
 mod heading;
+mod keys;
 mod problem;
 mod receipts_table;
 mod state;
 mod time;
+mod verify_receipts;
 mod weight_bar;
 
+pub use address::{use_rest, use_step};
 pub use digest::DigestText;
 pub use header::{Header, LiveRegion};
 pub use heading::Heading;
-pub use problem::ProblemNote;
+pub use keys::typing;
+pub use problem::{ProblemLine, ProblemNote};
 pub use receipts_table::ReceiptsTable;
 pub use state::{State, StateOf};
 pub use time::{Ago, Clock};
+pub use verify_receipts::VerifyReceipts;
 pub use weight_bar::WeightBar;

@@ -26,3 +26,13 @@ pub fn ProblemNote(
         </section>
     }
 }
+
+/// The same in a line, where the page around it has its own heading.
+#[component]
+pub fn ProblemLine(
+    /// Why there is nothing to show.
+    error: ApiError,
+) -> impl IntoView {
+    let tone = if error.is_refusal() { Tone::Bad } else { Tone::Unknown };
+    view! { <p class=format!("note {}", tone.class()) role="alert">{error.to_string()}</p> }
+}

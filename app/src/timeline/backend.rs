@@ -64,8 +64,14 @@ inks! {
     StableText = "tl-stable-text",
     /// A number beyond its limit.
     BadText = "tl-bad-text",
+    /// The budget's burn over the fast alert's short window.
+    BurnFast = "tl-burn-fast",
+    /// The same of the slow alert.
+    BurnSlow = "tl-burn-slow",
     /// Time in which the release was held.
     Pause = "tl-pause",
+    /// By whom, for how long and why.
+    PauseText = "tl-pause-text",
     /// The moment of the breach.
     Breach = "tl-breach",
     /// Now.

@@ -9,7 +9,8 @@ use super::{Axis, LEFT, RIGHT, WIDTH, backend::escape};
 
 /// Height of the lanes, without the axis below them.
 pub(super) const LANES_HEIGHT: i32 = 96;
-const HEIGHT: i32 = LANES_HEIGHT + 26;
+/// With the axis.
+pub(super) const HEIGHT: i32 = LANES_HEIGHT + 26;
 /// Characters of a name before it is cut.
 const MAX_LABEL: usize = 34;
 /// Width of a letter at 12 px, generously.
@@ -25,7 +26,7 @@ pub fn marks(view: &ReleaseView, axis: Axis) -> String {
     lane(&mut out, "Receipts", 64);
     people(&mut out, view, axis);
     verdicts(&mut out, view, axis);
-    for r in &view.receipts {
+    for r in view.receipts.iter().filter(|r| axis.shows(r.payload.time)) {
         let key = if is_key(r.payload.kind) { " key" } else { "" };
         let x = axis.x(r.payload.time) - 1.5;
         link(
@@ -38,7 +39,7 @@ pub fn marks(view: &ReleaseView, axis: Axis) -> String {
         );
     }
     for ms in axis.ticks() {
-        let x = axis.x(axis.start.plus_millis(ms));
+        let x = axis.x(axis.origin.plus_millis(ms));
         let _ = write!(
             out,
             "<line class=\"tl-tick\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"100\" y2=\"105\"/><text class=\"tl-axis\" x=\"{x:.1}\" y=\"118\" text-anchor=\"middle\">{}</text>",
@@ -49,26 +50,48 @@ pub fn marks(view: &ReleaseView, axis: Axis) -> String {
     out
 }
 
-/// The spans in which a release was held: by a person, or by a pause without an end.
-pub(super) fn holds(view: &ReleaseView, until: Timestamp) -> Vec<(Timestamp, Timestamp)> {
+/// A span in which a release was held: by a person, or by a pause without an end.
+pub(super) struct Hold {
+    pub(super) from: Timestamp,
+    pub(super) to: Timestamp,
+    by: String,
+    reason: String,
+}
+
+impl Hold {
+    /// By whom, for how long and why, as short as it fits.
+    pub(super) fn said(&self) -> String {
+        let reason = if self.reason.is_empty() { String::new() } else { format!(": {}", self.reason) };
+        cut(&format!("held {} {}{reason}", say::axis(self.to.since(self.from)), self.by))
+    }
+}
+
+/// The holds of a release up to `until`.
+pub(super) fn holds(view: &ReleaseView, until: Timestamp) -> Vec<Hold> {
     let mut out = Vec::new();
-    let mut since: Option<Timestamp> = None;
+    let mut since: Option<Hold> = None;
     for r in &view.receipts {
         let p = &r.payload;
         match p.kind {
-            Kind::CanaryPaused => {
-                let open = p.facts::<model::event::CanaryPaused>().is_ok_and(|f| f.until.is_none());
-                if open && since.is_none() {
-                    since = Some(p.time);
-                }
+            Kind::CanaryPaused if since.is_none() => {
+                let facts = p.facts::<model::event::CanaryPaused>().ok().filter(|f| f.until.is_none());
+                since = facts.map(|f| {
+                    let (by, reason) = match f.reason.as_str() {
+                        "step" => ("by the recipe".to_owned(), String::new()),
+                        "person" => (format!("by {}", p.actor), String::new()),
+                        "inconclusive" => ("for a decision".to_owned(), String::new()),
+                        other => (format!("by {}", p.actor), other.to_owned()),
+                    };
+                    Hold { from: p.time, to: until, by, reason }
+                });
             }
             Kind::CanaryResumed | Kind::CanaryPromoted | Kind::CanaryAborted | Kind::CanaryCompleted => {
-                out.extend(since.take().map(|s| (s, p.time)));
+                out.extend(since.take().map(|h| Hold { to: p.time, ..h }));
             }
             _ => {}
         }
     }
-    out.extend(since.map(|s| (s, until)));
+    out.extend(since);
     out
 }
 
@@ -76,7 +99,7 @@ fn people(out: &mut String, view: &ReleaseView, axis: Axis) {
     let asked: Vec<(f64, &Receipt, &str)> = view
         .receipts
         .iter()
-        .filter(|r| r.payload.kind == Kind::CommandAccepted)
+        .filter(|r| r.payload.kind == Kind::CommandAccepted && axis.shows(r.payload.time))
         .map(|r| {
             let verb = r.payload.facts.get("command").and_then(|c| c.as_str()).unwrap_or("command");
             (axis.x(r.payload.time).max(f64::from(LEFT)) + 4.0, r, verb)
@@ -110,7 +133,7 @@ fn people(out: &mut String, view: &ReleaseView, axis: Axis) {
 
 fn verdicts(out: &mut String, view: &ReleaseView, axis: Axis) {
     let mut free_from = 0.0;
-    for r in &view.receipts {
+    for r in view.receipts.iter().filter(|r| axis.shows(r.payload.time)) {
         // Shape and word, not colour alone: passed is a tick, failed a square, undecided bars, not known a question mark.
         let (shape, class, word) = match r.payload.kind {
             Kind::AnalysisPassed => ("✓", "ok", "passed"),
@@ -132,10 +155,11 @@ fn verdicts(out: &mut String, view: &ReleaseView, axis: Axis) {
     }
 }
 
-/// A link to a receipt that says in its title what the receipt says.
+/// A link to a receipt that says in its title what the receipt says. All marks together are one stop of the Tab key: the page's
+/// code moves the focus among them, and the table of receipts has the same links for readers without it.
 fn link(out: &mut String, r: &Receipt, inner: &str) {
     let said = format!("{} {}", r.payload.time.clock(), describe(r).sentence());
-    let _ = write!(out, "<a class=\"tl-link\" href=\"/receipts/{}\" aria-label=\"", r.index);
+    let _ = write!(out, "<a class=\"tl-link\" tabindex=\"-1\" href=\"/receipts/{}\" aria-label=\"", r.index);
     escape(out, &said);
     out.push_str("\"><title>");
     escape(out, &said);

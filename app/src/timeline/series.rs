@@ -31,6 +31,10 @@ pub struct Point {
     pub canary_errors: Option<f64>,
     /// The same of stable.
     pub stable_errors: Option<f64>,
+    /// How fast the canary burned the error budget over the short window of the fast alert.
+    pub burn_fast: Option<f64>,
+    /// The same of the slow alert.
+    pub burn_slow: Option<f64>,
     /// Requests of the canary.
     pub canary_n: u64,
     /// True when a line does not lead here from the point before.
@@ -45,8 +49,12 @@ pub fn points(ticks: &[Tick], increase: f64, grain: i64) -> Vec<Point> {
         before.is_none_or(|b| b.boot != tick.boot || tick.at.since(b.at) > GAP_MS.max(usual * 3))
     };
     let (mut first_error, mut first_band, mut begin) = (0, 0, 0);
+    let [(_, _, _, fast), (_, _, _, slow)] = judge::BURN_ALERTS;
+    let (mut fast, mut slow) = (Burned::over(fast), Burned::over(slow));
     let mut out: Vec<Point> = Vec::new();
     for (i, tick) in ticks.iter().enumerate() {
+        fast.take(ticks, i);
+        slow.take(ticks, i);
         let next = ticks.get(i + 1);
         let ends = next.is_none_or(|n| {
             n.at.as_millis() / grain != tick.at.as_millis() / grain || n.weight != tick.weight || is_gap(Some(tick), n)
@@ -75,12 +83,46 @@ pub fn points(ticks: &[Tick], increase: f64, grain: i64) -> Vec<Point> {
             limit: band.map(|(mean, _)| mean * (1.0 + increase)),
             canary_errors: tick.canary.as_ref().and_then(|_| say::share(canary.0, canary.1)),
             stable_errors: say::share(stable.0, stable.1),
+            burn_fast: tick.canary.as_ref().and_then(|_| fast.rate()),
+            burn_slow: tick.canary.as_ref().and_then(|_| slow.rate()),
             canary_n: own.iter().filter_map(|t| t.canary.as_ref()).map(|v| v.n).sum(),
             gap: own.first().is_none_or(|first| is_gap(before, first)),
         });
         begin = i + 1;
     }
     out
+}
+
+/// Requests and failures of the canary within a window that moves along.
+struct Burned {
+    over_ms: i64,
+    first: usize,
+    n: u64,
+    errors: u64,
+}
+
+impl Burned {
+    fn over(seconds: u32) -> Self {
+        Self { over_ms: i64::from(seconds) * 1000, first: 0, n: 0, errors: 0 }
+    }
+
+    /// Takes in tick `i`, the one after the last.
+    fn take(&mut self, ticks: &[Tick], i: usize) {
+        let counts = |t: &Tick| t.canary.as_ref().map_or((0, 0), |c| (c.n.max(c.errors), c.errors));
+        let Some(tick) = ticks.get(i) else { return };
+        let (n, errors) = counts(tick);
+        (self.n, self.errors) = (self.n.saturating_add(n), self.errors.saturating_add(errors));
+        while let Some(old) = ticks.get(self.first).filter(|t| tick.at.since(t.at) >= self.over_ms) {
+            let (n, errors) = counts(old);
+            (self.n, self.errors) = (self.n.saturating_sub(n), self.errors.saturating_sub(errors));
+            self.first += 1;
+        }
+    }
+
+    /// The share that failed, in budgets.
+    fn rate(&self) -> Option<f64> {
+        say::share(self.errors, self.n).map(|share| share / (1.0 - judge::DEFAULT_SLO))
+    }
 }
 
 fn mean_p99<'a>(versions: impl Iterator<Item = &'a VersionTick>) -> Option<f64> {
@@ -174,6 +216,8 @@ pub(super) mod tests {
         let last = points.last().unwrap();
         assert_eq!(last.canary_errors, Some(5.0 / 100.0));
         assert_eq!(last.stable_errors, Some(0.0));
+        // 5 of 400 failed: 12.5 times what 99.9 % leaves.
+        assert!((last.burn_fast.unwrap() - 12.5).abs() < 1e-9 && last.burn_fast == last.burn_slow);
         assert_eq!(last.band, Some((100.0, 10.0)));
         assert!((last.limit.unwrap() - 110.0).abs() < 1e-9);
         assert_eq!(points[0].band, Some((90.0, 0.0)));

@@ -1,9 +1,9 @@
 //! The timeline in rows: for those who cannot see it, and for those who want the numbers.
 
-use model::{Tick, Timestamp};
+use model::Timestamp;
 use projections::say;
 
-use super::{Axis, series::points};
+use super::{Axis, series::Point};
 
 /// Rows of the table: more are not read.
 const MAX_ROWS: usize = 120;
@@ -25,13 +25,17 @@ pub struct TableRow {
     pub limit: String,
     /// Share of the canary's failures over ten seconds.
     pub canary_errors: String,
+    /// Share of stable's failures over ten seconds.
+    pub stable_errors: String,
+    /// Burn of the error budget, fast and slow.
+    pub burn: String,
     /// The canary's requests behind the row.
     pub canary_n: String,
 }
 
-/// The values of the timeline at regular distances, at most [`MAX_ROWS`] of them, the last one included.
-pub fn table(ticks: &[Tick], axis: Axis) -> Vec<TableRow> {
-    let points = points(ticks, judge::Threshold::default().p99_increase, axis.grain());
+/// The values of the shown part of the timeline at regular distances, at most [`MAX_ROWS`] of them, the last one included.
+pub fn table(points: &[Point], axis: Axis) -> Vec<TableRow> {
+    let points: Vec<&Point> = points.iter().filter(|p| axis.shows(p.at)).collect();
     let every = points.len().div_ceil(MAX_ROWS).max(1);
     let na = || "n/a".to_owned();
     let ms = |v: Option<f64>| v.map_or_else(na, say::latency);
@@ -40,13 +44,15 @@ pub fn table(ticks: &[Tick], axis: Axis) -> Vec<TableRow> {
         .rev()
         .step_by(every)
         .map(|p| TableRow {
-            since: say::axis(p.at.since(axis.start)),
+            since: say::axis(axis.since(p.at)),
             at: p.at,
             weight: format!("{} %", p.weight),
             canary_p99: ms(p.canary_p99),
             stable_p99: ms(p.stable_p99),
             limit: ms(p.limit),
             canary_errors: p.canary_errors.map_or_else(na, say::ratio),
+            stable_errors: p.stable_errors.map_or_else(na, say::ratio),
+            burn: p.burn_fast.zip(p.burn_slow).map_or_else(na, |(f, s)| format!("{}, {}", say::rate(f), say::rate(s))),
             canary_n: say::count(p.canary_n),
         })
         .collect()

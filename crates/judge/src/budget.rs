@@ -14,7 +14,7 @@ pub const DEFAULT_SLO: f64 = 0.999;
 const MAX_SECONDS: usize = 6 * 3600;
 
 /// (name, burn rate from which it alerts, long window s, short window s): both windows must burn that fast.
-const ALERTS: [(&str, f64, u32, u32); 2] = [("fast", 14.4, 3600, 300), ("slow", 6.0, 6 * 3600, 1800)];
+pub const BURN_ALERTS: [(&str, f64, u32, u32); 2] = [("fast", 14.4, 3600, 300), ("slow", 6.0, 6 * 3600, 1800)];
 
 /// How fast the canary burns the service's error budget. Reported, not deciding.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,7 +67,7 @@ impl BudgetLedger {
     }
 
     pub(crate) fn report(&self, slo: f64) -> Budget {
-        let alerts = ALERTS
+        let alerts = BURN_ALERTS
             .iter()
             .map(|(name, limit, long, short)| {
                 let (long, short) = (self.burn(slo, *long), self.burn(slo, *short));

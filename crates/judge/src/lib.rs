@@ -47,7 +47,7 @@ pub mod sequential;
 mod threshold;
 mod window;
 
-pub use budget::{Budget, Burn, BurnAlert, DEFAULT_SLO};
+pub use budget::{BURN_ALERTS, Budget, Burn, BurnAlert, DEFAULT_SLO};
 pub use rule::{Breach, Evidence, Judge, Judgement, Metric, Rule, Sigma, Vote, judge};
 pub use sequential::{ConfidenceSequence, EProcess};
 pub use threshold::Threshold;

@@ -99,6 +99,16 @@ pub fn ratio(r: f64) -> String {
     }
 }
 
+/// A small multiple: `0`, `0.4`, `14.4`, `120`.
+pub fn rate(r: f64) -> String {
+    match r {
+        _ if !r.is_finite() => "n/a".to_owned(),
+        _ if r == 0.0 => "0".to_owned(),
+        _ if r.abs() < 100.0 => format!("{r:.1}"),
+        _ => count(r.round().max(0.0) as u64),
+    }
+}
+
 /// Failed of all, as a share; `None` when there were none.
 pub fn share(errors: u64, n: u64) -> Option<f64> {
     (n > 0).then(|| errors as f64 / n as f64)
@@ -270,6 +280,9 @@ mod tests {
             [(0.0, "0 J"), (0.0004, "400 µJ"), (0.0316, "32 mJ"), (3.16, "3.2 J"), (31.4, "31 J"), (1234.0, "1.2 kJ")]
         {
             assert_eq!(joules(v), said);
+        }
+        for (v, said) in [(0.0, "0"), (0.41, "0.4"), (14.4, "14.4"), (120.0, "120"), (f64::NAN, "n/a")] {
+            assert_eq!(rate(v), said);
         }
         assert_eq!(short("4f2c00000000be19"), "4f2c…be19");
         assert_eq!(short("4f2c"), "4f2c");

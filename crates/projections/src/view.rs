@@ -82,6 +82,13 @@ impl ReleaseView {
         self.commands = commands(&self.row, &self.receipts);
     }
 
+    /// The view as it was at `at`: folded again from the receipts up to then, its start included.
+    pub fn rewound(&self, at: Timestamp) -> Self {
+        let started = self.receipts.iter().position(|r| r.payload.kind == Kind::CanaryStarted).unwrap_or(0);
+        let then = self.receipts.iter().enumerate().filter(|(i, r)| *i <= started || r.payload.time <= at);
+        Self::of(then.map(|(_, r)| r.clone()).collect()).unwrap_or_else(|| self.clone())
+    }
+
     /// Why and when it was aborted, with the index of the receipt, if it was.
     pub fn aborted(&self) -> Option<(u64, CanaryAborted)> {
         let r = self.receipts.iter().rev().find(|r| r.payload.kind == Kind::CanaryAborted)?;

@@ -51,10 +51,29 @@ fn fact(name: &str, value: &Value) -> Fact {
         Value::Array(all) if !all.is_empty() && all.iter().all(|v| pair(v).is_some()) => {
             Fact::Text(all.iter().filter_map(pair).collect::<Vec<_>>().join(", "))
         }
+        Value::Object(all) if !all.is_empty() && all.len() <= MAX_INLINE && all.values().all(plain) => {
+            let said = |(name, value): (&String, &Value)| match fact(name, value) {
+                Fact::Text(text) => format!("{} {text}", name.replace('_', " ")),
+                _ => String::new(),
+            };
+            Fact::Text(all.iter().map(said).filter(|s| !s.is_empty()).collect::<Vec<_>>().join(", "))
+        }
         Value::Array(_) | Value::Object(_) => {
             let json = serde_json::to_string_pretty(value).unwrap_or_default();
             if json.len() > MAX_JSON { Fact::Text("see the raw JSON".to_owned()) } else { Fact::Json(json) }
         }
+    }
+}
+
+/// Names of an object that still reads as a line: what was counted in a window has five.
+const MAX_INLINE: usize = 8;
+
+/// A value that is short text.
+fn plain(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+        Value::String(s) => s.len() <= 32 && matches!(fact("", value), Fact::Text(_)),
+        Value::Array(_) | Value::Object(_) => false,
     }
 }
 
@@ -98,7 +117,8 @@ mod tests {
             ("ranges", "[[1,9],[12,12]]", Fact::Text("1 to 9, 12".into())),
             ("a", "[[1,9],7]", Fact::Json("[\n  [\n    1,\n    9\n  ],\n  7\n]".into())),
             ("a", "[]", Fact::Text("none".into())),
-            ("a", "{\"b\":1}", Fact::Json("{\n  \"b\": 1\n}".into())),
+            ("a", "{\"n\":1488,\"p99_x\":205.5,\"e\":null}", Fact::Text("n 1,488, p99 x 205.5, e none".into())),
+            ("a", "{\"b\":{\"c\":1}}", Fact::Json("{\n  \"b\": {\n    \"c\": 1\n  }\n}".into())),
             ("a", &format!("{{\"b\":\"{long}\"}}"), Fact::Text("see the raw JSON".into())),
         ] {
             assert_eq!(fact(name, &serde_json::from_str(json).unwrap()), shown, "{json}");

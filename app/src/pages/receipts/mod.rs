@@ -6,4 +6,4 @@ mod show;
 mod verify;
 
 pub use list::ReceiptsPage;
-pub use show::ReceiptPage;
+pub use show::{Fields, Proofs, ReceiptPage};

@@ -38,10 +38,6 @@ pub fn ReceiptPage() -> impl IntoView {
 fn Loaded(loaded: reads::ReceiptPage) -> impl IntoView {
     let said = describe(&loaded.receipt);
     let index = loaded.receipt.index;
-    let p = loaded.receipt.payload.clone();
-    let release = p.release.clone();
-    let reason = p.facts.get("reason").and_then(|r| r.as_str()).filter(|r| !r.is_empty()).map(str::to_owned);
-    let raw = raw_json(&loaded);
     let before = index.checked_sub(1);
     let after = index.checked_add(1).filter(|i| *i < log_size(&loaded));
     let detail = (!said.detail.is_empty()).then_some(said.detail.clone());
@@ -61,45 +57,70 @@ fn Loaded(loaded: reads::ReceiptPage) -> impl IntoView {
             <Heading>{said.headline}</Heading>
             {detail.map(|d| view! { <p class="lead">{d}</p> })}
             <div class="columns two">
-                <div>
-                    <dl>
-                        <dt>"Kind"</dt><dd><code>{p.kind.as_str()}</code></dd>
-                        <dt>"When"</dt><dd>{say::exact(p.time)}" "<span class="mute"><Ago at=p.time/></span></dd>
-                        <dt>"Who"</dt><dd><a class="door" href=words::query("/receipts", &[("actor", p.actor.as_str())])>{p.actor.to_string()}</a></dd>
-                        {reason.map(|r| view! { <dt>"Why"</dt><dd>{r}</dd> })}
-                        {release.map(|r| view! { <dt>"Release"</dt><dd><A href=format!("/releases/{r}")>{r.to_string()}</A></dd> })}
-                    </dl>
-                    <h2>"Facts"</h2>
-                    <dl>
-                        {facts(&p).into_iter().filter(|(name, _)| name != "reason").map(|(name, fact)| view! { <dt>{name}</dt><dd><FactText fact/></dd> }).collect_view()}
-                    </dl>
-                    <h2>"Energy"</h2>
-                    {match p.energy.clone() {
-                        Some(energy) => Either::Left(view! { <EnergyTable energy/> }),
-                        None => Either::Right(view! { <p class="none">"n/a: this receipt carries no joules."</p> }),
-                    }}
-                    <h2>"Follows"</h2>
-                    {if p.cite.is_empty() {
-                        Either::Left(view! { <p class="none">"It cites nothing."</p> })
-                    } else {
-                        Either::Right(view! { <ul class="cite">{p.cite.iter().cloned().map(|c| view! { <li><Citation text=c/></li> }).collect_view()}</ul> })
-                    }}
-                </div>
-                <div>
-                    <Verification page=loaded/>
-                    <h2>"Take it away"</h2>
-                    <p class="downloads">
-                        <a class="button" href=format!("/receipts/{index}/tlog-proof") download=format!("receipt-{index}.tlog-proof") rel="external">".tlog-proof"</a>
-                        <a class="button" href=format!("/receipts/{index}/dsse") download=format!("receipt-{index}.dsse.json") rel="external">"DSSE envelope"</a>
-                    </p>
-                    <p class="mute">"Checked elsewhere, without this server: "<code>{format!("deliveryos receipt verify receipt-{index}.tlog-proof")}</code></p>
-                </div>
+                <div><Fields loaded=loaded.clone()/></div>
+                <div><Proofs loaded/></div>
             </div>
-            <details class="raw">
-                <summary>"Raw JSON"</summary>
-                <pre><code>{raw}</code></pre>
-            </details>
         </section>
+    }
+}
+
+/// What it states: who, when and why, the facts of its kind, its energy, what it follows, and the raw JSON.
+#[component]
+pub fn Fields(
+    /// The receipt.
+    loaded: reads::ReceiptPage,
+) -> impl IntoView {
+    let p = loaded.receipt.payload.clone();
+    let release = p.release.clone();
+    let reason = p.facts.get("reason").and_then(|r| r.as_str()).filter(|r| !r.is_empty()).map(str::to_owned);
+    let raw = raw_json(&loaded);
+    view! {
+        <dl>
+            <dt>"Kind"</dt><dd><code>{p.kind.as_str()}</code></dd>
+            <dt>"When"</dt><dd>{say::exact(p.time)}" "<span class="mute"><Ago at=p.time/></span></dd>
+            <dt>"Who"</dt><dd><a class="door" href=words::query("/receipts", &[("actor", p.actor.as_str())])>{p.actor.to_string()}</a></dd>
+            {reason.map(|r| view! { <dt>"Why"</dt><dd>{r}</dd> })}
+            {release.map(|r| view! { <dt>"Release"</dt><dd><A href=format!("/releases/{r}")>{r.to_string()}</A></dd> })}
+        </dl>
+        <h2>"Facts"</h2>
+        <dl>
+            {facts(&p).into_iter().filter(|(name, _)| name != "reason").map(|(name, fact)| view! { <dt>{name}</dt><dd><FactText fact/></dd> }).collect_view()}
+        </dl>
+        <h2>"Energy"</h2>
+        {match p.energy.clone() {
+            Some(energy) => Either::Left(view! { <EnergyTable energy/> }),
+            None => Either::Right(view! { <p class="none">"n/a: this receipt carries no joules."</p> }),
+        }}
+        <h2>"Follows"</h2>
+        {if p.cite.is_empty() {
+            Either::Left(view! { <p class="none">"It cites nothing."</p> })
+        } else {
+            Either::Right(view! { <ul class="cite">{p.cite.iter().cloned().map(|c| view! { <li><Citation text=c/></li> }).collect_view()}</ul> })
+        }}
+        <details class="raw">
+            <summary>"Raw JSON"</summary>
+            <pre><code>{raw}</code></pre>
+        </details>
+    }
+}
+
+/// Whether it holds, checked in the browser, and the files to check it elsewhere.
+#[component]
+pub fn Proofs(
+    /// The receipt with its proof.
+    loaded: reads::ReceiptPage,
+) -> impl IntoView {
+    let index = loaded.receipt.index;
+    view! {
+        <Verification page=loaded/>
+        <div class="away">
+            <h2>"Take it away"</h2>
+            <p class="downloads">
+                <a class="button" href=format!("/receipts/{index}/tlog-proof") download=format!("receipt-{index}.tlog-proof") rel="external">".tlog-proof"</a>
+                <a class="button" href=format!("/receipts/{index}/dsse") download=format!("receipt-{index}.dsse.json") rel="external">"DSSE envelope"</a>
+            </p>
+            <p class="mute">"Checked elsewhere, without this server: "<code>{format!("deliveryos receipt verify receipt-{index}.tlog-proof")}</code></p>
+        </div>
     }
 }
 

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use model::{Kind, Timestamp, Weight, event::CanaryStepped};
 use projections::{Phase, ReleaseView, say};
 
-use crate::live::use_live;
+use crate::words;
 
 /// One clock: what it measures, what it shows, and whether it still runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +20,9 @@ struct Reading {
 pub fn Clocks(
     /// The release.
     view: RwSignal<ReleaseView>,
+    /// The moment that is shown.
+    now: Signal<Timestamp>,
 ) -> impl IntoView {
-    let now = use_live().now;
     let aborted = Memo::new(move |_| view.with(|v| v.aborted()));
     view! {
         {move || aborted.get().map(|(index, f)| {
@@ -29,6 +30,9 @@ pub fn Clocks(
             view! {
                 <section class="clocks" aria-label="Clocks of the abort">
                     <p class="why"><a class="door state bad" href=format!("/receipts/{index}")>"Aborted by "{by}</a>" "{say::finding(&f.reason).to_owned()}</p>
+                    {move || view.with(|v| words::rule_of_abort(v)).map(|(at, said)| view! {
+                        <p class="rule"><a class="door" href=format!("/receipts/{at}")>{said}</a></p>
+                    })}
                     <ol>
                         {move || view.with(|v| readings(v, now.get())).into_iter().map(|r| view! {
                             <li class:running=r.running>
@@ -69,7 +73,7 @@ fn readings(v: &ReleaseView, now: Timestamp) -> Vec<Reading> {
         (None, None) => ("waits for 0 %".to_owned(), false),
     };
     let mut out = vec![
-        Reading { name: "breach", value: f.breach_at.clock(), running: false, receipt: Some(abort_index) },
+        Reading { name: if f.automatic { "breach" } else { "pressed" }, value: f.breach_at.clock(), running: false, receipt: Some(abort_index) },
         Reading { name: "to 0 %", value: to_zero, running: zero_runs, receipt: zero.map(|(i, _)| i).or(done_index) },
         Reading { name: "0 % to drained", value: to_drained, running: drain_runs, receipt: done_index },
     ];
@@ -78,6 +82,8 @@ fn readings(v: &ReleaseView, now: Timestamp) -> Vec<Reading> {
             let value = if ms < 0 { "none followed".to_owned() } else { say::duration(ms) };
             out.insert(2, Reading { name: "to the last request", value, running: false, receipt: done_index });
         }
+        let value = say::plural(d.exposed, "request", "requests");
+        out.push(Reading { name: "served by the canary", value, running: false, receipt: done_index });
         if let Some(ms) = d.rto_ms {
             out.push(Reading { name: "recovered in", value: say::duration(ms), running: false, receipt: done_index });
         }

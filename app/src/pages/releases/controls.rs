@@ -6,6 +6,7 @@ use projections::{ReleaseView, say};
 
 use crate::{
     api::{ApiError, commands::ReleaseCommand, reads::Session},
+    components::typing,
     live::use_live,
     words::{self, Tone},
 };
@@ -20,8 +21,10 @@ const ASKED: [CommandKind; 3] = [CommandKind::PromoteFull, CommandKind::Retry, C
 /// Buttons, each disabled by state with its reason, and what came of the last one.
 #[component]
 pub fn Controls(
-    /// The release.
+    /// The release as it is now.
     view: RwSignal<ReleaseView>,
+    /// Called when a command was accepted.
+    accepted: Callback<()>,
 ) -> impl IntoView {
     let session = use_context::<SessionResource>();
     view! {
@@ -29,7 +32,7 @@ pub fn Controls(
             <Suspense>
                 {move || session.map(|session| Suspend::new(async move {
                     match session.await {
-                        Ok(Some(session)) if session.commands => Either::Left(view! { <Buttons view session/> }),
+                        Ok(Some(session)) if session.commands => Either::Left(view! { <Buttons view session accepted/> }),
                         Ok(Some(_)) => Either::Right("You may read. Commands need the role operator."),
                         _ => Either::Right("Log in to give commands."),
                     }
@@ -40,8 +43,13 @@ pub fn Controls(
 }
 
 #[component]
-fn Buttons(view: RwSignal<ReleaseView>, session: Session) -> impl IntoView {
+fn Buttons(view: RwSignal<ReleaseView>, session: Session, accepted: Callback<()>) -> impl IntoView {
     let action = ServerAction::<ReleaseCommand>::new();
+    Effect::new(move |_| {
+        if action.value().with(|v| matches!(v, Some(Ok(_)))) {
+            accepted.run(());
+        }
+    });
     let session = StoredValue::new(session);
     // Shown where it is possible or was a moment ago: a button that has no sense in this phase takes no room.
     let shown = move |kind: CommandKind| {
@@ -75,13 +83,16 @@ fn Buttons(view: RwSignal<ReleaseView>, session: Session) -> impl IntoView {
             </Show>
         </div>
         <p class="outcome" role="status">{move || {
+            if action.pending().get() {
+                return Some(view! { <span class="state run">"Sent, waiting for its receipt"</span> }.into_any());
+            }
             action.value().get().map(|result| {
                 let (tone, said) = match result {
                     Ok(done) => (Tone::Good, format!("{} accepted, receipt {}", done.kind, say::count(done.receipt))),
                     Err(e @ ApiError::Unavailable(_)) => (Tone::Unknown, e.to_string()),
                     Err(e) => (Tone::Bad, e.to_string()),
                 };
-                view! { <span class=format!("state {}", tone.class())>{said}</span> }
+                view! { <span class=format!("state {}", tone.class())>{said}</span> }.into_any()
             })
         }}</p>
     }
@@ -172,6 +183,8 @@ fn Asked(
             }
             on:keydown=move |e: KeyboardEvent| {
                 if e.key() == "Escape" {
+                    // Of the dialog only: what lies under it stays.
+                    e.stop_propagation();
                     set_open(false);
                 }
             }
@@ -246,8 +259,4 @@ fn abort_key(open: impl Fn() + Clone + 'static) {
         });
         on_cleanup(move || handle.remove());
     });
-}
-
-fn typing() -> bool {
-    document().active_element().is_some_and(|e| matches!(e.tag_name().as_str(), "INPUT" | "TEXTAREA" | "SELECT"))
 }

@@ -1,10 +1,9 @@
 //! What stands behind a release in one line: each word opens its receipt.
 
-use leptos::prelude::*;
-use model::Kind;
+use leptos::{either::Either, prelude::*};
 use projections::{ReleaseView, say};
 
-use crate::words::Tone;
+use crate::words::{self, Tone};
 
 /// One word of the line.
 struct Item {
@@ -23,9 +22,11 @@ pub fn EvidenceLine(
     view! {
         <div class="evidence">
             {move || view.with(items).into_iter().map(|i| {
-                let class = format!("door state {}", i.tone.class());
-                let href = i.receipt.map(|r| format!("/receipts/{r}"));
-                view! { <a class=class href=href><b>{i.name}</b>" "<span>{i.detail}</span></a> }
+                let class = format!("state {}", i.tone.class());
+                match i.receipt {
+                    Some(r) => Either::Left(view! { <a class=format!("door {class}") href=format!("/receipts/{r}")><b>{i.name}</b>" "<span>{i.detail}</span></a> }),
+                    None => Either::Right(view! { <span class=class><b>{i.name}</b>" "<span>{i.detail}</span></span> }),
+                }
             }).collect_view()}
         </div>
     }
@@ -54,13 +55,7 @@ fn items(v: &ReleaseView) -> Vec<Item> {
         None => Item { tone: Tone::Unknown, name: "Rollback", detail: "was never armed".to_owned(), receipt: None },
     });
     let verdict = v.receipts.iter().rev().find_map(|r| {
-        let (tone, word) = match r.payload.kind {
-            Kind::AnalysisPassed => (Tone::Good, "passed"),
-            Kind::AnalysisFailed => (Tone::Bad, "failed"),
-            Kind::AnalysisInconclusive => (Tone::Wait, "inconclusive"),
-            Kind::AnalysisError => (Tone::Unknown, "could not be done"),
-            _ => return None,
-        };
+        let (tone, word) = words::verdict(r.payload.kind)?;
         Some((tone, word, r.index))
     });
     out.push(match verdict {
@@ -94,7 +89,5 @@ fn items(v: &ReleaseView) -> Vec<Item> {
 }
 
 fn analyses(v: &ReleaseView) -> usize {
-    let ended =
-        |k| matches!(k, Kind::AnalysisPassed | Kind::AnalysisFailed | Kind::AnalysisInconclusive | Kind::AnalysisError);
-    v.receipts.iter().filter(|r| ended(r.payload.kind)).count()
+    v.receipts.iter().filter(|r| words::verdict(r.payload.kind).is_some()).count()
 }

@@ -6,15 +6,27 @@ use leptos_router::{
     components::A,
     hooks::{use_params_map, use_query_map},
 };
-use model::Tick;
+use model::{Tick, Timestamp};
 use projections::{ReleaseView, say};
 
-use super::{clocks::Clocks, controls::Controls, envelope::EnvelopeCard, evidence::EvidenceLine, timeline::Timeline};
+use super::{
+    clocks::Clocks,
+    compare::Compare,
+    controls::Controls,
+    drawer::{Drawer, opener},
+    envelope::EnvelopeCard,
+    evidence::EvidenceLine,
+    receipts::ReceiptsOf,
+    replay::{Past, Replay},
+    stages::Stages,
+    timeline::Timeline,
+};
 use crate::{
     api::reads::{self, MAX_POINTS, get_release},
-    components::{DigestText, Heading, ProblemNote, ReceiptsTable},
-    live::{Arrival, follow, use_live},
+    components::{DigestText, Heading, ProblemNote},
+    live::{Arrival, Stream, follow, use_live},
     pages::overview::as_of_text,
+    timeline::Axis,
     words,
 };
 
@@ -35,38 +47,81 @@ pub fn ReleasePage() -> impl IntoView {
     }
 }
 
+/// The release as it is now, as it is shown, and what was counted.
+#[derive(Clone, Copy)]
+struct Page {
+    live: RwSignal<ReleaseView>,
+    shown: RwSignal<ReleaseView>,
+    past: Past,
+    ticks: RwSignal<Vec<Tick>>,
+}
+
+impl Page {
+    fn take(self, receipt: &projections::Receipt) {
+        let _ = self.live.try_update(|v| v.fold(receipt));
+        if self.past.at.try_get_untracked().flatten().is_none() {
+            let _ = self.shown.try_update(|v| v.fold(receipt));
+        }
+    }
+}
+
 #[component]
 fn Loaded(loaded: reads::ReleasePage) -> impl IntoView {
-    let now = use_live().now;
+    let clock = use_live().now;
     let as_of = loaded.view.as_of;
     let release = loaded.view.row.id.clone();
-    let view = RwSignal::new(loaded.view);
-    let ticks = RwSignal::new(loaded.ticks);
-    follow(Some(as_of), move |arrival| match arrival {
-        Arrival::Receipt(receipt) => view.update(|v| v.fold(&receipt)),
-        Arrival::Tick(of, tick) if of == release => ticks.update(|all| take_ticks(all, [*tick])),
-        Arrival::Tick(..) => {}
-        Arrival::Back => fill_gap(view, ticks, now),
+    let first = loaded.view.row.clone();
+    let live = RwSignal::new(loaded.view);
+    let past = Past::asked(live);
+    let at_then = move |ms: i64| live.with_untracked(|v| v.row.started.plus_millis(ms));
+    let shown_at = move |at: Option<i64>| match at {
+        Some(ms) => live.with_untracked(|v| v.rewound(at_then(ms))),
+        None => live.get_untracked(),
+    };
+    let view = RwSignal::new(shown_at(past.at.get_untracked()));
+    let page = Page { live, shown: view, past, ticks: RwSignal::new(loaded.ticks) };
+    Effect::new(move |before: Option<Option<i64>>| {
+        let at = past.at.get();
+        if before.is_some_and(|before| before != at) {
+            view.set(shown_at(at));
+        }
+        at
     });
+    let now = Signal::derive(move || past.at.get().map_or_else(|| clock.get(), at_then));
+    follow(Some(as_of), move |arrival| match arrival {
+        Arrival::Receipt(receipt) => page.take(&receipt),
+        Arrival::Tick(of, tick) if of == release => page.ticks.update(|all| take_ticks(all, [*tick])),
+        Arrival::Tick(..) => {}
+        Arrival::Back => fill_gap(page, clock),
+    });
+    let stream = use_live().stream;
+    let accepted = Callback::new(move |()| {
+        if stream.get_untracked() != Stream::Live {
+            catch_up(page, stream, 0);
+        }
+    });
+    let whole = Memo::new(move |_| live.with(|v| Axis::of(v, if v.row.in_flight() { clock.get() } else { v.row.ended.unwrap_or_default() })));
     let query = use_query_map();
     let answer = move || {
         let q = query.read();
         let get = |name| q.get(name).unwrap_or_default();
-        view.with(|v| words::answer(v, &get("command"), &get("accepted"), &get("problem")))
+        live.with(|v| words::answer(v, &get("command"), &get("accepted"), &get("problem")))
     };
-    let first = view.with_untracked(|v| v.row.clone());
     let title = move || view.with(|v| format!("{} {}", v.row.service, words::headline(v).plain()));
     let headline = Memo::new(move |_| view.with(words::headline));
     let service_href = words::query("/releases", &[("service", first.service.as_str())]);
-    let receipts = Signal::derive(move || view.with(|v| v.receipts.clone()));
+    let open = opener();
     view! {
         <Title text=title/>
-        <section class="page release">
+        <section class="page release" class:past=move || past.at.get().is_some() on:click=open>
             <div class="crumb">
                 <A href=service_href>{first.service.to_string()}</A>
                 <span>"/"</span>
                 <span>{first.environment.to_string()}</span>
-                <span class="asof">{move || view.with(|v| as_of_text(Some(v.as_of)))}</span>
+                <span class="asof">{move || match past.at.get() {
+                    Some(ms) => format!("as it was at {}, receipt {}", at_then(ms).clock(), say::count(view.with(|v| v.as_of))),
+                    None => view.with(|v| as_of_text(Some(v.as_of))),
+                }}</span>
             </div>
             <div class="head">
                 <div>
@@ -82,19 +137,29 @@ fn Loaded(loaded: reads::ReleasePage) -> impl IntoView {
                         <span title=move || view.with(joules_title)>{move || view.with(joules_text)}</span>
                     </div>
                 </div>
-                <Controls view/>
+                <Show
+                    when=move || past.at.get().is_none()
+                    fallback=|| view! { <p class="controls">"You look back: commands are given in the present."</p> }
+                >
+                    <Controls view=live accepted/>
+                </Show>
             </div>
             {move || answer().map(|(tone, said)| view! { <p class=format!("note {}", tone.class()) role="alert">{said}</p> })}
             <EvidenceLine view/>
-            <Clocks view/>
-            <Timeline view ticks/>
+            <Clocks view now/>
+            <Timeline view ticks=page.ticks now whole/>
+            <Replay live past/>
             <div class="columns">
-                <section aria-labelledby="receipts">
-                    <h2 id="receipts">"Receipts " <span>{move || receipts.with(Vec::len)}</span></h2>
-                    <ReceiptsTable receipts/>
-                </section>
-                <EnvelopeCard view/>
+                <div class="stack">
+                    <Stages view ticks=page.ticks now/>
+                    <ReceiptsOf view/>
+                </div>
+                <div class="stack">
+                    <EnvelopeCard view/>
+                    <Compare view previous=loaded.previous now/>
+                </div>
             </div>
+            <Drawer view/>
         </section>
     }
 }
@@ -136,13 +201,34 @@ fn take_ticks(all: &mut Vec<Tick>, new: impl IntoIterator<Item = Tick>) {
 }
 
 /// After a gap in the stream: the ticks since the last one.
-fn fill_gap(view: RwSignal<ReleaseView>, ticks: RwSignal<Vec<Tick>>, now: ReadSignal<model::Timestamp>) {
-    let (release, started) = view.with_untracked(|v| (v.row.id.clone(), v.row.started));
-    let from = ticks.with_untracked(|t| t.last().map_or(started, |t| t.at));
+fn fill_gap(page: Page, now: ReadSignal<Timestamp>) {
+    let (release, started) = page.live.with_untracked(|v| (v.row.id.clone(), v.row.started));
+    let from = page.ticks.with_untracked(|t| t.last().map_or(started, |t| t.at));
     leptos::task::spawn_local(async move {
         // The two clocks may differ by some seconds.
         if let Ok(missed) = reads::get_ticks(release, from, now.get_untracked().plus_millis(60_000)).await {
-            let _ = ticks.try_update(|all| take_ticks(all, missed));
+            let _ = page.ticks.try_update(|all| take_ticks(all, missed));
+        }
+    });
+}
+
+/// After a command while the stream is down: asks once a second what came of it, until the stream is there again or the release is over.
+fn catch_up(page: Page, stream: RwSignal<Stream>, tries: u32) {
+    /// Two minutes: an abort is over well before, and the page can be loaded again.
+    const TRIES: u32 = 120;
+    const EVERY: std::time::Duration = std::time::Duration::from_secs(1);
+    let Some(release) = page.live.try_with_untracked(|v| v.row.id.to_string()) else { return };
+    leptos::task::spawn_local(async move {
+        if let Ok(fresh) = get_release(release).await {
+            for receipt in &fresh.view.receipts {
+                page.take(receipt);
+            }
+            let _ = page.ticks.try_update(|all| take_ticks(all, fresh.ticks));
+        }
+        let over = page.live.try_with_untracked(|v| !v.row.in_flight()).unwrap_or(true);
+        let back = stream.try_get_untracked().is_none_or(|s| matches!(s, Stream::Live | Stream::Off));
+        if !over && !back && tries < TRIES {
+            set_timeout(move || catch_up(page, stream, tries + 1), EVERY);
         }
     });
 }

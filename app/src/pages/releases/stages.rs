@@ -1,0 +1,162 @@
+//! Stage by stage: what each weight served and how it compared, with the verdict that was reached there.
+
+use leptos::prelude::*;
+use model::{Kind, Tick, Timestamp, Weight, event::AnalysisEnded};
+use projections::{ReleaseView, say};
+
+use crate::words::Tone;
+
+/// A time at one weight above 0.
+#[derive(Debug, Clone, PartialEq)]
+struct Stage {
+    weight: Weight,
+    from: Timestamp,
+    took_ms: i64,
+    /// The receipt that set the weight.
+    set_by: Option<u64>,
+    /// What was counted in it.
+    seen: Seen,
+    /// The last verdict in it, with its receipt.
+    verdict: Option<(Tone, &'static str, u64)>,
+}
+
+/// Counts and latencies of a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Seen {
+    n: u64,
+    errors: u64,
+    canary_p99: Option<f64>,
+    stable_p99: Option<f64>,
+    /// True for the judge's own window, from its receipt; else the means of the seconds that are drawn.
+    judged: bool,
+}
+
+/// The table; nothing before the first stage.
+#[component]
+pub fn Stages(
+    /// The release.
+    view: RwSignal<ReleaseView>,
+    /// Its ticks.
+    ticks: RwSignal<Vec<Tick>>,
+    /// The moment that is shown.
+    now: Signal<Timestamp>,
+) -> impl IntoView {
+    let stages = Memo::new(move |_| view.with(|v| ticks.with(|t| stages(v, t, v.row.ended.unwrap_or(now.get())))));
+    view! {
+        <Show when=move || stages.with(|s| !s.is_empty())>
+            <section aria-labelledby="stages" class="stages">
+                <h2 id="stages">"Stage by stage"</h2>
+                <div class="wide" tabindex="0" role="region" aria-labelledby="stages">
+                    <table>
+                        <thead>
+                            <tr>
+                                <th>"Weight"</th>
+                                <th class="n">"From"</th>
+                                <th class="n">"Took"</th>
+                                <th class="n">"Requests"</th>
+                                <th class="n">"5xx"</th>
+                                <th class="n">"p99 canary : stable"</th>
+                                <th>"Verdict"</th>
+                            </tr>
+                        </thead>
+                        <tbody>{move || stages.get().into_iter().map(|s| view! { <Row s started=view.with_untracked(|v| v.row.started)/> }).collect_view()}</tbody>
+                    </table>
+                </div>
+            </section>
+        </Show>
+    }
+}
+
+#[component]
+fn Row(s: Stage, started: Timestamp) -> impl IntoView {
+    let source = if s.seen.judged {
+        "what the judge had before it, from the receipt of its verdict"
+    } else {
+        "so far, from the seconds drawn above: no verdict over this stage yet"
+    };
+    // A number opens what it was computed from: the verdict's receipt, or the one that set the weight.
+    let href = s.verdict.filter(|_| s.seen.judged).map(|(_, _, i)| i).or(s.set_by).map(|i| format!("/receipts/{i}"));
+    let door = move |said: String| match href.clone() {
+        Some(href) => view! { <a class="door" href=href>{said}</a> }.into_any(),
+        None => said.into_any(),
+    };
+    let ms = |v: Option<f64>| v.map_or_else(|| "n/a".to_owned(), say::latency);
+    let p99 = format!("{} : {} ms", ms(s.seen.canary_p99), ms(s.seen.stable_p99));
+    let ratio = say::share(s.seen.errors, s.seen.n).map_or_else(|| "n/a".to_owned(), say::ratio);
+    view! {
+        <tr title=source>
+            <td>{match s.set_by {
+                Some(i) => view! { <a class="door" href=format!("/receipts/{i}")><b>{s.weight.to_string()}</b></a> }.into_any(),
+                None => view! { <b>{s.weight.to_string()}</b> }.into_any(),
+            }}</td>
+            <td class="n">{say::axis(s.from.since(started))}</td>
+            <td class="n">{say::clock(s.took_ms)}</td>
+            <td class="n">{door.clone()(say::count(s.seen.n))}</td>
+            <td class="n">{door.clone()(ratio)}</td>
+            <td class="n">{door(p99)}</td>
+            <td>{s.verdict.map_or_else(
+                || view! { <span class="mute">"none yet"</span> }.into_any(),
+                |(tone, word, i)| view! { <a class=format!("door state {}", tone.class()) href=format!("/receipts/{i}")>{word}</a> }.into_any(),
+            )}</td>
+        </tr>
+    }
+}
+
+fn stages(v: &ReleaseView, ticks: &[Tick], until: Timestamp) -> Vec<Stage> {
+    let ends = v.weights.iter().skip(1).map(|(at, _)| *at).chain([until]);
+    let spans = v.weights.iter().zip(ends).filter(|((_, w), _)| w.percent() > 0);
+    spans
+        .map(|((from, weight), to)| {
+            let to = to.max(*from);
+            let verdict = v.receipts.iter().rev().find_map(|r| {
+                let (tone, word) = crate::words::verdict(r.payload.kind)?;
+                let f: AnalysisEnded = r.payload.facts().ok()?;
+                // A verdict belongs to where its last measurement was taken.
+                let at = f.to.unwrap_or(r.payload.time);
+                (at > *from && at <= to.plus_millis(1_000)).then_some((tone, word, r.index, f))
+            });
+            let set_by = v.receipts.iter().find(|r| {
+                matches!(r.payload.kind, Kind::CanaryStepped | Kind::CanaryPromoted)
+                    && (r.payload.time.since(*from)).abs() < 5_000
+                    && r.payload.facts.get("weight").and_then(serde_json::Value::as_u64).is_none_or(|w| w == u64::from(weight.percent()))
+            });
+            let judged = verdict.as_ref().and_then(|(_, _, _, f)| {
+                let (canary, stable) = (f.canary.as_ref()?, f.stable.as_ref());
+                Some(Seen {
+                    n: canary.n,
+                    errors: canary.errors,
+                    canary_p99: canary.p99_ms,
+                    stable_p99: stable.and_then(|s| s.p99_ms),
+                    judged: true,
+                })
+            });
+            Stage {
+                weight: *weight,
+                from: *from,
+                took_ms: to.since(*from),
+                set_by: set_by.map(|r| r.index),
+                seen: judged.unwrap_or_else(|| counted(ticks, *from, to)),
+                verdict: verdict.map(|(tone, word, i, _)| (tone, word, i)),
+            }
+        })
+        .collect()
+}
+
+/// Counts of the seconds between two times, p99 as the mean of that of each second, by requests.
+fn counted(ticks: &[Tick], from: Timestamp, to: Timestamp) -> Seen {
+    let first = ticks.partition_point(|t| t.at <= from);
+    let end = ticks.partition_point(|t| t.at <= to);
+    let own = ticks.get(first..end.max(first)).unwrap_or_default();
+    let canary = || own.iter().filter_map(|t| t.canary.as_ref());
+    let mean = |values: &mut dyn Iterator<Item = (f64, u64)>| {
+        let (sum, n) = values.fold((0.0, 0.0), |(s, n), (p, w)| (s + p * w.max(1) as f64, n + w.max(1) as f64));
+        (n > 0.0).then(|| sum / n)
+    };
+    Seen {
+        n: canary().map(|c| c.n).sum(),
+        errors: canary().map(|c| c.errors).sum(),
+        canary_p99: mean(&mut canary().filter_map(|c| Some((c.p99_ms?, c.n)))),
+        stable_p99: mean(&mut own.iter().filter_map(|t| Some((t.stable.p99_ms?, t.stable.n)))),
+        judged: false,
+    }
+}

@@ -1,0 +1,218 @@
+//! The axis of time that all lanes share, and the part of it that is shown.
+
+use model::Timestamp;
+use projections::ReleaseView;
+
+use super::{LEFT, RIGHT, WIDTH};
+
+/// The axis of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Axis {
+    /// The release's start: the numbers below the axis count from here.
+    pub origin: Timestamp,
+    /// Left end.
+    pub start: Timestamp,
+    /// Length, ms; above 0.
+    pub span: i64,
+    /// Up to where there is something to show: now, or the end.
+    pub until: Timestamp,
+}
+
+/// The part of the axis that is shown, in milliseconds since the release's start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Zoom {
+    /// Left end.
+    pub from: i64,
+    /// Right end, above `from`.
+    pub to: i64,
+}
+
+impl Zoom {
+    /// The least that is shown, ms: below this a tick is as wide as a lane is high.
+    pub const LEAST: i64 = 5_000;
+
+    /// From the two numbers in a page's address, whole seconds; `None` when they are no part of this axis.
+    pub fn read(from: &str, to: &str, whole: Axis) -> Option<Self> {
+        let (from, to): (i64, i64) = (from.parse().ok()?, to.parse().ok()?);
+        let zoom = Self { from: from.checked_mul(1000)?, to: to.checked_mul(1000)? };
+        if zoom.from >= zoom.to { None } else { zoom.within(whole) }
+    }
+
+    /// The two numbers for the page's address: whole seconds around it.
+    pub fn write(self) -> (String, String) {
+        (self.from.div_euclid(1000).to_string(), (self.to + 999).div_euclid(1000).to_string())
+    }
+
+    /// This part cut to the axis and not shorter than [`Self::LEAST`]; `None` when that is all of it.
+    pub fn within(self, whole: Axis) -> Option<Self> {
+        let length = (self.to.saturating_sub(self.from)).clamp(Self::LEAST, i64::MAX / 4);
+        if length >= whole.span {
+            return None;
+        }
+        let from = self.from.clamp(0, whole.span - length);
+        Some(Self { from, to: from + length })
+    }
+
+    /// The part that is `factor` times as long around `at`, which keeps its place on the screen.
+    pub fn around(now: Option<Self>, at: i64, factor: f64, whole: Axis) -> Option<Self> {
+        let shown = now.unwrap_or(Self { from: 0, to: whole.span });
+        let length = shown.to - shown.from;
+        let longer = ((length as f64 * factor) as i64).max(Self::LEAST);
+        let share = (at - shown.from).clamp(0, length) as f64 / length.max(1) as f64;
+        let from = at.clamp(shown.from, shown.to) - (longer as f64 * share) as i64;
+        Self { from, to: from + longer }.within(whole)
+    }
+
+    /// The part that lies `by` milliseconds further.
+    pub fn moved(self, by: i64, whole: Axis) -> Option<Self> {
+        Self { from: self.from.saturating_add(by), to: self.to.saturating_add(by) }.within(whole)
+    }
+}
+
+impl Axis {
+    /// From the start to the planned end, to now, or to the real end. Moves in steps while a release runs past its plan, so that
+    /// the drawing does not shift each second.
+    pub fn of(view: &ReleaseView, now: Timestamp) -> Self {
+        /// The shortest axis, ms.
+        const SHORTEST: i64 = 10_000;
+        let start = view.row.started;
+        let until = view.row.ended.unwrap_or(now).max(start);
+        let elapsed = until.since(start);
+        let planned = view.planned_ms.unwrap_or(0).max(view.planned.last().map_or(0, |p| p.at_ms));
+        let span = match view.row.ended {
+            Some(_) => elapsed + elapsed / 50,
+            None if elapsed <= planned => planned,
+            None => {
+                let step = (elapsed / 10).max(30_000);
+                (elapsed / step + 1) * step
+            }
+        };
+        Self { origin: start, start, span: span.max(SHORTEST), until }
+    }
+
+    /// The shown part of it.
+    pub fn zoomed(self, zoom: Option<Zoom>) -> Self {
+        match zoom {
+            Some(z) => Self { start: self.origin.plus_millis(z.from), span: (z.to - z.from).max(1), ..self },
+            None => self,
+        }
+    }
+
+    /// Samples within so many milliseconds make one point: finer is noise at this scale.
+    pub fn grain(&self) -> i64 {
+        const POINTS: i64 = 200;
+        const STEPS: [i64; 10] = [1, 2, 3, 5, 10, 15, 30, 60, 300, 900];
+        let least = self.span / POINTS;
+        STEPS.into_iter().map(|s| s * 1000).find(|s| *s >= least).unwrap_or(least)
+    }
+
+    /// Milliseconds from the left end.
+    pub(super) fn ms(&self, at: Timestamp) -> i64 {
+        at.since(self.start)
+    }
+
+    /// Milliseconds since the release's start.
+    pub fn since(&self, at: Timestamp) -> i64 {
+        at.since(self.origin)
+    }
+
+    /// True when this time is on the drawing.
+    pub fn shows(&self, at: Timestamp) -> bool {
+        (0..=self.span).contains(&self.ms(at))
+    }
+
+    /// Place of a time on the drawing, in its units.
+    pub fn x(&self, at: Timestamp) -> f64 {
+        let share = self.ms(at) as f64 / self.span as f64;
+        f64::from(LEFT) + share.clamp(0.0, 1.0) * f64::from(RIGHT - LEFT)
+    }
+
+    /// The time at this share of the drawing's width, within the axis.
+    pub fn time_at(&self, share_of_width: f64) -> Timestamp {
+        let x = share_of_width * f64::from(WIDTH);
+        let share = ((x - f64::from(LEFT)) / f64::from(RIGHT - LEFT)).clamp(0.0, 1.0);
+        self.start.plus_millis((share * self.span as f64) as i64)
+    }
+
+    /// Where now (or the end) stands, as a share of the drawing's width.
+    pub fn share_of_width(&self) -> f64 {
+        self.x(self.until) / f64::from(WIDTH)
+    }
+
+    /// Times that carry a number, since the release's start: at most a dozen, round ones.
+    pub(super) fn ticks(&self) -> Vec<i64> {
+        const STEPS: [i64; 16] = [1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21_600];
+        let step = STEPS.into_iter().map(|s| s * 1000).find(|s| self.span / s <= 12).unwrap_or(self.span / 6).max(1);
+        let first = self.since(self.start).max(0);
+        let (from, to) = ((first + step - 1) / step, (first + self.span) / step);
+        (from..=to).map(|i| i * step).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn axis(span: i64) -> Axis {
+        let zero = Timestamp::from_millis(0);
+        Axis { origin: zero, start: zero, span, until: zero }
+    }
+
+    #[test]
+    fn ticks_of_the_axis_are_round_and_few() {
+        for span in [10_000, 47_000, 120_000, 720_000, 3_600_000, 86_400_000, 864_000_000] {
+            let ticks = axis(span).ticks();
+            assert!((2..=14).contains(&ticks.len()), "{span}: {}", ticks.len());
+            assert_eq!(ticks[0], 0);
+            let zoomed = axis(span).zoomed(Some(Zoom { from: span / 3, to: span * 2 / 3 }));
+            let ticks = zoomed.ticks();
+            assert!((1..=14).contains(&ticks.len()), "{span}: {}", ticks.len());
+            assert!(ticks.iter().all(|t| (span / 3..=span * 2 / 3).contains(t)), "{span}: {ticks:?}");
+        }
+    }
+
+    #[test]
+    fn places() {
+        let at = Timestamp::from_millis;
+        let axis = Axis { start: at(1000), origin: at(1000), span: 1000, until: at(1000) };
+        for (ms, x) in [(0, 92.0), (1000, 92.0), (1500, 596.0), (2000, 1100.0), (99_000, 1100.0)] {
+            assert_eq!(axis.x(at(ms)), x);
+        }
+        for ms in [1000, 1250, 1999] {
+            assert!((axis.time_at(axis.x(at(ms)) / f64::from(WIDTH)).since(at(ms))).abs() <= 1);
+        }
+        assert_eq!(axis.time_at(0.0), at(1000));
+        assert_eq!(axis.time_at(1.0), at(2000));
+    }
+
+    #[test]
+    fn a_part_stays_within_the_whole() {
+        let whole = axis(100_000);
+        for (from, to, part) in [
+            ("10", "30", Some((10_000, 30_000))),
+            ("-20", "30", Some((0, 50_000))),
+            ("90", "130", Some((60_000, 100_000))),
+            ("10", "11", Some((10_000, 15_000))),
+            ("0", "100", None),
+            ("0", "9223372036854775807", None),
+            ("30", "10", None),
+            ("x", "10", None),
+        ] {
+            assert_eq!(Zoom::read(from, to, whole).map(|z| (z.from, z.to)), part, "{from} {to}");
+        }
+        assert_eq!(Zoom { from: 10_400, to: 20_100 }.write(), ("10".to_owned(), "21".to_owned()));
+    }
+
+    #[test]
+    fn what_is_looked_at_stays_in_its_place() {
+        let whole = axis(100_000);
+        let zoom = Zoom::around(None, 25_000, 0.5, whole).unwrap();
+        assert_eq!((zoom.from, zoom.to), (12_500, 62_500));
+        let closer = Zoom::around(Some(zoom), 25_000, 0.5, whole).unwrap();
+        assert_eq!((closer.from, closer.to), (18_750, 43_750));
+        assert_eq!(Zoom::around(Some(closer), 25_000, 100.0, whole), None);
+        let least = Zoom::around(Some(closer), 25_000, 1e-9, whole).unwrap();
+        assert_eq!(least.to - least.from, Zoom::LEAST);
+        assert_eq!(closer.moved(-1_000_000, whole), Some(Zoom { from: 0, to: 25_000 }));
+    }
+}
