@@ -14,6 +14,8 @@
 pub mod api;
 mod app;
 mod components;
+#[cfg(feature = "ssr")]
+mod gallery;
 pub mod live;
 mod pages;
 mod shell;
@@ -22,4 +24,6 @@ pub mod verifier;
 pub mod words;
 
 pub use app::App;
+#[cfg(feature = "ssr")]
+pub use gallery::gallery;
 pub use shell::shell;

@@ -17,7 +17,8 @@ function verifyingKey(name: string): string {
 /** A receipt of the demo's first release. */
 async function openArmed(page: Page): Promise<void> {
   await openEnded(page, PROMOTED);
-  await page.getByRole("row").filter({ hasText: "Rollback armed" }).getByRole("link").click();
+  const row = page.getByRole("row").filter({ hasText: "Rollback armed" });
+  await page.goto((await row.getByRole("link").getAttribute("href")) ?? "");
   await expect(headline(page)).toContainText("Rollback armed");
 }
 
@@ -51,6 +52,33 @@ test("a changed key is noticed @hydrated", async ({ page }) => {
   await page.reload();
   await expect(verified(page)).toContainText("Refused: do not believe this receipt");
   for (const name of ["Signature", "Checkpoint"]) await expect(check(page, name), name).toHaveClass(/\bbad\b/);
+});
+
+test("a log that was rolled back, and one that forked, are shown as what they are @hydrated", async ({ page }) => {
+  await openArmed(page);
+  await expect(verified(page)).toContainText("This receipt holds");
+  const head = async (change: (head: { size: number; root: string }) => void) => {
+    await page.evaluate((source) => {
+      const kept = JSON.parse(localStorage.getItem("deliveryos.log.head") ?? "{}");
+      new Function("head", `(${source})(head)`)(kept);
+      localStorage.setItem("deliveryos.log.head", JSON.stringify(kept));
+    }, change.toString());
+    await page.reload();
+  };
+  // As if an earlier visit had seen a longer log.
+  await head((h) => {
+    h.size += 1_000_000;
+  });
+  await expect(verified(page)).toContainText("Refused: do not believe this log");
+  await expect(verified(page).getByRole("alert")).toContainText("The log was rolled back: this browser saw");
+  // As if it had seen another log of the same length as a part of this one.
+  await head((h) => {
+    h.size = 2;
+    h.root = "00".repeat(32);
+  });
+  await expect(verified(page)).toContainText("Refused: do not believe this log");
+  await expect(verified(page).getByRole("alert")).toContainText("The log has forked");
+  await expect(check(page, "Consistency")).toHaveClass(/\bbad\b/);
 });
 
 test("without JavaScript the page says that nothing was checked here @plain", async ({ page }) => {

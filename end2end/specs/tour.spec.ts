@@ -24,6 +24,10 @@ test("the tour @tour", async ({ stranger: page, browser, contextOptions, expecte
     // Some seconds at this weight, so that the lines go on after the step.
     await expect(page.locator(".stage")).toContainText(/next in (1\d|2[0-4]) s/, { timeout: RELEASE_LIMIT_MS });
     await photograph(page, "release");
+    const chart = (await page.locator(".tl-width").boundingBox()) ?? { x: 0, y: 0, width: 0, height: 0 };
+    await page.mouse.move(chart.x + chart.width * 0.24, chart.y + 120);
+    await shot(page, "release-cursor");
+    await page.mouse.move(0, 0);
 
     const plain = await browser.newContext({ ...contextOptions, javaScriptEnabled: false, storageState: await page.context().storageState() });
     const quiet = await plain.newPage();
@@ -43,6 +47,22 @@ test("the tour @tour", async ({ stranger: page, browser, contextOptions, expecte
     await page.keyboard.press("Enter");
     await expect(headline(page)).toContainText("was aborted after", { timeout: RELEASE_LIMIT_MS });
     await shot(page, "release-aborted-light");
+
+    await page.getByRole("button", { name: /^Check all \d+ here$/ }).click();
+    await expect(page.getByText(/checked in this browser, all hold$/)).toBeVisible();
+    await page.getByText("What was checked here, and what is the server's word").click();
+    await page.locator(".verify").scrollIntoViewIfNeeded();
+    await shot(page, "release-verified");
+    await receipts(page).filter({ hasText: "Rollback armed" }).getByRole("link").click();
+    await expect(page.getByRole("dialog").getByText("This receipt holds")).toBeVisible();
+    await page.evaluate(() => window.scrollTo(0, 0));
+    await shot(page, "release-receipt");
+    await page.goto(at(`${RELEASE}?at=30`));
+    await live(page);
+    await shot(page, "release-past");
+    await page.goto(at("/gallery"));
+    await shot(page, "gallery-light");
+    await page.goto(at(RELEASE));
 
     const row = receipts(page).filter({ hasText: "Rollback armed" });
     const armed = (await row.getByRole("link").getAttribute("href")) ?? "";

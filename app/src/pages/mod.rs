@@ -11,3 +11,5 @@ pub use not_found::NotFound;
 pub use overview::OverviewPage;
 pub use receipts::{ReceiptPage, ReceiptsPage};
 pub use releases::{ReleasePage, ReleasesPage};
+#[cfg(feature = "ssr")]
+pub(crate) use releases::parts as release_parts;

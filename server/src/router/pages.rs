@@ -13,6 +13,8 @@ use leptos_axum::{AxumRouteListing, ResponseOptions};
 use super::App;
 use crate::auth;
 
+/// The address of the gallery: every part of the pages in every state. No page leads there.
+const GALLERY: &str = "/gallery";
 /// The address of the login page: a route of the server and a page at once.
 const LOGIN: &str = "/login";
 
@@ -28,6 +30,15 @@ pub(super) fn add(router: Router<App>, app: &App) -> Router<App> {
         };
         router = router.route(listed.path(), axum::routing::get(handler));
     }
+    let gallery = app.clone();
+    router = router.route(
+        GALLERY,
+        axum::routing::get(move |request: Request| {
+            let (context, options) = (context(&gallery, &request), options());
+            let render = leptos_axum::render_app_async_with_context(context, move || app::gallery(options.clone()));
+            async move { render(request).await.into_response() }
+        }),
+    );
     for (path, method) in leptos::server_fn::axum::server_fn_paths() {
         let app = app.clone();
         let handler = move |request: Request| {
@@ -49,7 +60,7 @@ pub(super) fn add(router: Router<App>, app: &App) -> Router<App> {
 
 /// Paths of the pages.
 pub(super) fn listing() -> Vec<String> {
-    listings().iter().map(|page| page.path().to_owned()).collect()
+    listings().iter().map(|page| page.path().to_owned()).chain([GALLERY.to_owned()]).collect()
 }
 
 fn listings() -> Vec<AxumRouteListing> {

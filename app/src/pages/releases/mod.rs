@@ -15,3 +15,12 @@ mod timeline;
 
 pub use list::{ReleaseTable, ReleasesPage};
 pub use show::ReleasePage;
+
+/// The parts of a release's page, for the gallery.
+#[cfg(feature = "ssr")]
+pub(crate) mod parts {
+    pub(crate) use super::{
+        clocks::Clocks, controls::Controls, envelope::EnvelopeCard, evidence::EvidenceLine, stages::Stages,
+        timeline::Timeline,
+    };
+}

@@ -1,0 +1,194 @@
+//! Every part of the pages in every state, on one page that no other page leads to. Made on the server only: what it shows is made
+//! up, and the browser's code does not carry it.
+
+mod samples;
+
+use leptos::prelude::*;
+use leptos_router::components::Router;
+use model::Weight;
+
+use self::samples::Sample;
+use crate::{
+    api::{ApiError, reads::Session},
+    components::{DigestText, ProblemLine, ReceiptsTable, State, VerifyReceipts, WeightBar},
+    live::provide_live,
+    pages::release_parts::{Clocks, Controls, EnvelopeCard, EvidenceLine, Stages, Timeline},
+    timeline::Axis,
+    verifier::{Head, History},
+    words::{self, Tone},
+};
+
+/// The page.
+pub fn gallery(options: LeptosOptions) -> impl IntoView {
+    leptos_meta::provide_meta_context();
+    let styles = format!("/{}/{}.css", options.site_pkg_dir, options.output_name);
+    view! {
+        <!DOCTYPE html>
+        <html lang="en">
+            <head>
+                <meta charset="utf-8"/>
+                <meta name="viewport" content="width=device-width, initial-scale=1"/>
+                <meta name="color-scheme" content="light dark"/>
+                <title>"Gallery · DeliveryOS"</title>
+                <link rel="icon" type="image/svg+xml" href="/favicon.svg"/>
+                <link rel="stylesheet" href=styles/>
+            </head>
+            <body>
+                <Router>
+                    <main id="main"><Parts/></main>
+                </Router>
+            </body>
+        </html>
+    }
+}
+
+#[component]
+fn Parts() -> impl IntoView {
+    provide_live();
+    let session = Session {
+        actor: samples::actor().map(|a| a.to_string()).unwrap_or_default(),
+        role: "admin".to_owned(),
+        commands: true,
+        form_token: String::new(),
+    };
+    provide_context(Resource::new_blocking(|| (), move |()| {
+        let session = session.clone();
+        async move { Ok::<_, ApiError>(Some(session)) }
+    }));
+    view! {
+        <section class="page gallery">
+            <h1>"Gallery"</h1>
+            <p class="note wait">"Samples: every value on this page is made up, so that each part can be looked at in each of its states."</p>
+            <Small/>
+            <Problems/>
+            {samples::all().into_iter().map(|sample| view! { <Whole sample/> }).collect_view()}
+        </section>
+    }
+}
+
+/// A part with its name.
+#[component]
+fn Part(name: &'static str, children: Children) -> impl IntoView {
+    view! { <section class="part" aria-label=name><h2>{name}</h2><div class="part-of">{children()}</div></section> }
+}
+
+#[component]
+fn Small() -> impl IntoView {
+    let tones = [
+        (Tone::Run, "going on"),
+        (Tone::Wait, "held"),
+        (Tone::Good, "holds"),
+        (Tone::Bad, "refused"),
+        (Tone::Back, "rolled back"),
+        (Tone::Unknown, "not known"),
+    ];
+    let weight = |w: u8| Weight::new(w).unwrap_or_default();
+    let stops = [5, 25, 50, 100].map(weight).to_vec();
+    view! {
+        <Part name="States: word, shape and colour">
+            {tones.map(|(tone, word)| view! { <State tone word/> }).collect_view()}
+        </Part>
+        <Part name="Stream">
+            {["live", "connecting", "reconnecting", "stale"].map(|s| {
+                let said = if s == "stale" { "stale since 14:02:11" } else { s };
+                view! { <span class=format!("stream {s}")>{said}</span> }
+            }).collect_view()}
+        </Part>
+        <Part name="Buttons">
+            <button type="button">"Plain"</button>
+            <button type="button" class="promote">"Promote"</button>
+            <button type="button" class="confirm abort">"Abort now"</button>
+            <button type="button" disabled title="Not now: it is paused already">"Not now"</button>
+            <button type="button" class="small">"Small"</button>
+            <a class="button" href="#main">"A link"</a>
+        </Part>
+        <Part name="Fields">
+            <label>"Text " <input name="sample" value="what was typed" autocomplete="off"/></label>
+            <label>"One of " <select name="one"><option>"all"</option><option>"some"</option></select></label>
+            <span class="chips"><a class="chip on" href="#main">"chosen"</a><a class="chip" href="#main">"not chosen"</a></span>
+        </Part>
+        <Part name="Digest">
+            <DigestText digest=model::Digest::from_sha256(&[0x4f; 32])/>
+        </Part>
+        <Part name="Weight">
+            {[(5, Tone::Run), (50, Tone::Run), (25, Tone::Wait), (0, Tone::Bad), (100, Tone::Run)].map(|(w, tone)| {
+                view! { <div class="bar-room"><WeightBar weight=weight(w) stops=stops.clone() tone/></div> }
+            }).collect_view()}
+        </Part>
+        <Part name="Notes">
+            <p class="note ok">"Pause: accepted, receipt 18,204"</p>
+            <p class="note bad">"Resume was not done: it is not paused"</p>
+            <p class="note unknown">"Pause was not done: it could not be written down, so nothing was done"</p>
+        </Part>
+    }
+}
+
+#[component]
+fn Problems() -> impl IntoView {
+    let errors = [
+        ApiError::NotLoggedIn,
+        ApiError::Forbidden("dana".to_owned()),
+        ApiError::NotFound("release checkout-99".to_owned()),
+        ApiError::Unavailable("the store could not be read: the disk is full".to_owned()),
+    ];
+    let head = |size| Head { size, root: tlog::empty_root(), at: Some(model::Timestamp::from_millis(1_778_162_792_000)) };
+    let histories = [
+        History::First,
+        History::Same(head(18_204)),
+        History::Grown(head(18_204)),
+        History::Older(head(18_204)),
+        History::RolledBack(head(18_204), 17_000),
+        History::Forked(head(18_204), 18_300),
+        History::Unknown("the server did not answer".to_owned()),
+    ];
+    view! {
+        <Part name="Why there is nothing to show">
+            {errors.map(|error| view! { <ProblemLine error/> }).collect_view()}
+        </Part>
+        <Part name="The log of now and the log seen before">
+            {histories.map(|h| {
+                let (tone, said, means) = h.said();
+                view! { <p class=format!("note {}", tone.class())><b>{said}</b>" "{means}</p> }
+            }).collect_view()}
+        </Part>
+    }
+}
+
+/// A release's parts in one of its states.
+#[component]
+fn Whole(sample: Sample) -> impl IntoView {
+    let Sample { name, view, ticks, now } = sample;
+    let headline = words::headline(&view);
+    let stage = words::stage(&view, now);
+    let whole = Memo::new({
+        let axis = Axis::of(&view, now);
+        move |_| axis
+    });
+    let receipts = view.receipts.clone();
+    let view = RwSignal::new(view);
+    let ticks = RwSignal::new(ticks);
+    let now = Signal::derive(move || now);
+    view! {
+        <section class="part whole release" aria-label=name>
+            <h2>{name}</h2>
+            <div class="head">
+                <div>
+                    <p class="as-h1">{headline.before}<span class=format!("key {}", headline.tone.class())>{headline.key}</span>{headline.after}</p>
+                    <div class="facts"><span class="stage">{stage}</span></div>
+                </div>
+                <Controls view accepted=Callback::new(|()| ())/>
+            </div>
+            <EvidenceLine view/>
+            <Clocks view now/>
+            <Timeline view ticks now whole/>
+            <div class="columns">
+                <div class="stack">
+                    <Stages view ticks now/>
+                    <VerifyReceipts receipts=Signal::derive({ let receipts = receipts.clone(); move || receipts.clone() }) of="of this release"/>
+                    <ReceiptsTable receipts=Signal::derive(move || receipts.clone())/>
+                </div>
+                <div class="stack"><EnvelopeCard view/></div>
+            </div>
+        </section>
+    }
+}
