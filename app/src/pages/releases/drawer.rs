@@ -1,6 +1,8 @@
 //! The drawer: a receipt beside the page that it was opened from. Its address names it, so it can be sent to somebody; without
 //! JavaScript the links lead to the receipt's own page instead.
 
+use std::cell::RefCell;
+
 use leptos::{ev, html, prelude::*};
 use leptos_router::hooks::{use_location, use_query_map};
 use projections::{ReleaseView, describe, say};
@@ -60,14 +62,16 @@ pub fn Drawer(
         },
     );
     let step = use_step();
-    let focus = StoredValue::new_local(None::<Opener>);
+    let focus = RefCell::new(None::<Opener>);
     // Whatever had the focus when it was opened gets it back.
     Effect::new(move |was_open: Option<bool>| {
         let open = asked.get().is_some();
         match (was_open.unwrap_or(false), open) {
-            (false, true) => focus.set_value(Some(Opener::now())),
+            (false, true) => {
+                focus.replace(Some(Opener::now()));
+            }
             (true, false) => {
-                if let Some(opener) = focus.try_update_value(Option::take).flatten() {
+                if let Some(opener) = focus.take() {
                     opener.focus();
                 }
             }

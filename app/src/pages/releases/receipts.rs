@@ -16,7 +16,7 @@ const SORTS: [(&str, &str); 4] = [("people", "people"), ("verdicts", "verdicts")
 fn is_of(sort: &str, r: &Receipt) -> bool {
     use Kind as K;
     match sort {
-        "people" => matches!(r.payload.kind, K::CommandAccepted | K::CommandRefused) || r.payload.actor != model::Actor::controller(),
+        "people" => ![model::Actor::controller(), model::Actor::judge()].contains(&r.payload.actor),
         "verdicts" => words::verdict(r.payload.kind).is_some() || r.payload.kind == K::CanaryAborted,
         "steps" => matches!(
             r.payload.kind,

@@ -1,8 +1,11 @@
 //! Stage by stage: what each weight served and how it compared, with the verdict that was reached there.
 
 use leptos::prelude::*;
-use model::{Kind, Tick, Timestamp, Weight, event::AnalysisEnded};
-use projections::{ReleaseView, say};
+use model::{
+    Kind, Tick, Timestamp, Weight,
+    event::{AnalysisEnded, CanaryStepped},
+};
+use projections::{Receipt, ReleaseView, say};
 
 use crate::words::Tone;
 
@@ -103,22 +106,18 @@ fn Row(s: Stage, started: Timestamp) -> impl IntoView {
 }
 
 fn stages(v: &ReleaseView, ticks: &[Tick], until: Timestamp) -> Vec<Stage> {
+    let set_by: Vec<Option<u64>> = v.weights.iter().map(|(at, w)| setter(v, *at, *w)).collect();
     let ends = v.weights.iter().skip(1).map(|(at, _)| *at).chain([until]);
-    let spans = v.weights.iter().zip(ends).filter(|((_, w), _)| w.percent() > 0);
+    let next = set_by.iter().skip(1).copied().chain([None]);
+    let spans = v.weights.iter().zip(ends).zip(set_by.iter().zip(next)).filter(|(((_, w), _), _)| w.percent() > 0);
     spans
-        .map(|((from, weight), to)| {
+        .map(|(((from, weight), to), (set_by, next))| {
             let to = to.max(*from);
-            let verdict = v.receipts.iter().rev().find_map(|r| {
+            // A verdict belongs to the weight that was set last before it was written down.
+            let within = |i: u64| set_by.is_some_and(|s| i > s) && next.is_none_or(|n| i < n);
+            let verdict = v.receipts.iter().rev().filter(|r| within(r.index)).find_map(|r| {
                 let (tone, word) = crate::words::verdict(r.payload.kind)?;
-                let f: AnalysisEnded = r.payload.facts().ok()?;
-                // A verdict belongs to where its last measurement was taken.
-                let at = f.to.unwrap_or(r.payload.time);
-                (at > *from && at <= to.plus_millis(1_000)).then_some((tone, word, r.index, f))
-            });
-            let set_by = v.receipts.iter().find(|r| {
-                matches!(r.payload.kind, Kind::CanaryStepped | Kind::CanaryPromoted)
-                    && (r.payload.time.since(*from)).abs() < 5_000
-                    && r.payload.facts.get("weight").and_then(serde_json::Value::as_u64).is_none_or(|w| w == u64::from(weight.percent()))
+                Some((tone, word, r.index, r.payload.facts::<AnalysisEnded>().ok()?))
             });
             let judged = verdict.as_ref().and_then(|(_, _, _, f)| {
                 let (canary, stable) = (f.canary.as_ref()?, f.stable.as_ref());
@@ -134,12 +133,24 @@ fn stages(v: &ReleaseView, ticks: &[Tick], until: Timestamp) -> Vec<Stage> {
                 weight: *weight,
                 from: *from,
                 took_ms: to.since(*from),
-                set_by: set_by.map(|r| r.index),
+                set_by: *set_by,
                 seen: judged.unwrap_or_else(|| counted(ticks, *from, to)),
                 verdict: verdict.map(|(tone, word, i, _)| (tone, word, i)),
             }
         })
         .collect()
+}
+
+/// The receipt that set a weight.
+fn setter(v: &ReleaseView, at: Timestamp, weight: Weight) -> Option<u64> {
+    let sets = |r: &&Receipt| match r.payload.kind {
+        Kind::CanaryStepped => {
+            r.payload.facts::<CanaryStepped>().is_ok_and(|f| f.applied_at == at && f.weight == weight)
+        }
+        Kind::CanaryPromoted | Kind::CanaryAborted | Kind::CanaryCompleted => r.payload.time == at,
+        _ => false,
+    };
+    v.receipts.iter().find(sets).map(|r| r.index)
 }
 
 /// Counts of the seconds between two times, p99 as the mean of that of each second, by requests.
