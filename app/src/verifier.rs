@@ -101,7 +101,9 @@ impl History {
                 "no checkpoint was seen before this one".to_owned(),
                 "The next visit is checked against it.",
             ),
-            Self::Same(h) => (Tone::Good, format!("the log of {} that this browser saw last{}", receipts(h.size), when(h)), ""),
+            Self::Same(h) => {
+                (Tone::Good, format!("the log of {} that this browser saw last{}", receipts(h.size), when(h)), "")
+            }
             Self::Grown(h) => (
                 Tone::Good,
                 format!("grown from the log of {} that this browser saw last{}", receipts(h.size), when(h)),
@@ -114,7 +116,11 @@ impl History {
             ),
             Self::RolledBack(h, now) => (
                 Tone::Bad,
-                format!("The log was rolled back: this browser saw {}{}, the server now has {now}", receipts(h.size), when(h)),
+                format!(
+                    "The log was rolled back: this browser saw {}{}, the server now has {now}",
+                    receipts(h.size),
+                    when(h)
+                ),
                 "Receipts that were there are gone. Do not believe this server: its log was put back to an earlier state, by a restored backup or on purpose. This browser keeps the head that it saw; a copy of the log from that time shows what is missing.",
             ),
             Self::Forked(h, now) => (
@@ -126,7 +132,9 @@ impl History {
                 ),
                 "Somebody rewrote the log, or shows different logs to different readers. Do not believe this server. This browser keeps the head that it saw: with the signed checkpoint of now it proves the fork.",
             ),
-            Self::Unknown(why) => (Tone::Unknown, why.clone(), "It could not be found out whether the log is the one seen before."),
+            Self::Unknown(why) => {
+                (Tone::Unknown, why.clone(), "It could not be found out whether the log is the one seen before.")
+            }
         }
     }
 }
@@ -144,8 +152,12 @@ pub fn shown(report: &Report, receipt: &Receipt) -> Check {
 /// What of a receipt does not hold, in one line; `None` when all does.
 pub fn refused(report: &Report, receipt: &Receipt) -> Option<String> {
     let shown = shown(report, receipt);
-    let checks =
-        [("signature", &report.signature), ("inclusion", &report.inclusion), ("checkpoint", &report.checkpoint_signature), ("shown", &shown)];
+    let checks = [
+        ("signature", &report.signature),
+        ("inclusion", &report.inclusion),
+        ("checkpoint", &report.checkpoint_signature),
+        ("shown", &shown),
+    ];
     let bad = checks.into_iter().filter_map(|(name, check)| match check {
         Check::Passed => None,
         Check::Refused(why) | Check::NotDone(why) => Some(format!("{name}: {why}")),
@@ -165,10 +177,18 @@ pub fn closes(facts: &ReleaseCompleted, leaves: &BTreeMap<u64, Hash>) -> Check {
         }
     }
     if covered.len() as u64 != facts.children {
-        return Check::Refused(format!("it says that it covers {} receipts, its ranges have {}", facts.children, covered.len()));
+        return Check::Refused(format!(
+            "it says that it covers {} receipts, its ranges have {}",
+            facts.children,
+            covered.len()
+        ));
     }
     let root = tlog::root_of_leaves(&covered).to_string();
-    if root == facts.root { Check::Passed } else { Check::Refused(format!("the root over them is {root}, it says {}", facts.root)) }
+    if root == facts.root {
+        Check::Passed
+    } else {
+        Check::Refused(format!("the root over them is {root}, it says {}", facts.root))
+    }
 }
 
 /// Receipts of one release that are put together again here: far more than any release has.
@@ -239,7 +259,8 @@ mod browser {
             let at = Some(model::Timestamp::from_millis(js_sys::Date::now() as i64));
             let head = Head { size: head.size, root: head.root, at };
             // The one of the same size is kept anew for its time; another tab may have kept a longer one meanwhile.
-            let longest = self.stored(HEAD).and_then(|text| serde_json::from_str::<Head>(&text).ok()).map_or(0, |h| h.size);
+            let longest =
+                self.stored(HEAD).and_then(|text| serde_json::from_str::<Head>(&text).ok()).map_or(0, |h| h.size);
             if head.size >= longest
                 && let Ok(text) = serde_json::to_string(&head)
             {
@@ -282,7 +303,11 @@ mod browser {
     }
 
     /// Has one receipt checked.
-    pub async fn check(proof: &projections::ReceiptProof, known: &Known, asked: &Consistency) -> Result<Report, String> {
+    pub async fn check(
+        proof: &projections::ReceiptProof,
+        known: &Known,
+        asked: &Consistency,
+    ) -> Result<Report, String> {
         let consistency = match asked {
             Consistency::Proof(hashes) => Some(hashes.as_slice()),
             _ => None,
@@ -345,7 +370,8 @@ mod tests {
     #[test]
     fn the_closing_receipt_covers_what_it_says() {
         let leaves: BTreeMap<u64, Hash> = (3..8).map(|i| (i, tlog::leaf_hash(&[i as u8]))).collect();
-        let root = |indices: &[u64]| tlog::root_of_leaves(&indices.iter().map(|i| leaves[i]).collect::<Vec<_>>()).to_string();
+        let root =
+            |indices: &[u64]| tlog::root_of_leaves(&indices.iter().map(|i| leaves[i]).collect::<Vec<_>>()).to_string();
         let facts = |children, ranges: &[(u64, u64)], root: String| ReleaseCompleted {
             outcome: model::event::Outcome::Promoted,
             children,
@@ -353,10 +379,8 @@ mod tests {
             root,
         };
         assert_eq!(closes(&facts(4, &[(3, 5), (7, 7)], root(&[3, 4, 5, 7])), &leaves), Check::Passed);
-        for bad in [
-            facts(4, &[(3, 5), (7, 7)], root(&[3, 4, 5, 6])),
-            facts(5, &[(3, 5), (7, 7)], root(&[3, 4, 5, 7])),
-        ] {
+        for bad in [facts(4, &[(3, 5), (7, 7)], root(&[3, 4, 5, 6])), facts(5, &[(3, 5), (7, 7)], root(&[3, 4, 5, 7]))]
+        {
             assert!(matches!(closes(&bad, &leaves), Check::Refused(_)));
         }
         assert!(matches!(closes(&facts(2, &[(7, 8)], root(&[7])), &leaves), Check::NotDone(_)));

@@ -131,7 +131,9 @@ pub fn rule_of_abort(view: &ReleaseView) -> Option<(u64, String)> {
     let (at, f) = verdict?;
     let window = f.from.zip(f.to).map(|(a, b)| format!(", {} to {}", a.clock(), b.clock())).unwrap_or_default();
     let of = |name: &str, w: &Option<WindowStats>| {
-        w.as_ref().map(|w| format!(", {name} {} of {} failed", say::count(w.errors), say::count(w.n))).unwrap_or_default()
+        w.as_ref()
+            .map(|w| format!(", {name} {} of {} failed", say::count(w.errors), say::count(w.n)))
+            .unwrap_or_default()
     };
     let (canary, stable) = (of("canary", &f.canary), of("stable", &f.stable));
     Some((at, format!("by the rule {} of {}{window}{canary}{stable}", f.rule, f.analysis)))
@@ -292,11 +294,7 @@ pub fn query(path: &str, pairs: &[(&str, &str)]) -> String {
 }
 
 /// This page's address with some of its query changed; `None` takes a name out.
-pub fn address(
-    path: &str,
-    query: &str,
-    changes: impl IntoIterator<Item = (&'static str, Option<String>)>,
-) -> String {
+pub fn address(path: &str, query: &str, changes: impl IntoIterator<Item = (&'static str, Option<String>)>) -> String {
     let changes: Vec<_> = changes.into_iter().collect();
     let kept = query.trim_start_matches('?').split('&').filter(|pair| !pair.is_empty());
     let kept = kept.filter(|pair| !changes.iter().any(|(name, _)| pair.split('=').next() == Some(*name)));

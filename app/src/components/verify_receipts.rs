@@ -7,11 +7,7 @@ use projections::{Receipt, say};
 use receipts::Check;
 use tlog::Hash;
 
-use crate::{
-    live::use_live,
-    verifier::History,
-    words::Tone,
-};
+use crate::{live::use_live, verifier::History, words::Tone};
 
 /// How far it is.
 #[derive(Debug, Clone, PartialEq)]
@@ -119,13 +115,18 @@ fn Where(checked: Checked) -> impl IntoView {
     let closing = checked.closing.clone().map(|(at, check)| {
         let link = view! { <a class="door" href=format!("/receipts/{at}")>"closing receipt "{say::count(at)}</a> };
         let (tone, said) = match check {
-            Check::Passed => (Tone::Good, " covers exactly these: the root that it states was computed again from their hashes".to_owned()),
+            Check::Passed => (
+                Tone::Good,
+                " covers exactly these: the root that it states was computed again from their hashes".to_owned(),
+            ),
             Check::Refused(why) => (Tone::Bad, format!(": {why}")),
             Check::NotDone(why) => (Tone::Unknown, format!(": {why}")),
         };
         view! { <li><span class=format!("state {}", tone.class())>"the "{link}{said}</span></li> }
     });
-    let open_end = closing.is_none().then(|| view! { <li>"that no receipt was left out: a release that is under way has no closing receipt yet"</li> });
+    let open_end = closing.is_none().then(
+        || view! { <li>"that no receipt was left out: a release that is under way has no closing receipt yet"</li> },
+    );
     view! {
         {alarm.then(|| view! { <div class="note bad" role="alert"><p><b>{said.clone()}"."</b></p><p>{means}</p></div> })}
         {(!refused.is_empty()).then(|| view! {

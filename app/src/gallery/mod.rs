@@ -51,10 +51,13 @@ fn Parts() -> impl IntoView {
         commands: true,
         form_token: String::new(),
     };
-    provide_context(Resource::new_blocking(|| (), move |()| {
-        let session = session.clone();
-        async move { Ok::<_, ApiError>(Some(session)) }
-    }));
+    provide_context(Resource::new_blocking(
+        || (),
+        move |()| {
+            let session = session.clone();
+            async move { Ok::<_, ApiError>(Some(session)) }
+        },
+    ));
     view! {
         <section class="page gallery">
             <h1>"Gallery"</h1>
@@ -131,7 +134,8 @@ fn Problems() -> impl IntoView {
         ApiError::NotFound("release checkout-99".to_owned()),
         ApiError::Unavailable("the store could not be read: the disk is full".to_owned()),
     ];
-    let head = |size| Head { size, root: tlog::empty_root(), at: Some(model::Timestamp::from_millis(1_778_162_792_000)) };
+    let head =
+        |size| Head { size, root: tlog::empty_root(), at: Some(model::Timestamp::from_millis(1_778_162_792_000)) };
     let histories = [
         History::First,
         History::Same(head(18_204)),

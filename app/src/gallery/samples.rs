@@ -96,7 +96,12 @@ impl Teller {
 
     fn asked(&mut self, s: i64, actor: &str, command: &str, reason: &str) -> Option<()> {
         let (command, command_id) = (command.to_owned(), format!("sample-{s}"));
-        self.say(Kind::CommandAccepted, s, actor, &CommandSeen { command, command_id, reason: reason.to_owned(), refusal: None })
+        self.say(
+            Kind::CommandAccepted,
+            s,
+            actor,
+            &CommandSeen { command, command_id, reason: reason.to_owned(), refusal: None },
+        )
     }
 
     fn step(&mut self, s: i64, step: u32, weight: u8) -> Option<()> {
@@ -152,7 +157,9 @@ impl Teller {
     fn begin(&mut self, service: &str, version: &str, actor: &str) -> Option<()> {
         let digest = |b: u8| Digest::from_sha256(&[b; 32]);
         let planned = [(0, 5), (120, 25), (300, 50), (480, 100)];
-        let planned = planned.into_iter().filter_map(|(s, w)| Some(PlannedWeight { at_ms: s * 1000, weight: Weight::new(w).ok()? }));
+        let planned = planned
+            .into_iter()
+            .filter_map(|(s, w)| Some(PlannedWeight { at_ms: s * 1000, weight: Weight::new(w).ok()? }));
         self.asked(0, actor, "start", "")?;
         let facts = CanaryStarted {
             strategy: "canary".into(),
@@ -199,7 +206,12 @@ impl Teller {
                 return Some(246);
             }
             Tale::Undecided => {
-                self.verdict(290, Verdict::Inconclusive, "p99 131 ms against 122 ms: 312 requests, 500 are needed", (131.0, 122.0))?;
+                self.verdict(
+                    290,
+                    Verdict::Inconclusive,
+                    "p99 131 ms against 122 ms: 312 requests, 500 are needed",
+                    (131.0, 122.0),
+                )?;
                 self.pause(290, "controller", "inconclusive", None)?;
                 return Some(330);
             }
@@ -219,7 +231,12 @@ impl Teller {
         self.verdict(478, Verdict::Successful, "canary p99 85 ms is within 96 ms", (85.0, 87.0))?;
         self.step(482, 5, 100)?;
         let version = self.version()?;
-        let facts = CanaryPromoted { full: false, version, digest: Digest::from_sha256(&[0x4f; 32]), reason: "every step is done".into() };
+        let facts = CanaryPromoted {
+            full: false,
+            version,
+            digest: Digest::from_sha256(&[0x4f; 32]),
+            reason: "every step is done".into(),
+        };
         self.say(Kind::CanaryPromoted, 720, "controller", &facts)?;
         if tale == Tale::RolledBack {
             self.asked(800, "dana", "rollback", "support reports failed payments")?;
@@ -244,7 +261,13 @@ impl Teller {
         };
         self.say(Kind::CanaryAborted, s, if automatic { "judge" } else { "dana" }, &facts)?;
         self.step(s, 1, 0)?;
-        let act = RollbackExecuted { act: "traffic".into(), order: 1, of: 2, result: "weight 0 in force".into(), took_ms: 12 };
+        let act = RollbackExecuted {
+            act: "traffic".into(),
+            order: 1,
+            of: 2,
+            result: "weight 0 in force".into(),
+            took_ms: 12,
+        };
         self.say(Kind::RollbackExecuted, s, "controller", &act)?;
         match outcome {
             Some(outcome) => self.completed(s + 3, outcome),

@@ -69,8 +69,7 @@ fn weight(root: &Area<'_>, view: &ReleaseView, axis: Axis) -> Drawn {
     if view.row.in_flight() {
         chart.draw_series(LineSeries::new(stairs(&planned, plan_end), Ink::Plan.style()))?;
     }
-    let actual: Vec<(i64, u8)> =
-        view.weights.iter().map(|(at, w)| (place(axis.since(*at)), w.percent())).collect();
+    let actual: Vec<(i64, u8)> = view.weights.iter().map(|(at, w)| (place(axis.since(*at)), w.percent())).collect();
     let until = place(axis.since(axis.until));
     let stairs_now = stairs(&actual, until);
     chart.draw_series(AreaSeries::new(stairs_now.iter().copied(), 0.0, Ink::Fill.filled()))?;
@@ -110,7 +109,10 @@ fn p99(root: &Area<'_>, points: &[Point], axis: Axis, increase: f64, over: bool)
     let cut = |v: f64| v.clamp(low, top);
     for run in runs(points, |p| p.band) {
         let edge = |sign: f64| {
-            clipped(&run.iter().map(|(at, (m, s))| (axis.ms(*at), cut(m + s * sign))).collect::<Vec<_>>(), axis.span)
+            clipped(
+                &run.iter().map(|(at, (m, s))| (axis.ms(*at), cut(m + s * sign))).collect::<Vec<_>>(),
+                drawn_until(axis),
+            )
         };
         let band: Vec<_> = edge(1.0).into_iter().chain(edge(-1.0).into_iter().rev()).collect();
         chart.draw_series([Polygon::new(band, Ink::Band.filled())])?;
@@ -214,7 +216,7 @@ fn lines(
 ) -> impl Iterator<Item = Vec<(i64, f64)>> {
     runs(points, value).into_iter().map(move |run| {
         let run: Vec<(i64, f64)> = run.into_iter().map(|(at, v)| (axis.ms(at), cut(v))).collect();
-        clipped(&run, axis.span)
+        clipped(&run, drawn_until(axis))
     })
 }
 

@@ -88,7 +88,8 @@ pub(super) fn Verification(
 #[component]
 fn Checks(done: Done) -> impl IntoView {
     let r = done.report;
-    let passed = [&r.signature, &r.inclusion, &r.checkpoint_signature, &done.shown].into_iter().all(|c| *c == Check::Passed);
+    let passed =
+        [&r.signature, &r.inclusion, &r.checkpoint_signature, &done.shown].into_iter().all(|c| *c == Check::Passed);
     let history = done.history;
     let (tone, verdict) = match (passed, history.holds()) {
         (true, true) => (Tone::Good, "This receipt holds"),

@@ -73,7 +73,12 @@ fn readings(v: &ReleaseView, now: Timestamp) -> Vec<Reading> {
         (None, None) => ("waits for 0 %".to_owned(), false),
     };
     let mut out = vec![
-        Reading { name: if f.automatic { "breach" } else { "pressed" }, value: f.breach_at.clock(), running: false, receipt: Some(abort_index) },
+        Reading {
+            name: if f.automatic { "breach" } else { "pressed" },
+            value: f.breach_at.clock(),
+            running: false,
+            receipt: Some(abort_index),
+        },
         Reading { name: "to 0 %", value: to_zero, running: zero_runs, receipt: zero.map(|(i, _)| i).or(done_index) },
         Reading { name: "0 % to drained", value: to_drained, running: drain_runs, receipt: done_index },
     ];

@@ -119,9 +119,11 @@ fn Head(view: RwSignal<ReleaseView>, index: String) -> impl IntoView {
         })
     };
     let link = move |step: isize, name: &'static str, arrow: &'static str| {
-        move || match neighbour(step) {
+        move || {
+            match neighbour(step) {
             Some(i) => view! { <a class="door" href=format!("/receipts/{i}") aria-label=format!("{name} receipt of this release, {i}")>{arrow}</a> }.into_any(),
             None => view! { <span class="off" aria-hidden="true">{arrow}</span> }.into_any(),
+        }
         }
     };
     view! {

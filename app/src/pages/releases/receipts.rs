@@ -11,7 +11,8 @@ use crate::{
 };
 
 /// Sorts of receipts: the word in the address, the word on the page.
-const SORTS: [(&str, &str); 4] = [("people", "people"), ("verdicts", "verdicts"), ("steps", "steps"), ("rollback", "rollback")];
+const SORTS: [(&str, &str); 4] =
+    [("people", "people"), ("verdicts", "verdicts"), ("steps", "steps"), ("rollback", "rollback")];
 
 fn is_of(sort: &str, r: &Receipt) -> bool {
     use Kind as K;
@@ -20,7 +21,12 @@ fn is_of(sort: &str, r: &Receipt) -> bool {
         "verdicts" => words::verdict(r.payload.kind).is_some() || r.payload.kind == K::CanaryAborted,
         "steps" => matches!(
             r.payload.kind,
-            K::CanaryStarted | K::CanaryStepped | K::CanaryPaused | K::CanaryResumed | K::CanaryPromoted | K::CanaryCompleted
+            K::CanaryStarted
+                | K::CanaryStepped
+                | K::CanaryPaused
+                | K::CanaryResumed
+                | K::CanaryPromoted
+                | K::CanaryCompleted
         ),
         "rollback" => matches!(r.payload.kind, K::RollbackArmed | K::RollbackExecuted | K::CanaryAborted),
         _ => true,
@@ -35,7 +41,8 @@ pub fn ReceiptsOf(
 ) -> impl IntoView {
     let query = use_query_map();
     let location = use_location();
-    let sort = Memo::new(move |_| query.read().get("show").filter(|s| SORTS.iter().any(|(w, _)| w == s)).unwrap_or_default());
+    let sort =
+        Memo::new(move |_| query.read().get("show").filter(|s| SORTS.iter().any(|(w, _)| w == s)).unwrap_or_default());
     let shown = Signal::derive(move || {
         let sort = sort.get();
         view.with(|v| v.receipts.iter().filter(|r| is_of(&sort, r)).cloned().collect::<Vec<_>>())

@@ -100,7 +100,9 @@ fn Loaded(loaded: reads::ReleasePage) -> impl IntoView {
             catch_up(page, stream, 0);
         }
     });
-    let whole = Memo::new(move |_| live.with(|v| Axis::of(v, if v.row.in_flight() { clock.get() } else { v.row.ended.unwrap_or_default() })));
+    let whole = Memo::new(move |_| {
+        live.with(|v| Axis::of(v, if v.row.in_flight() { clock.get() } else { v.row.ended.unwrap_or_default() }))
+    });
     let query = use_query_map();
     let answer = move || {
         let q = query.read();

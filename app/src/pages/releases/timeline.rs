@@ -338,7 +338,12 @@ fn Overlay(shared: Shared) -> impl IntoView {
 }
 
 /// The receipt before or after the one that the cursor is at, with its time.
-fn neighbour(v: &ReleaseView, cursor: Option<Cursor>, on: Option<u64>, step: isize) -> Option<(Timestamp, Option<u64>)> {
+fn neighbour(
+    v: &ReleaseView,
+    cursor: Option<Cursor>,
+    on: Option<u64>,
+    step: isize,
+) -> Option<(Timestamp, Option<u64>)> {
     let at = v.receipts.iter().position(|r| Some(r.index) == on)?;
     // From now, or from between two receipts, the first step back is to the one that is named there.
     let exact = cursor.is_some_and(|c| c.receipt.is_some());
