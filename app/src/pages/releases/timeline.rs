@@ -150,6 +150,7 @@ fn ReadingLine(shared: Shared) -> impl IntoView {
     let (closer, wider, all) = (button(0.5), button(2.0), button(f64::INFINITY));
     let place = move || match cursor.get() {
         Some(_) => "at",
+        None if shared.axis.get().until < whole.get().until => "then",
         None if view.with(|v| v.row.in_flight()) => "now",
         None => "end",
     };
