@@ -326,6 +326,7 @@ pub(super) fn actor() -> Option<Actor> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::timeline::{self, Axis, Zoom};
 
     #[test]
     fn every_sample_can_be_told_and_says_what_it_is() {
@@ -342,6 +343,61 @@ mod tests {
             (8, "v8 was rolled back to v7"),
         ] {
             assert_eq!(said.get(sample).map(String::as_str), Some(headline));
+        }
+    }
+
+    fn at(s: i64) -> Timestamp {
+        Timestamp::from_millis(START + s * 1000)
+    }
+
+    #[test]
+    fn looking_back_says_what_was_said_then() {
+        let now = sample("promoted", Tale::Promoted).unwrap();
+        for (s, headline) in [
+            (-5, "v8 is starting, no traffic on it yet"),
+            (0, "v8 is starting, no traffic on it yet"),
+            (60, "v8 is at 5 %, no regression found so far"),
+            (220, "v8 is held at 25 %, it waits for a decision"),
+            (400, "v8 is at 50 %, no regression found so far"),
+            (724, "v8 is stable after 12 m 04 s"),
+        ] {
+            assert_eq!(crate::words::headline(&now.view.rewound(at(s))).plain(), headline, "{s}");
+        }
+        assert_eq!(now.view.rewound(at(724)), now.view);
+    }
+
+    #[test]
+    fn the_cursor_reads_all_lanes() {
+        let sample = sample("climbing", Tale::Climbing).unwrap();
+        let axis = Axis::of(&sample.view, sample.now);
+        let points = timeline::points(&sample.ticks, 0.1, axis.grain());
+        let read = |s: i64, receipt| timeline::reading(&sample.view, &points, axis, at(s), receipt);
+        let then = read(220, None);
+        assert_eq!((then.since.as_str(), then.weight.as_str()), ("3:40", "25 %"));
+        assert!(then.canary_p99.parse::<f64>().is_ok() && then.stable_p99.parse::<f64>().is_ok() && !then.slow);
+        assert_eq!(then.receipt.map(|(_, said)| said).as_deref(), Some("Held at 25 %"));
+        assert_eq!(read(220, Some(18_101)).receipt.map(|(i, _)| i), Some(18_101));
+        // Where nothing was counted nothing is said.
+        assert_eq!((read(700, None).canary_p99, read(0, None).errors), ("n/a".to_owned(), "n/a".to_owned()));
+    }
+
+    #[test]
+    fn no_line_leaves_the_drawing_however_it_is_looked_at() {
+        for sample in all() {
+            let whole = Axis::of(&sample.view, sample.now);
+            let part = |from, to| Zoom { from, to }.within(whole);
+            for zoom in [None, part(0, 7_000), part(100_000, 130_000), part(200_000, 330_000), part(700_000, 720_000)] {
+                let axis = whole.zoomed(zoom);
+                let points = timeline::points(&sample.ticks, 0.1, axis.grain());
+                let svg = timeline::chart(&sample.view, &points, axis);
+                for line in svg.split("points=\"").skip(1).filter_map(|s| s.split('"').next()) {
+                    for x in line.split(' ').filter_map(|p| p.split(',').next()) {
+                        let x: f64 = x.parse().unwrap();
+                        let (left, right) = (f64::from(timeline::LEFT), f64::from(timeline::RIGHT));
+                        assert!((left..=right).contains(&x), "{} {zoom:?}: {x}", sample.name);
+                    }
+                }
+            }
         }
     }
 }
