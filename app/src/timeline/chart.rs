@@ -115,7 +115,9 @@ fn p99(root: &Area<'_>, points: &[Point], axis: Axis, increase: f64, over: bool)
             )
         };
         let band: Vec<_> = edge(1.0).into_iter().chain(edge(-1.0).into_iter().rev()).collect();
-        chart.draw_series([Polygon::new(band, Ink::Band.filled())])?;
+        if !band.is_empty() {
+            chart.draw_series([Polygon::new(band, Ink::Band.filled())])?;
+        }
     }
     for (ink, value) in [
         (Ink::Limit, (|p| p.limit) as fn(&Point) -> Option<f64>),
@@ -214,10 +216,11 @@ fn lines(
     value: fn(&Point) -> Option<f64>,
     cut: impl Fn(f64) -> f64,
 ) -> impl Iterator<Item = Vec<(i64, f64)>> {
-    runs(points, value).into_iter().map(move |run| {
+    let lines = runs(points, value).into_iter().map(move |run| {
         let run: Vec<(i64, f64)> = run.into_iter().map(|(at, v)| (axis.ms(at), cut(v))).collect();
         clipped(&run, drawn_until(axis))
-    })
+    });
+    lines.filter(|line| !line.is_empty())
 }
 
 /// The last value: of an ended release the last there was, else one of the last points.

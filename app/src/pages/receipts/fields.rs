@@ -117,7 +117,7 @@ mod tests {
             ("ranges", "[[1,9],[12,12]]", Fact::Text("1 to 9, 12".into())),
             ("a", "[[1,9],7]", Fact::Json("[\n  [\n    1,\n    9\n  ],\n  7\n]".into())),
             ("a", "[]", Fact::Text("none".into())),
-            ("a", "{\"n\":1488,\"p99_x\":205.5,\"e\":null}", Fact::Text("n 1,488, p99 x 205.5, e none".into())),
+            ("a", "{\"n\":1488,\"p99_x\":205.5,\"e\":null}", Fact::Text("e none, n 1,488, p99 x 205.5".into())),
             ("a", "{\"b\":{\"c\":1}}", Fact::Json("{\n  \"b\": {\n    \"c\": 1\n  }\n}".into())),
             ("a", &format!("{{\"b\":\"{long}\"}}"), Fact::Text("see the raw JSON".into())),
         ] {
