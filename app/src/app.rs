@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 use leptos_meta::{Title, provide_meta_context};
 use leptos_router::{
-    SsrMode,
+    Lazy, SsrMode,
     components::{Route, Router, Routes},
     path,
 };
@@ -12,7 +12,8 @@ use crate::{
     api::reads::get_session,
     components::{Header, LiveRegion},
     live::provide_live,
-    pages::{Login, NotFound, OverviewPage, ReceiptPage, ReceiptsPage, ReleasePage, ReleasesPage},
+    pages::{Login, NotFound},
+    parts::{OverviewRoute, ReceiptRoute, ReceiptsRoute, ReleaseRoute, ReleasesRoute},
 };
 
 /// All pages.
@@ -31,14 +32,34 @@ pub fn App() -> impl IntoView {
             <LiveRegion/>
             <main id="main">
                 <Routes fallback=NotFound>
-                    <Route path=path!("/") view=OverviewPage ssr=WHOLE/>
-                    <Route path=path!("/releases") view=ReleasesPage ssr=WHOLE/>
-                    <Route path=path!("/releases/:id") view=ReleasePage ssr=WHOLE/>
-                    <Route path=path!("/receipts") view=ReceiptsPage ssr=WHOLE/>
-                    <Route path=path!("/receipts/:index") view=ReceiptPage ssr=WHOLE/>
+                    <Route path=path!("/") view={Lazy::<OverviewRoute>::new()} ssr=WHOLE/>
+                    <Route path=path!("/releases") view={Lazy::<ReleasesRoute>::new()} ssr=WHOLE/>
+                    <Route path=path!("/releases/:id") view={Lazy::<ReleaseRoute>::new()} ssr=WHOLE/>
+                    <Route path=path!("/receipts") view={Lazy::<ReceiptsRoute>::new()} ssr=WHOLE/>
+                    <Route path=path!("/receipts/:index") view={Lazy::<ReceiptRoute>::new()} ssr=WHOLE/>
                     <Route path=path!("/login") view=Login ssr=WHOLE/>
                 </Routes>
             </main>
         </Router>
+    }
+}
+
+/// Takes over the page that the server rendered, once the part with its code is there.
+#[cfg(feature = "hydrate")]
+pub async fn hydrate() {
+    use crate::live::Awake;
+
+    let Some(body) = document().body() else { return };
+    let awake = Awake::default();
+    let given = awake.clone();
+    let page = leptos::mount::hydrate_from_async(body, move || {
+        provide_context(given);
+        view! { <App/> }
+    });
+    page.await.forget();
+    awake.0.set(true);
+    // For whoever watches the page from outside.
+    if let Some(root) = document().document_element() {
+        let _ = root.set_attribute("data-awake", "");
     }
 }

@@ -18,6 +18,7 @@ mod components;
 mod gallery;
 pub mod live;
 mod pages;
+pub mod parts;
 mod shell;
 pub mod timeline;
 pub mod verifier;
@@ -26,4 +27,6 @@ pub mod words;
 pub use app::App;
 #[cfg(feature = "ssr")]
 pub use gallery::gallery;
+#[cfg(feature = "hydrate")]
+pub use app::hydrate;
 pub use shell::shell;

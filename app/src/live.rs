@@ -53,6 +53,10 @@ pub struct Live {
     pub awake: ReadSignal<bool>,
 }
 
+/// Set once the browser's code has taken over the whole page, whose part may have come later than the rest.
+#[derive(Clone, Default)]
+pub(crate) struct Awake(pub(crate) ArcRwSignal<bool>);
+
 /// Data of a `tick` event.
 #[derive(Debug, Deserialize)]
 struct TickEvent {
@@ -73,13 +77,21 @@ pub fn read_event(kind: &str, data: &str) -> Option<Arrival> {
 pub fn provide_live() -> Live {
     let start = SharedValue::new(server_now).into_inner();
     let (now, set_now) = signal(start);
-    let (awake, set_awake) = signal(false);
-    let live = Live { now, stream: RwSignal::new(Stream::Off), said: RwSignal::new(String::new()), awake };
+    // On the server, and in tests, nobody wakes it.
+    let awake = use_context::<Awake>().unwrap_or_default().0.read_only();
+    let live = Live {
+        now,
+        stream: RwSignal::new(Stream::Off),
+        said: RwSignal::new(String::new()),
+        awake: ReadSignal::from(awake),
+    };
     provide_context(live);
     Effect::new(move |_| {
-        set_awake.set(true);
-        #[cfg(feature = "hydrate")]
-        browser::run_clock(start, set_now);
+        // Not before: what changes while the browser's code takes the page over would not be seen.
+        if live.awake.get() {
+            #[cfg(feature = "hydrate")]
+            browser::run_clock(start, set_now);
+        }
     });
     let _ = set_now;
     live

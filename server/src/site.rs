@@ -5,6 +5,7 @@
 
 use std::{
     borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::OnceLock,
 };
@@ -73,6 +74,21 @@ pub fn answer(path: &str, headers: &HeaderMap) -> Option<Response> {
     Some(response)
 }
 
+/// The files of these parts of the browser's code, as addresses, each once: what a page of theirs needs beside the first load.
+pub fn parts(names: &[&str]) -> Vec<String> {
+    static PARTS: OnceLock<BTreeMap<String, Vec<String>>> = OnceLock::new();
+    let parts = PARTS.get_or_init(|| {
+        let file = load("pkg/deliveryos.parts.json");
+        file.and_then(|file| serde_json::from_slice(&file.bytes).ok()).unwrap_or_default()
+    });
+    files(parts, names)
+}
+
+fn files(parts: &BTreeMap<String, Vec<String>>, names: &[&str]) -> Vec<String> {
+    let files: BTreeSet<_> = names.iter().filter_map(|name| parts.get(*name)).flatten().collect();
+    files.into_iter().map(|file| format!("/pkg/{file}")).collect()
+}
+
 /// True when the site is there: without it pages have no style and do not come alive.
 pub fn is_there() -> bool {
     load("pkg/deliveryos.css").is_some()
@@ -126,5 +142,12 @@ mod tests {
         {
             assert!(answer(path, &HeaderMap::new()).is_none(), "{path}");
         }
+    }
+
+    #[test]
+    fn a_file_that_two_parts_share_is_named_once() {
+        let parts = serde_json::from_str(r#"{"a":["shared.wasm","a.wasm"],"b":["shared.wasm"],"c":[]}"#).unwrap();
+        assert_eq!(files(&parts, &["a", "b"]), ["/pkg/a.wasm", "/pkg/shared.wasm"]);
+        assert!(files(&parts, &["c", "unknown"]).is_empty());
     }
 }

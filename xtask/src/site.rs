@@ -1,7 +1,8 @@
 //! The site: browser modules, style sheet, static files, in `target/site`.
 //!
 //! ```text
-//! crates/hydrate       --cargo, wasm32-->  hydrate.wasm       --wasm-bindgen--> [wasm-opt] -->  pkg/deliveryos.{js,wasm}
+//! crates/hydrate       --cargo, wasm32-->  hydrate.wasm  --cut--> main, parts --wasm-bindgen--> [wasm-opt] -->  pkg/deliveryos.{js,wasm}
+//!                                                                             (parts as cut)    [wasm-opt] -->  pkg/deliveryos.parts.{js,json}, pkg/*.HASH.wasm
 //! crates/verifier-web  --cargo, wasm32-->  verifier_web.wasm  --wasm-bindgen--> [wasm-opt] -->  pkg/verifier.{js,wasm}
 //! style/main.css with its @imports, joined                                                 -->  pkg/deliveryos.css
 //! public/**                                                                                -->  **
@@ -15,15 +16,21 @@ use crate::run;
 use crate::setup::{self, BrowserTarget, Found};
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// What a first visit may cost over the network, compressed: the page's own script and module, and the style sheet. About a second
-/// on a phone's 3 Mbit/s.
+/// What a first visit may cost over the network, compressed, whichever page it is: scripts and module, the page's own part, and the
+/// style sheet. About a second on a phone's 3 Mbit/s.
 pub(crate) const FIRST_LOAD_LIMIT: u64 = 350_000;
-/// What a first visit loads; the verifier comes with the first receipt that is opened.
-const FIRST_LOAD: [&str; 3] = ["pkg/deliveryos.js", "pkg/deliveryos.wasm", "pkg/deliveryos.css"];
-/// Browser crates and the name of their files.
-const MODULES: [(&str, &str); 2] = [("hydrate", "deliveryos"), ("verifier-web", "verifier")];
+/// What every first visit loads, beside the part of its page; the verifier comes when a receipt is verified.
+const FIRST_LOAD: [&str; 4] =
+    ["pkg/deliveryos.js", "pkg/deliveryos.parts.js", "pkg/deliveryos.wasm", "pkg/deliveryos.css"];
+/// Which files make up which part.
+const PARTS: &str = "pkg/deliveryos.parts.json";
+/// Browser crates and the name of their files. The first one is cut into parts.
+const MODULES: [(&str, &str); 2] = [(SPLIT, "deliveryos"), ("verifier-web", "verifier")];
+/// The crate whose module is cut into parts.
+const SPLIT: &str = "hydrate";
 /// Files that brotli makes smaller; images and fonts are compressed already.
 const COMPRESSIBLE: [&str; 8] = ["js", "wasm", "css", "svg", "json", "txt", "html", "webmanifest"];
 /// What rustc 1.95 lets LLVM use by default, and every browser since 2023 has.
@@ -41,6 +48,8 @@ const WASM_FEATURES: [&str; 7] = [
 pub(crate) struct Report {
     /// Path in the site, bytes, bytes after brotli (releases only).
     files: Vec<(String, u64, Option<u64>)>,
+    /// The files of each part.
+    parts: BTreeMap<String, Vec<String>>,
 }
 
 /// Builds the site, or finds it as it should be.
@@ -103,6 +112,9 @@ fn assemble(workspace: &Workspace, release: bool, optimiser: Option<&Path>) -> R
         let module = BrowserTarget::artifact(workspace, release, name);
         let mut bind = run::command(&tool.to_string_lossy());
         bind.arg("bind").arg(&module).args(["--name", out]).arg("--out").arg(&pkg);
+        if name == SPLIT {
+            bind.arg("--split");
+        }
         if !release {
             bind.arg("--keep-names");
         }
@@ -215,10 +227,14 @@ impl Report {
             let name = path.strip_prefix(&site)?.to_string_lossy().into_owned();
             files.push((name, std::fs::metadata(&path)?.len(), compressed));
         }
-        Ok(Self { files })
+        let parts = site.join(PARTS);
+        let text = std::fs::read_to_string(&parts).with_context(|| format!("cannot read {}", parts.display()))?;
+        let parts = serde_json::from_str(&text).with_context(|| format!("cannot read {}", parts.display()))?;
+        Ok(Self { files, parts })
     }
 
-    /// Bytes over the network on the first visit. A file without a compressed twin did not shrink and is sent as it is.
+    /// Bytes over the network on the first visit, with the largest part. A file without a compressed twin did not shrink and is sent as
+    /// it is.
     ///
     /// # Errors
     /// When a file of the first load is missing, or nothing is compressed: then this is no release.
@@ -226,8 +242,19 @@ impl Report {
         if self.files.iter().all(|file| file.2.is_none()) {
             bail!("nothing is compressed: not a release");
         }
-        FIRST_LOAD.iter().try_fold(0, |sum, name| {
-            let file = self.files.iter().find(|file| file.0 == *name);
+        let parts: Vec<u64> = self.parts.keys().map(|part| self.part(part)).collect::<Result<_>>()?;
+        Ok(self.sum(FIRST_LOAD)? + parts.into_iter().max().unwrap_or(0))
+    }
+
+    /// What a part adds to the first load.
+    fn part(&self, part: &str) -> Result<u64> {
+        self.sum(self.parts.get(part).into_iter().flatten().map(|file| format!("pkg/{file}")))
+    }
+
+    fn sum(&self, names: impl IntoIterator<Item = impl AsRef<str>>) -> Result<u64> {
+        names.into_iter().try_fold(0, |sum, name| {
+            let name = name.as_ref();
+            let file = self.files.iter().find(|file| file.0 == name);
             let file = file.with_context(|| format!("the site has no {name}"))?;
             Ok(sum + file.2.unwrap_or(file.1))
         })
@@ -235,10 +262,18 @@ impl Report {
 
     /// The table of sizes and the sum against its limit.
     pub(crate) fn print_sizes(&self) {
-        println!("{:<28} {:>11} {:>11}", "file", "bytes", "brotli");
+        println!("{:<44} {:>11} {:>11}", "file", "bytes", "brotli");
         for (name, raw, compressed) in &self.files {
             let compressed = compressed.map_or_else(|| "-".to_owned(), |bytes| bytes.to_string());
-            println!("{name:<28} {raw:>11} {compressed:>11}");
+            println!("{name:<44} {raw:>11} {compressed:>11}");
+        }
+        if let Ok(every) = self.sum(FIRST_LOAD) {
+            println!("every page: {every} bytes");
+            for part in self.parts.keys() {
+                if let Ok(more) = self.part(part) {
+                    println!("a page of the part {part}: {more} bytes more, {} in all", every + more);
+                }
+            }
         }
         match self.first_load() {
             Ok(sum) => println!(

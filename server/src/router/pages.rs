@@ -1,6 +1,6 @@
 //! The pages and the server functions they call, with what both get by context.
 
-use app::api::context::LogKey;
+use app::{api::context::LogKey, parts::PartsNeeded};
 use axum::{
     Router,
     extract::{Request, State},
@@ -11,7 +11,7 @@ use leptos::prelude::*;
 use leptos_axum::{AxumRouteListing, ResponseOptions};
 
 use super::App;
-use crate::auth;
+use crate::{auth, site};
 
 /// The address of the gallery: every part of the pages in every state. No page leads there.
 const GALLERY: &str = "/gallery";
@@ -71,8 +71,22 @@ fn listings() -> Vec<AxumRouteListing> {
 pub(super) async fn page(app: App, request: Request) -> Response {
     let options = options();
     let context = context(&app, &request);
+    let needed = PartsNeeded::default();
+    let given = needed.clone();
+    let context = move || {
+        context();
+        provide_context(given.clone());
+    };
     let render = leptos_axum::render_app_async_with_context(context, move || app::shell(options.clone()));
-    render(request).await.into_response()
+    let mut response = render(request).await.into_response();
+    // The page is whole by now. Its part is fetched beside the first load, as the loader will ask for it.
+    for file in site::parts(&needed.names()) {
+        let link = format!("<{file}>; rel=preload; as=fetch; type=\"application/wasm\"; crossorigin");
+        if let Ok(link) = HeaderValue::from_str(&link) {
+            response.headers_mut().append(header::LINK, link);
+        }
+    }
+    response
 }
 
 /// `GET /login`: the button for a link, else the page that says how to get one.

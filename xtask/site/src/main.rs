@@ -1,7 +1,9 @@
-//! The two steps of the site's build that need heavy libraries: wasm-bindgen's glue and brotli.
+//! The steps of the site's build that need heavy libraries: cutting a module into parts, wasm-bindgen's glue, brotli.
 //!
 //! `cargo xtask build` calls this program; it is a crate of its own so that `xtask` starts in seconds on a bare machine. The library
 //! `wasm-bindgen-cli-support` has the very version of `wasm-bindgen` in `Cargo.lock`, so no tool has to be installed and none can mismatch.
+
+mod parts;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -28,6 +30,9 @@ enum Verb {
         name: String,
         #[arg(long)]
         out: PathBuf,
+        /// Cut it at its split points: parts that the page loads when it needs them.
+        #[arg(long)]
+        split: bool,
         /// Keep function names, for readable stack traces while developing.
         #[arg(long)]
         keep_names: bool,
@@ -38,17 +43,23 @@ enum Verb {
 
 fn main() -> Result<()> {
     match Args::parse().verb {
-        Verb::Bind { module, name, out, keep_names } => bind(&module, &name, &out, keep_names),
+        Verb::Bind { module, name, out, split, keep_names } => {
+            let main = if split { parts::split(&module, &name, &out, keep_names)? } else { module };
+            bind(&main, &name, &out, split, keep_names)
+        }
         Verb::Compress { files } => files.iter().try_for_each(|file| compress(file)),
     }
 }
 
-fn bind(module: &Path, name: &str, out: &Path, keep_names: bool) -> Result<()> {
+fn bind(module: &Path, name: &str, out: &Path, split: bool, keep_names: bool) -> Result<()> {
     let mut bindgen = wasm_bindgen_cli_support::Bindgen::new();
     bindgen
         .input_path(module)
         .out_name(name)
         .typescript(false)
+        // The parts are linked to what the first load exports, by its names as they are.
+        .keep_lld_exports(split)
+        .demangle(!split)
         .remove_name_section(!keep_names)
         .remove_producers_section(true);
     bindgen.web(true)?;

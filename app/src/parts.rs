@@ -1,0 +1,101 @@
+//! Which page comes in which part of the browser's code.
+//!
+//! The first load has what every page needs. The code of pages is cut into *parts*: files of their own, loaded when one of their pages is
+//! visited for the first time. What several parts need, and the first load does not, is in further files that come with them. `cargo xtask
+//! build` does the cutting; the server names the files of the page that it answers with ([`PartsNeeded`]), so that they are fetched beside
+//! the first load and not after it.
+//!
+//! A page is put into a part by its line in the table below. Few parts are better than many: each pair of them may share a file.
+
+use leptos::{
+    prelude::*,
+    wasm_split::{SplitLoaderError, wasm_split},
+};
+use leptos_router::LazyRoute;
+
+use crate::pages::{OverviewPage, ReceiptPage, ReceiptsPage, ReleasePage, ReleasesPage};
+
+/// `part: Route = Page, function that draws it, function that loads its part;`
+macro_rules! lazy_pages {
+    ($($part:ident: $route:ident = $page:ident, $draw:ident, $load:ident;)*) => {$(
+        #[doc = concat!("[`", stringify!($page), "`], in the part `", stringify!($part), "`.")]
+        pub struct $route;
+
+        impl LazyRoute for $route {
+            fn data() -> Self {
+                Self
+            }
+
+            async fn view(_: Self) -> AnyView {
+                #[cfg(feature = "ssr")]
+                needed(stringify!($part));
+                match $draw().await {
+                    Ok(view) => view,
+                    Err(_) => not_loaded().await,
+                }
+            }
+
+            async fn preload() {
+                if $load().await.is_err() {
+                    not_loaded().await;
+                }
+            }
+        }
+
+        #[wasm_split($part, wasm_split_path = ::leptos::wasm_split, preload($load), fallible)]
+        fn $draw() -> Result<AnyView, SplitLoaderError> {
+            Ok(view! { <$page/> }.into_any())
+        }
+    )*};
+}
+
+lazy_pages! {
+    lists: OverviewRoute = OverviewPage, draw_overview, load_overview;
+    lists: ReleasesRoute = ReleasesPage, draw_releases, load_releases;
+    lists: ReceiptsRoute = ReceiptsPage, draw_receipts, load_receipts;
+    release: ReleaseRoute = ReleasePage, draw_release, load_release;
+    receipt: ReceiptRoute = ReceiptPage, draw_receipt, load_receipt;
+}
+
+/// The parts that a page being rendered on the server needs in the browser, collected by context.
+#[cfg(feature = "ssr")]
+#[derive(Clone, Default)]
+pub struct PartsNeeded(std::sync::Arc<std::sync::Mutex<std::collections::BTreeSet<&'static str>>>);
+
+#[cfg(feature = "ssr")]
+impl PartsNeeded {
+    /// Their names, in alphabetical order.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.0.lock().map(|parts| parts.iter().copied().collect()).unwrap_or_default()
+    }
+}
+
+#[cfg(feature = "ssr")]
+fn needed(part: &'static str) {
+    if let Some(needed) = use_context::<PartsNeeded>()
+        && let Ok(mut parts) = needed.0.lock()
+    {
+        parts.insert(part);
+    }
+}
+
+/// A part did not come: the line is down, or the server has been upgraded and has other parts now. On the way to another page the
+/// server is asked for that page, whole; a page that has just come from the server stays as it came, which works without a script.
+async fn not_loaded() -> AnyView {
+    #[cfg(feature = "hydrate")]
+    if let Some(url) = use_context::<ArcRwSignal<leptos_router::location::Url>>() {
+        let to = url.with_untracked(|url| format!("{}{}", url.path(), leave_question_mark(url.search())));
+        let location = window().location();
+        let here = location.pathname().and_then(|path| Ok(path + &location.search()?)).unwrap_or_default();
+        if to != here {
+            let _ = location.set_href(&to);
+        }
+    }
+    std::future::pending().await
+}
+
+/// The router's search has no question mark, the browser's has.
+#[cfg(feature = "hydrate")]
+fn leave_question_mark(search: &str) -> String {
+    if search.is_empty() || search.starts_with('?') { search.to_owned() } else { format!("?{search}") }
+}

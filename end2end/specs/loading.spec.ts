@@ -1,0 +1,68 @@
+// What a page asks the server for: each file once, nothing that it does not need, and the code of other pages when they are visited.
+import type { Page } from "@playwright/test";
+import { ABORTED, PROMOTED, headline, live, mark, marked, openEnded } from "../fixtures/pages";
+import { expect, test } from "../fixtures/test";
+
+test.setTimeout(240_000);
+
+/** Requests to the server from now on, as paths. */
+function asked(page: Page): string[] {
+  const paths: string[] = [];
+  page.on("request", (request) => paths.push(new URL(request.url()).pathname));
+  return paths;
+}
+
+/** The parts of the pages' code among them. */
+function parts(paths: string[]): string[] {
+  return paths.filter((path) => /^\/pkg\/.+\.[0-9a-f]{12}\.wasm$/.test(path));
+}
+
+test.beforeEach(async ({ page }) => {
+  await openEnded(page, ABORTED);
+});
+
+for (const path of ["/", "/releases", PROMOTED, "/receipts", "/receipts/0"]) {
+  test(`${path} asks for each of its files once @hydrated`, async ({ page }) => {
+    // The last page's own requests are none of this one's.
+    await page.goto("about:blank");
+    const paths = asked(page);
+    const response = await page.goto(path);
+    await expect.poll(() => page.evaluate(() => document.documentElement.dataset.awake ?? "")).not.toBe("");
+    await page.waitForLoadState("load");
+    const named = ((await response?.headerValue("link")) ?? "").split(",").map((link) => /<(.+)>/.exec(link)?.[1]);
+    expect(parts(paths).length).toBeGreaterThan(0);
+    expect(new Set(named), "the answer names the parts that the page loads, and no other").toEqual(new Set(parts(paths)));
+    const files = paths.filter((path) => path.startsWith("/pkg/") && !path.includes("verifier"));
+    expect(files.length, files.join(" ")).toBe(new Set(files).size);
+  });
+}
+
+test("the code of another page comes when it is visited, and only then @hydrated", async ({ page }) => {
+  await page.goto("/releases");
+  const paths = asked(page);
+  await mark(page);
+  const row = page.getByRole("row").filter({ has: page.locator(`a[href="${PROMOTED}"]`) });
+  expect(parts(paths)).toEqual([]);
+  await expect.poll(() => page.evaluate(() => document.documentElement.dataset.awake ?? "")).not.toBe("");
+  await row.getByRole("link").first().click();
+  await expect(headline(page)).toContainText("is stable after");
+  expect(parts(paths).some((path) => path.includes("split_release."))).toBe(true);
+  expect(paths).not.toContain(PROMOTED);
+  expect(await marked(page), "the page was loaded once").toBe(true);
+});
+
+test("a part that the server no longer has makes it ask for the page, whole @hydrated", async ({ page, expectedErrors }) => {
+  expectedErrors.push(/404/, /Failed to execute 'compile' on 'WebAssembly'|instantiateStreaming|Incorrect response MIME type|HTTP status code is not ok/);
+  await page.goto("/");
+  await live(page);
+  await mark(page);
+  await page.route(/split_release\./, (route) => route.fulfill({ status: 404, contentType: "text/plain", body: "not found\n" }));
+  await page.goto("/releases");
+  await live(page).catch(() => undefined);
+  await mark(page);
+  const row = page.getByRole("row").filter({ has: page.locator(`a[href="${PROMOTED}"]`) });
+  await row.getByRole("link").first().click();
+  await expect(headline(page)).toContainText("is stable after");
+  await expect(page).toHaveURL(PROMOTED);
+  expect(await marked(page), "the page came from the server").toBe(false);
+});
