@@ -24,12 +24,13 @@ pub(crate) fn split(module: &Path, name: &str, out: &Path, keep_names: bool) -> 
     let hash = hash.get(..HASH).unwrap_or(&hash);
     let main = module.with_extension("main.wasm");
     let script = format!("{name}.parts.js");
+    let (link, glue) = (format!("./{script}"), format!("./{name}.js"));
     let cut = wasm_split_cli_support::transform({
         let mut options = wasm_split_cli_support::Options::new(&bytes);
         options.output_dir = out;
         options.main_out_path = &main;
-        options.link_name = &format!("./{script}");
-        options.main_module = &format!("./{name}.js");
+        options.link_name = &link;
+        options.main_module = &glue;
         options
     })
     .map_err(|report| anyhow!("cannot cut {}: {report:#}", module.display()))?;
