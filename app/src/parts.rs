@@ -50,7 +50,7 @@ macro_rules! lazy_pages {
 }
 
 lazy_pages! {
-    lists: OverviewRoute = OverviewPage, draw_overview, load_overview;
+    overview: OverviewRoute = OverviewPage, draw_overview, load_overview;
     lists: ReleasesRoute = ReleasesPage, draw_releases, load_releases;
     lists: ReceiptsRoute = ReceiptsPage, draw_receipts, load_receipts;
     release: ReleaseRoute = ReleasePage, draw_release, load_release;

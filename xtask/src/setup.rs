@@ -44,7 +44,6 @@ pub(crate) fn run(workspace: &Workspace, args: &SetupArgs) -> Result<()> {
         }
     }
     eprintln!("browser target: {}", browser_target(workspace)?.describe());
-    say("wasm-opt", wasm_opt(workspace)?);
     if !args.build_only {
         say("Playwright", playwright(workspace)?);
         say("Chromium", chromium()?);
@@ -313,15 +312,6 @@ fn lists_are_there(packages: &[&str]) -> bool {
 fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.lines().collect();
     all[all.len().saturating_sub(lines)..].iter().map(|line| format!("      {line}\n")).collect()
-}
-
-/// `wasm-opt`: npm's pinned `binaryen`, else the one on the `PATH`, which may be years old.
-pub(crate) fn wasm_opt(workspace: &Workspace) -> Result<Found> {
-    let dir = workspace.root.join("xtask/wasm-opt");
-    match npm_install(workspace, &dir, "wasm-opt")? {
-        Found::At(modules) => Ok(Found::At(modules.join(".bin/wasm-opt"))),
-        missing => Ok(run::find("wasm-opt").map_or(missing, Found::At)),
-    }
 }
 
 /// Playwright's test runner. It downloads no browser: Debian's Chromium is driven.

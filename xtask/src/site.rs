@@ -1,11 +1,11 @@
 //! The site: browser modules, style sheet, static files, in `target/site`.
 //!
 //! ```text
-//! crates/hydrate       --cargo, wasm32-->  hydrate.wasm  --cut--> main, parts --wasm-bindgen--> [wasm-opt] -->  pkg/deliveryos.{js,wasm}
-//!                                                                             (parts as cut)    [wasm-opt] -->  pkg/deliveryos.parts.{js,json}, pkg/*.HASH.wasm
-//! crates/verifier-web  --cargo, wasm32-->  verifier_web.wasm  --wasm-bindgen--> [wasm-opt] -->  pkg/verifier.{js,wasm}
-//! style/main.css with its @imports, joined                                                 -->  pkg/deliveryos.css
-//! public/**                                                                                -->  **
+//! crates/hydrate       --cargo, wasm32-->  hydrate.wasm       --cut-->  main module --wasm-bindgen-->  pkg/deliveryos.{js,wasm}
+//!                                                                       and parts                -->  pkg/deliveryos.parts.{js,json}, pkg/*.HASH.wasm
+//! crates/verifier-web  --cargo, wasm32-->  verifier_web.wasm            --wasm-bindgen-->              pkg/verifier.{js,wasm}
+//! style/main.css with its @imports, joined                                                       -->  pkg/deliveryos.css
+//! public/**                                                                                      -->  **
 //! ```
 //! A release also carries a `.br` beside every file that compresses. Names are stable: the server sends an ETag over the content.
 //!
@@ -13,7 +13,7 @@
 
 use crate::fingerprint::{self, Fingerprint};
 use crate::run;
-use crate::setup::{self, BrowserTarget, Found};
+use crate::setup::{self, BrowserTarget};
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
@@ -33,17 +33,6 @@ const MODULES: [(&str, &str); 2] = [(SPLIT, "deliveryos"), ("verifier-web", "ver
 const SPLIT: &str = "hydrate";
 /// Files that brotli makes smaller; images and fonts are compressed already.
 const COMPRESSIBLE: [&str; 8] = ["js", "wasm", "css", "svg", "json", "txt", "html", "webmanifest"];
-/// What rustc 1.95 lets LLVM use by default, and every browser since 2023 has.
-const WASM_FEATURES: [&str; 7] = [
-    "--enable-bulk-memory",
-    "--enable-bulk-memory-opt",
-    "--enable-sign-ext",
-    "--enable-mutable-globals",
-    "--enable-nontrapping-float-to-int",
-    "--enable-multivalue",
-    "--enable-reference-types",
-];
-
 /// What the site weighs.
 pub(crate) struct Report {
     /// Path in the site, bytes, bytes after brotli (releases only).
@@ -57,11 +46,10 @@ pub(crate) fn build(workspace: &Workspace, release: bool) -> Result<Report> {
     let target = setup::browser_target(workspace)?;
     run::step(&format!("browser modules: {}", target.describe()), || compile(workspace, &target, release))?;
 
-    let optimiser = if release { optimiser(workspace)? } else { None };
-    let fingerprint = inputs(workspace, &target, release, optimiser.as_deref())?;
+    let fingerprint = inputs(workspace, &target, release)?;
     let stamp = workspace.root.join("target/site.stamp");
     if !fingerprint::fresh(&stamp, &fingerprint) || !workspace.site().is_dir() {
-        run::step("site: target/site", || assemble(workspace, release, optimiser.as_deref()))?;
+        run::step("site: target/site", || assemble(workspace, release))?;
         fingerprint::remember(&stamp, &fingerprint)?;
     }
     Report::read(workspace)
@@ -76,21 +64,10 @@ pub(crate) fn compile(workspace: &Workspace, target: &BrowserTarget, release: bo
     run::run(&mut cargo)
 }
 
-fn optimiser(workspace: &Workspace) -> Result<Option<PathBuf>> {
-    match setup::wasm_opt(workspace)? {
-        Found::At(path) => Ok(Some(path)),
-        Found::Missing(why) => {
-            eprintln!("    without wasm-opt the modules stay about a fifth larger. {why}");
-            Ok(None)
-        }
-    }
-}
-
-fn inputs(workspace: &Workspace, target: &BrowserTarget, release: bool, optimiser: Option<&Path>) -> Result<String> {
+fn inputs(workspace: &Workspace, target: &BrowserTarget, release: bool) -> Result<String> {
     let mut all = Fingerprint::default();
     all.value("release", &[u8::from(release)]);
     all.value("target", target.describe().as_bytes());
-    all.value("wasm-opt", optimiser.map(Path::to_string_lossy).unwrap_or_default().as_bytes());
     for (name, _) in MODULES {
         all.file(&BrowserTarget::artifact(workspace, release, name))?;
     }
@@ -99,7 +76,7 @@ fn inputs(workspace: &Workspace, target: &BrowserTarget, release: bool, optimise
     Ok(all.finish())
 }
 
-fn assemble(workspace: &Workspace, release: bool, optimiser: Option<&Path>) -> Result<()> {
+fn assemble(workspace: &Workspace, release: bool) -> Result<()> {
     // Beside the real one and swapped in whole: a server that reads from it never sees half a site.
     let fresh = workspace.root.join("target/site.new");
     remove(&fresh)?;
@@ -119,19 +96,6 @@ fn assemble(workspace: &Workspace, release: bool, optimiser: Option<&Path>) -> R
             bind.arg("--keep-names");
         }
         run::run(&mut bind)?;
-        if let Some(optimiser) = optimiser {
-            let file = pkg.join(format!("{out}.wasm"));
-            run::step(&format!("wasm-opt -Oz {out}.wasm"), || {
-                run::run(
-                    run::command(&optimiser.to_string_lossy())
-                        .arg("-Oz")
-                        .args(WASM_FEATURES)
-                        .arg(&file)
-                        .arg("-o")
-                        .arg(&file),
-                )
-            })?;
-        }
     }
     std::fs::write(pkg.join("deliveryos.css"), join_styles(&workspace.root.join("style"))?)?;
     if release {

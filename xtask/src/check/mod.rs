@@ -7,7 +7,7 @@ mod tidy;
 pub(crate) use purity::BROWSER;
 
 use crate::workspace::Workspace;
-use crate::{run, setup, site};
+use crate::{run, site};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use std::time::Instant;
@@ -125,9 +125,6 @@ fn clippy(workspace: &Workspace) -> Result<()> {
 }
 
 fn size(workspace: &Workspace) -> Result<()> {
-    if let setup::Found::Missing(why) = setup::wasm_opt(workspace)? {
-        bail!("the size of a release cannot be measured without wasm-opt: {why}");
-    }
     let report = site::build(workspace, true)?;
     report.print_sizes();
     let sum = report.first_load()?;

@@ -34,14 +34,12 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     let manifest = read(workspace, "Cargo.toml")?;
     wrong.extend(dependencies_without_reason(&manifest));
     wrong.extend(settings_that_disagree(&manifest, &read(workspace, "Leptos.toml")?)?);
-    for dir in ["end2end", "xtask/wasm-opt"] {
-        let lock = Path::new(dir).join("package-lock.json");
-        if read(workspace, &lock.to_string_lossy())?.contains("\"resolved\"") {
-            wrong.push(format!(
-                "{}: names a registry; write it with `npm install --package-lock-only --omit-lockfile-registry-resolved`",
-                lock.display()
-            ));
-        }
+    let lock = Path::new("end2end").join("package-lock.json");
+    if read(workspace, &lock.to_string_lossy())?.contains("\"resolved\"") {
+        wrong.push(format!(
+            "{}: names a registry; write it with `npm install --package-lock-only --omit-lockfile-registry-resolved`",
+            lock.display()
+        ));
     }
     if !wrong.is_empty() {
         bail!("{}", wrong.join("\n"));
