@@ -127,9 +127,5 @@ fn clippy(workspace: &Workspace) -> Result<()> {
 fn size(workspace: &Workspace) -> Result<()> {
     let report = site::build(workspace, true)?;
     report.print_sizes();
-    let sum = report.first_load()?;
-    if sum > site::FIRST_LOAD_LIMIT {
-        bail!("the first load is {sum} bytes, at most {} are allowed", site::FIRST_LOAD_LIMIT);
-    }
-    Ok(())
+    report.check_sizes()
 }
