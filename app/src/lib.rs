@@ -25,8 +25,8 @@ pub mod verifier;
 pub mod words;
 
 pub use app::App;
-#[cfg(feature = "ssr")]
-pub use gallery::gallery;
 #[cfg(feature = "hydrate")]
 pub use app::hydrate;
+#[cfg(feature = "ssr")]
+pub use gallery::gallery;
 pub use shell::shell;

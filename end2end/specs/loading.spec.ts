@@ -1,6 +1,6 @@
 // What a page asks the server for: each file once, nothing that it does not need, and the code of other pages when they are visited.
 import type { Page } from "@playwright/test";
-import { ABORTED, PROMOTED, headline, live, mark, marked, openEnded } from "../fixtures/pages";
+import { ABORTED, PROMOTED, headline, mark, marked, openEnded } from "../fixtures/pages";
 import { expect, test } from "../fixtures/test";
 
 test.setTimeout(240_000);
@@ -17,6 +17,11 @@ function parts(paths: string[]): string[] {
   return paths.filter((path) => /^\/pkg\/.+\.[0-9a-f]{12}\.wasm$/.test(path));
 }
 
+/** Waits until the page's own code is in charge. */
+async function awake(page: Page): Promise<void> {
+  await expect.poll(() => page.evaluate(() => "awake" in document.documentElement.dataset)).toBe(true);
+}
+
 test.beforeEach(async ({ page }) => {
   await openEnded(page, ABORTED);
 });
@@ -27,7 +32,7 @@ for (const path of ["/", "/releases", PROMOTED, "/receipts", "/receipts/0"]) {
     await page.goto("about:blank");
     const paths = asked(page);
     const response = await page.goto(path);
-    await expect.poll(() => page.evaluate(() => document.documentElement.dataset.awake ?? "")).not.toBe("");
+    await awake(page);
     await page.waitForLoadState("load");
     const named = ((await response?.headerValue("link")) ?? "").split(",").map((link) => /<(.+)>/.exec(link)?.[1]);
     expect(parts(paths).length).toBeGreaterThan(0);
@@ -39,11 +44,10 @@ for (const path of ["/", "/releases", PROMOTED, "/receipts", "/receipts/0"]) {
 
 test("the code of another page comes when it is visited, and only then @hydrated", async ({ page }) => {
   await page.goto("/releases");
-  const paths = asked(page);
+  await awake(page);
   await mark(page);
+  const paths = asked(page);
   const row = page.getByRole("row").filter({ has: page.locator(`a[href="${PROMOTED}"]`) });
-  expect(parts(paths)).toEqual([]);
-  await expect.poll(() => page.evaluate(() => document.documentElement.dataset.awake ?? "")).not.toBe("");
   await row.getByRole("link").first().click();
   await expect(headline(page)).toContainText("is stable after");
   expect(parts(paths).some((path) => path.includes("split_release."))).toBe(true);
@@ -52,13 +56,11 @@ test("the code of another page comes when it is visited, and only then @hydrated
 });
 
 test("a part that the server no longer has makes it ask for the page, whole @hydrated", async ({ page, expectedErrors }) => {
-  expectedErrors.push(/404/, /Failed to execute 'compile' on 'WebAssembly'|instantiateStreaming|Incorrect response MIME type|HTTP status code is not ok/);
-  await page.goto("/");
-  await live(page);
-  await mark(page);
+  // What Chromium and the loader say of it.
+  expectedErrors.push(/404/, /WebAssembly/, /was preloaded/);
   await page.route(/split_release\./, (route) => route.fulfill({ status: 404, contentType: "text/plain", body: "not found\n" }));
   await page.goto("/releases");
-  await live(page).catch(() => undefined);
+  await awake(page);
   await mark(page);
   const row = page.getByRole("row").filter({ has: page.locator(`a[href="${PROMOTED}"]`) });
   await row.getByRole("link").first().click();
