@@ -467,6 +467,42 @@ fn a_rollout_that_cannot_be_loaded_says_why() {
     assert!(Recipe::load(&[("r", rollout_with("      {}").as_bytes())]).is_ok());
 }
 
+/// What `start` would refuse, lint refuses: at the same place, in the same words.
+#[test]
+fn lint_finds_the_misuse_of_what_is_ours() {
+    let builtin = |plugin: &str, more: &str| {
+        let metric = format!("  - name: m\n    interval: 1s\n{more}    provider: {{plugin: {{deliveryos/builtin: {plugin}}}}}");
+        format!(
+            "{}{TEMPLATE}{metric}",
+            rollout_with("      analysis: {templates: [{templateName: t}], args: [{name: x, value: v}]}")
+        )
+    };
+    let annotated = |annotation: &str| {
+        rollout_with("      {}").replace("{name: r}", &format!("{{name: r, annotations: {{{annotation}}}}}"))
+    };
+    for (text, field, says) in [
+        (builtin("{rule: threshold, p99: 5}", ""), "spec.metrics[0].provider.plugin.deliveryos/builtin.p99", "unknown field"),
+        (builtin("{}", "    successCondition: result < 1\n"), "spec.metrics[0].successCondition", "decides by itself"),
+        (builtin("{}", "    consecutiveSuccessLimit: 2\n"), "spec.metrics[0].consecutiveSuccessLimit", "decides by itself"),
+        (
+            annotated("deliveryos.dev/dead-man-seconds: '4'"),
+            "metadata.annotations.deliveryos.dev/dead-man-seconds",
+            "5 to 86400",
+        ),
+        (annotated("deliveryos.dev/oops: '1'"), "metadata.annotations.deliveryos.dev/oops", "is not known"),
+    ] {
+        let report = lint_text(&text);
+        let found = errors(&report);
+        assert!(
+            found.iter().any(|f| f.field == field && f.message.contains(says) && f.line > 0),
+            "{text}\n{report:#?}"
+        );
+        assert!(Recipe::load(&[("r", text.as_bytes())]).is_err(), "{text}");
+    }
+    assert!(lint_text(&builtin("{rule: threshold}", "")).is_clean());
+    assert!(lint_text(&annotated("deliveryos.dev/dead-man-seconds: '5', other.example/x: y")).is_clean());
+}
+
 #[test]
 fn kinds_that_are_not_part_of_a_recipe_are_passed_over_and_said_so() {
     let report = lint_text("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec: {anything: goes}\n");

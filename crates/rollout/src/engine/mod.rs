@@ -3,6 +3,7 @@
 mod analysis;
 pub mod command;
 pub mod envelope;
+mod fold;
 pub mod observed;
 pub mod plan;
 mod planner;

@@ -4,7 +4,7 @@ use super::{Findings, Severity};
 use crate::{
     expr,
     recipe::{
-        duration,
+        duration, load,
         templates::{Missing, Templates, placeholders},
         yaml::Node,
     },
@@ -123,6 +123,10 @@ fn lint_metric(metric: &Node, path: &str, findings: &mut Findings<'_>) {
         0 => wrong("provider", "no provider specified".to_owned()),
         1 => {}
         _ => wrong("provider", "multiple providers specified".to_owned()),
+    }
+    // Ours, which Argo does not look into.
+    if let Some(Err(misuse)) = load::builtin(metric) {
+        findings.error(misuse.node, &format!("{path}.{}", misuse.field), misuse.message);
     }
     for name in ["successCondition", "failureCondition"] {
         let text = metric.str(name);

@@ -1,7 +1,7 @@
 //! Argo's validation of Rollouts (`pkg/apis/rollouts/validation`), its messages included.
 
 use super::{Findings, Severity, Sound, analysis};
-use crate::recipe::{duration, templates::Templates, yaml::Node};
+use crate::recipe::{duration, load, templates::Templates, yaml::Node};
 
 const STEP_KINDS: [&str; 8] =
     ["experiment", "pause", "setWeight", "analysis", "setCanaryScale", "setHeaderRoute", "setMirrorRoute", "plugin"];
@@ -10,6 +10,9 @@ const TRAFFIC_SERVICES: &str = "Canary service and Stable service must to be set
 const CANARY: &str = "spec.strategy.canary";
 
 pub(super) fn lint(document: &Node, all: &[Sound], findings: &mut Findings<'_>) {
+    if let Err(wrong) = load::dead_man(document) {
+        findings.error(wrong.node, &wrong.field, wrong.message);
+    }
     let Some(spec) = document.get("spec") else { return };
     not_negative(spec, "replicas", findings);
     selector_and_template(spec, findings);

@@ -66,10 +66,14 @@ fn finding(at: Option<(&str, &Node)>, field: &str, message: String) -> Finding {
     }
 }
 
-struct Wrong<'a> {
-    node: &'a Node,
-    field: String,
-    message: String,
+/// What cannot be loaded.
+pub(crate) struct Wrong<'a> {
+    /// Where it stands.
+    pub(crate) node: &'a Node,
+    /// Its path.
+    pub(crate) field: String,
+    /// What is wrong.
+    pub(crate) message: String,
 }
 
 struct Loader<'a> {
@@ -118,7 +122,7 @@ impl<'a> Loader<'a> {
                 Some(Background { starting_step, analysis })
             }
         };
-        let dead_man = self.dead_man()?;
+        let dead_man = dead_man(document)?;
         let abort_delay = seconds(canary, "abortScaleDownDelaySeconds").unwrap_or(30_000);
         Ok(Recipe {
             name: document.at(&["metadata", "name"]).and_then(Node::text).unwrap_or_default().to_owned(),
@@ -340,29 +344,10 @@ impl<'a> Loader<'a> {
         let Some(provider) = node.get("provider") else {
             return Err(("provider".to_owned(), "no provider specified".to_owned()));
         };
-        if let Some(rule) =
-            provider.get("plugin").and_then(|p| p.entries().iter().find(|(k, _)| k.name == BUILTIN)).map(|(_, n)| n)
-        {
-            if let Some((key, _)) = rule.entries().iter().find(|(k, _)| k.name != "rule") {
-                return Err((
-                    format!("provider.plugin.{BUILTIN}.{}", key.name),
-                    "unknown field: the built-in rule has only `rule`".to_owned(),
-                ));
-            }
-            for field in ["successCondition", "failureCondition", "count", "consecutiveSuccessLimit"] {
-                let count_of_inline = field == "count";
-                if node.get(field).is_some() && !count_of_inline {
-                    return Err((
-                        field.to_owned(),
-                        "the built-in rule decides by itself: it takes no condition".to_owned(),
-                    ));
-                }
-            }
-            let rule = match rule.str("rule") {
-                "" => "threshold".to_owned(),
-                named => named.to_owned(),
-            };
-            return Ok(Provider::Builtin(Builtin { rule }));
+        match builtin(node) {
+            Some(Ok(builtin)) => return Ok(Provider::Builtin(builtin)),
+            Some(Err(misuse)) => return Err((misuse.field, misuse.message)),
+            None => {}
         }
         let mut here = |field: &str, reason: &str| self.need(&format!("metric {metric} provider.{field}"), reason);
         const CREDENTIALS: &str = "credentials of metric sources stand in the server's configuration";
@@ -418,41 +403,6 @@ impl<'a> Loader<'a> {
         );
         Ok(Provider::Other(other))
     }
-
-    fn dead_man(&self) -> Result<DeadMan, Wrong<'a>> {
-        let annotation = |name: &str| self.document.at(&["metadata", "annotations"]).and_then(|a| a.get(name));
-        let mut dead_man = DeadMan { after_ms: 60_000, abort: false };
-        if let Some(node) = annotation(DEAD_MAN_SECONDS) {
-            dead_man.after_ms = match node.text().unwrap_or_default().parse::<i64>() {
-                // A day is the longest that a release is left alone; less than 5 s would fire at every restart.
-                Ok(s @ 5..=86_400) => s * 1_000,
-                _ => {
-                    return Err(self.bad_annotation(node, DEAD_MAN_SECONDS, "must be a number of seconds, 5 to 86400"));
-                }
-            };
-        }
-        if let Some(node) = annotation(ON_CONTROLLER_LOSS) {
-            dead_man.abort = match node.text() {
-                Some("abort") => true,
-                Some("resume") => false,
-                _ => return Err(self.bad_annotation(node, ON_CONTROLLER_LOSS, "must be resume or abort")),
-            };
-        }
-        let known = [DEAD_MAN_SECONDS, ON_CONTROLLER_LOSS];
-        let ours = self.document.at(&["metadata", "annotations"]).map_or(&[][..], Node::entries);
-        match ours.iter().find(|(k, _)| k.name.starts_with("deliveryos.dev/") && !known.contains(&k.name.as_str())) {
-            Some((key, node)) => Err(self.bad_annotation(
-                node,
-                &key.name,
-                "is not known: deliveryos.dev/ has dead-man-seconds and on-controller-loss",
-            )),
-            None => Ok(dead_man),
-        }
-    }
-
-    fn bad_annotation(&self, node: &'a Node, name: &str, message: &str) -> Wrong<'a> {
-        Wrong { node, field: format!("metadata.annotations.{name}"), message: message.to_owned() }
-    }
 }
 
 fn range(node: &Node) -> Result<Range, (String, String)> {
@@ -473,4 +423,72 @@ fn range(node: &Node) -> Result<Range, (String, String)> {
         return Err(("provider.prometheus.rangeQuery".to_owned(), "it must begin before it ends".to_owned()));
     }
     Ok(range)
+}
+
+/// A field that is not used as it must be.
+pub(crate) struct Misuse<'a> {
+    /// Where it stands.
+    pub(crate) node: &'a Node,
+    /// Its path below the metric.
+    pub(crate) field: String,
+    /// What is wrong.
+    pub(crate) message: String,
+}
+
+/// The built-in rule that a metric asks for, if it does.
+pub(crate) fn builtin(metric: &Node) -> Option<Result<Builtin, Misuse<'_>>> {
+    let plugin = metric.get("provider")?.get("plugin")?;
+    let rule = plugin.entries().iter().find(|(key, _)| key.name == BUILTIN).map(|(_, node)| node)?;
+    if let Some((key, node)) = rule.entries().iter().find(|(key, _)| key.name != "rule") {
+        let field = format!("provider.plugin.{BUILTIN}.{}", key.name);
+        return Some(Err(Misuse { node, field, message: "unknown field: the built-in rule has only `rule`".to_owned() }));
+    }
+    for field in ["successCondition", "failureCondition", "consecutiveSuccessLimit"] {
+        if let Some(node) = metric.get(field) {
+            let message = "the built-in rule decides by itself: it takes no condition".to_owned();
+            return Some(Err(Misuse { node, field: field.to_owned(), message }));
+        }
+    }
+    let rule = match rule.str("rule") {
+        "" => "threshold".to_owned(),
+        named => named.to_owned(),
+    };
+    Some(Ok(Builtin { rule }))
+}
+
+/// What a Rollout's annotations say of a controller that is gone.
+pub(crate) fn dead_man(document: &Node) -> Result<DeadMan, Wrong<'_>> {
+        let annotation = |name: &str| document.at(&["metadata", "annotations"]).and_then(|a| a.get(name));
+        let mut dead_man = DeadMan { after_ms: 60_000, stated: false, abort: false };
+        if let Some(node) = annotation(DEAD_MAN_SECONDS) {
+            dead_man.stated = true;
+            dead_man.after_ms = match node.text().unwrap_or_default().parse::<i64>() {
+                // A day is the longest that a release is left alone; less than 5 s would fire at every restart.
+                Ok(s @ 5..=86_400) => s * 1_000,
+                _ => {
+                    return Err(bad_annotation(node, DEAD_MAN_SECONDS, "must be a number of seconds, 5 to 86400"));
+                }
+            };
+        }
+        if let Some(node) = annotation(ON_CONTROLLER_LOSS) {
+            dead_man.abort = match node.text() {
+                Some("abort") => true,
+                Some("resume") => false,
+                _ => return Err(bad_annotation(node, ON_CONTROLLER_LOSS, "must be resume or abort")),
+            };
+        }
+        let known = [DEAD_MAN_SECONDS, ON_CONTROLLER_LOSS];
+        let ours = document.at(&["metadata", "annotations"]).map_or(&[][..], Node::entries);
+        match ours.iter().find(|(k, _)| k.name.starts_with("deliveryos.dev/") && !known.contains(&k.name.as_str())) {
+            Some((key, node)) => Err(bad_annotation(
+                node,
+                &key.name,
+                "is not known: deliveryos.dev/ has dead-man-seconds and on-controller-loss",
+            )),
+            None => Ok(dead_man),
+        }
+}
+
+fn bad_annotation<'a>(node: &'a Node, name: &str, message: &str) -> Wrong<'a> {
+    Wrong { node, field: format!("metadata.annotations.{name}"), message: message.to_owned() }
 }

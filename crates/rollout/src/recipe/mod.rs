@@ -1,7 +1,7 @@
 //! The recipe: Argo's `Rollout` and its analysis templates, resolved.
 
 pub(crate) mod duration;
-mod load;
+pub(crate) mod load;
 pub(crate) mod schema;
 pub(crate) mod templates;
 pub(crate) mod yaml;
@@ -176,6 +176,9 @@ impl Recipe {
 pub struct DeadMan {
     /// The data plane goes to 0 % by itself after this time without its controller, ms.
     pub after_ms: i64,
+    /// False when the recipe does not say it and [`DeadMan::after_ms`] is the default: a data plane that was configured with
+    /// another time uses that one.
+    pub stated: bool,
     /// When the controller is back: abort (true), or go on (false).
     pub abort: bool,
 }
