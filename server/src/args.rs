@@ -369,8 +369,12 @@ pub struct Splitter {
     /// Leave the terminal or server that started it
     #[arg(long)]
     pub detach: bool,
+    /// Take over from the one that runs, without losing a request: an upgrade. When none runs, one is started. The server does
+    /// this by itself when it starts and finds a splitter of another build
+    #[arg(long)]
+    pub take_over: bool,
     /// End the one that runs, with its versions, instead of starting one: its services are then not served any more
-    #[arg(long, conflicts_with_all = ["workers", "metrics_listen", "detach"])]
+    #[arg(long, conflicts_with_all = ["workers", "metrics_listen", "detach", "take_over"])]
     pub stop: bool,
 }
 

@@ -91,7 +91,8 @@ impl Task {
             self.retry_at = Some(Instant::now() + RETRY_REFUSED);
             return Ok(false);
         };
-        let call = self.deps.runtime.start_canary(&self.service, self.deps.epoch(), &workload);
+        let Some(dead_man) = self.active.as_ref().map(|active| active.recipe.dead_man) else { return Ok(false) };
+        let call = self.deps.runtime.start_canary(&self.service, self.deps.epoch(), &workload, dead_man);
         match tokio::time::timeout(CALL, call).await.unwrap_or_else(|_| Err(no_answer())) {
             Ok(()) => {
                 self.look_now().await;

@@ -56,6 +56,8 @@ pub struct MetricSubject {
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const FIRST: Epoch = Epoch(7);
+/// Longer than any case takes.
+const DEAD_MAN: rollout::DeadMan = rollout::DeadMan { after_ms: 3_600_000, stated: true, abort: false };
 const NEXT: Epoch = Epoch(8);
 const STALE: Epoch = Epoch(6);
 const DRAIN_MS: u64 = 500;
@@ -123,7 +125,7 @@ impl RuntimeSubject {
 
     async fn with_canary(&self) {
         self.ensured().await;
-        self.runtime.start_canary(&self.service, FIRST, &self.canary).await.expect("start_canary");
+        self.runtime.start_canary(&self.service, FIRST, &self.canary, DEAD_MAN).await.expect("start_canary");
         self.until("the canary is ready", |o| o.canary.as_ref().is_some_and(|c| c.ready)).await;
     }
 
@@ -165,7 +167,7 @@ async fn ensure_and_start_are_idempotent(s: &RuntimeSubject) {
     assert_eq!(seen.stable.map(|v| v.digest).as_ref(), Some(&s.stable.digest));
     assert_eq!((seen.canary, seen.weight), (None, Weight::ZERO), "no canary yet");
     s.with_canary().await;
-    s.runtime.start_canary(&s.service, FIRST, &s.canary).await.expect("start_canary again");
+    s.runtime.start_canary(&s.service, FIRST, &s.canary, DEAD_MAN).await.expect("start_canary again");
     let seen = s.observe().await;
     assert_eq!(seen.canary.map(|v| v.digest).as_ref(), Some(&s.canary.digest));
     assert_eq!(seen.weight, Weight::ZERO, "a canary starts at weight 0");
@@ -208,7 +210,7 @@ async fn stale_epochs_change_nothing(s: &RuntimeSubject) {
     for epoch in [STALE, FIRST] {
         for (what, result) in [
             ("ensure", r.ensure(id, epoch, &s.stable).await),
-            ("start_canary", r.start_canary(id, epoch, &s.canary).await),
+            ("start_canary", r.start_canary(id, epoch, &s.canary, DEAD_MAN).await),
             ("set_weight", r.set_weight(id, epoch, "e-30", Weight::FULL).await.map(drop)),
             ("promote", r.promote(id, epoch, "e-promote").await.map(drop)),
             ("stop", r.stop(id, epoch, Track::Canary, DRAIN_MS).await),

@@ -115,8 +115,15 @@ pub trait Runtime: Send + Sync {
     async fn ensure(&self, service: &ServiceId, epoch: Epoch, stable: &Workload) -> Result<(), RuntimeError>;
     /// What is there now.
     async fn observe(&self, service: &ServiceId) -> Result<ObservedService, RuntimeError>;
-    /// Starts the canary at weight 0; answers once it has been asked for, readiness is observed.
-    async fn start_canary(&self, service: &ServiceId, epoch: Epoch, canary: &Workload) -> Result<(), RuntimeError>;
+    /// Starts the canary at weight 0; answers once it has been asked for, readiness is observed. From then on its weight goes to
+    /// 0 by itself when no controller was heard for the dead-man time.
+    async fn start_canary(
+        &self,
+        service: &ServiceId,
+        epoch: Epoch,
+        canary: &Workload,
+        dead_man: rollout::DeadMan,
+    ) -> Result<(), RuntimeError>;
     /// Sets the weight. The same operation again is answered with the first answer.
     async fn set_weight(
         &self,

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use splitter::control::{Client, ClientError, Notice, Request};
+use splitter::control::{Client, ClientError, Notice, Request, Response};
 
 use crate::{Shared, map, process};
 
@@ -26,8 +26,14 @@ pub(crate) async fn ticks(shared: Arc<Shared>) {
     let mut pause = FIRST_PAUSE;
     let mut started: Option<(tokio::process::Child, tokio::time::Instant)> = None;
     let mut lost = false;
+    let mut upgraded = false;
     loop {
         match Client::connect(&shared.socket).await {
+            // Once: a take-over that fails leaves the splitter that runs, and that is better than trying for ever.
+            Ok(client) if !std::mem::replace(&mut upgraded, true) => {
+                upgrade(&shared, client).await;
+                continue;
+            }
             Ok(client) => {
                 let begun = seen.clone();
                 let error = follow(&shared, client, &mut seen).await;
@@ -50,6 +56,47 @@ pub(crate) async fn ticks(shared: Arc<Shared>) {
         tokio::select! {
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
             () = shared.wanted.notified() => {}
+        }
+    }
+}
+
+/// Has a splitter of another build succeeded by one of ours; one that cannot be succeeded stays.
+async fn upgrade(shared: &Shared, mut client: Client) {
+    let (Some(command), Some(take_over)) = (&shared.options.command, &shared.options.take_over) else { return };
+    let Ok(Response::Hello(old)) = client.call(Request::Hello).await else { return };
+    drop(client);
+    // The program that would be started, whatever this process was started from.
+    if !process::is_another_program(old.pid, command) {
+        return;
+    }
+    tracing::info!(pid = old.pid, version = %old.version, "the splitter that runs is of another build: a new one takes over");
+    let command: Vec<String> = command.iter().chain(take_over).cloned().collect();
+    let mut child = match process::start(&command, &shared.options.state_dir) {
+        Ok(child) => child,
+        Err(error) => {
+            tracing::error!(%error, "its successor cannot be started: it stays");
+            return;
+        }
+    };
+    let limit = tokio::time::Instant::now() + OPENING;
+    loop {
+        if let Ok(mut client) = Client::connect(&shared.socket).await
+            && let Ok(Response::Hello(new)) = client.call(Request::Hello).await
+            && new.boot != old.boot
+        {
+            tracing::info!(pid = new.pid, "a new splitter has taken over");
+            return;
+        }
+        match child.try_wait() {
+            Ok(Some(status)) if !status.success() => {
+                tracing::error!(%status, log = %shared.options.state_dir.display(), "a new splitter could not take over");
+                return;
+            }
+            _ if tokio::time::Instant::now() >= limit => {
+                tracing::error!(log = %shared.options.state_dir.display(), "a new splitter has not taken over in time");
+                return;
+            }
+            _ => tokio::time::sleep(FIRST_PAUSE).await,
         }
     }
 }

@@ -3,7 +3,9 @@
 //! The splitter is a process of its own that outlives this one. [`LocalRuntime::start`] begins to look for it: when its control
 //! socket answers, it is used as it is found; when not, it is started, detached, and started again whenever it is gone. While
 //! this process lives and has acted under an epoch, a sign of life goes to the splitter every second; when that stays away
-//! for a service's dead-man time, the splitter puts the canary's weight to 0 by itself.
+//! for the dead-man time of the release's recipe (of the configuration, when the recipe does not say it), the splitter puts the canary's weight to 0 by itself.
+//!
+//! A splitter of another build of the program (an upgrade) is succeeded by a new one that takes its sockets over.
 //!
 //! Calls do not wait for the splitter to come back: what cannot be asked is [`RuntimeError::Unreachable`], and the controller
 //! tries again. Only [`Runtime::ensure`] waits a moment, so that the first call after a start finds it.
@@ -60,7 +62,8 @@ pub struct LocalService {
     pub sticky: Option<Sticky>,
     /// Believe and extend `X-Forwarded-*` of requests.
     pub trust_forwarded: bool,
-    /// When the server has been gone for so long while a canary has a weight, its weight goes to 0.
+    /// When the server has been gone for so long while a canary has a weight, its weight goes to 0: for recipes that do not
+    /// say it themselves.
     pub dead_man_seconds: Option<u32>,
 }
 
@@ -72,6 +75,9 @@ pub struct LocalOptions {
     /// Program and arguments that run a splitter in that directory and leave this process's session
     /// (`deliveryos splitter --state-dir … --detach`). `None` when somebody else runs it, a systemd unit say.
     pub command: Option<Vec<String>>,
+    /// Arguments added to the command when a splitter of another build of the program is found: the new one takes over from it
+    /// without losing a request. `None` leaves the one that runs.
+    pub take_over: Option<Vec<String>>,
     /// The services that may be carried.
     pub services: BTreeMap<ServiceId, LocalService>,
 }
@@ -249,14 +255,21 @@ impl Runtime for LocalRuntime {
         map::observed(&status, &found)
     }
 
-    async fn start_canary(&self, service: &ServiceId, epoch: Epoch, canary: &Workload) -> Result<(), RuntimeError> {
-        self.shared.known(service)?;
+    async fn start_canary(
+        &self,
+        service: &ServiceId,
+        epoch: Epoch,
+        canary: &Workload,
+        dead_man: rollout::DeadMan,
+    ) -> Result<(), RuntimeError> {
+        let front = self.shared.known(service)?;
         let version = map::version(canary)?;
         let start = Request::StartVersion {
             epoch: epoch.0,
             service: service.to_string(),
             track: Track::Canary,
             version: version.clone(),
+            dead_man_seconds: Some(dead_man_seconds(front, dead_man)),
         };
         match self.shared.act(epoch, start).await {
             Err(RuntimeError::Refused(why)) => {
@@ -328,6 +341,15 @@ impl Runtime for LocalRuntime {
 
     fn ticks(&self) -> broadcast::Receiver<(ServiceId, Tick)> {
         self.shared.ticks.subscribe()
+    }
+}
+
+/// The recipe's word, else the configuration's, else the recipe's default.
+fn dead_man_seconds(front: &LocalService, dead_man: rollout::DeadMan) -> u32 {
+    let of_recipe = u32::try_from(dead_man.after_ms / 1_000).unwrap_or(u32::MAX).max(1);
+    match front.dead_man_seconds {
+        Some(configured) if !dead_man.stated => configured,
+        _ => of_recipe,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     fs::{DirBuilder, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::Path,
     process::Stdio,
 };
@@ -20,6 +20,17 @@ const OWN_SETTINGS: [&str; 2] = ["DELIVERYOS_", "LEPTOS_"];
 
 fn is_ours(variable: &std::ffi::OsStr) -> bool {
     OWN_SETTINGS.iter().any(|prefix| variable.as_encoded_bytes().starts_with(prefix.as_bytes()))
+}
+
+/// True when the process runs another program file than the command would start. What cannot be found out counts as the same:
+/// a data plane that serves is left alone then.
+pub(crate) fn is_another_program(pid: u32, command: &[String]) -> bool {
+    let file = |path: &Path| std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+    let Some(program) = command.first() else { return false };
+    match (file(Path::new(&format!("/proc/{pid}/exe"))), file(Path::new(program))) {
+        (Some(running), Some(ours)) => running != ours,
+        _ => false,
+    }
 }
 
 /// Starts a splitter: its output to a file, its input nothing. The command itself leaves our session.

@@ -6,13 +6,17 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use controller::{Runtime, RuntimeError, Workload, WorkloadSource, conformance::RuntimeSubject};
 use local::{LocalOptions, LocalRuntime, LocalService};
 use model::{Epoch, ServiceId, Track, Weight};
+use rollout::DeadMan;
 use splitter::control::{Client, Request, Response};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -30,17 +34,26 @@ async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>
     }
 }
 
-/// What this executable is when it is started as a process.
+/// What this executable is when it is started as a process: in its environment or an argument.
 const ROLE: &str = "LOCAL_TEST_ROLE";
+
+/// Added for a successor: a further test name for the harness, that no test has.
+const TAKE_OVER: &str = "take-over";
+
+/// What a recipe says that says nothing.
+const DEAD_MAN: DeadMan = DeadMan { after_ms: 60_000, stated: false, abort: false };
 
 /// Not a test: the processes that tests start are this executable again, so that they are never of another build.
 #[test]
 fn process() {
-    let Ok(role) = std::env::var(ROLE) else { return };
+    let argument = std::env::args().find_map(|argument| Some(argument.strip_prefix(ROLE)?.strip_prefix('=')?.to_owned()));
+    let Some(role) = argument.or_else(|| std::env::var(ROLE).ok()) else { return };
     match role.split_once(' ').unwrap() {
         ("splitter", dir) => {
             let options = splitter::Options { state_dir: dir.into(), workers: 1, metrics_listen: None, detach: true };
-            splitter::run(options).unwrap();
+            let take_over = std::env::args().any(|argument| argument == TAKE_OVER);
+            let run = if take_over { splitter::run_as_successor } else { splitter::run };
+            run(options).unwrap();
         }
         (_, name) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -103,9 +116,9 @@ fn options(dir: &Path) -> LocalOptions {
     };
     LocalOptions {
         state_dir: dir.to_owned(),
-        command: Some(
-            ["env".to_owned(), format!("{ROLE}=splitter {}", dir.display())].into_iter().chain(myself()).collect(),
-        ),
+        // An argument, which the harness takes for the name of a test that there is not.
+        command: Some(myself().into_iter().chain([format!("{ROLE}=splitter {}", dir.display())]).collect()),
+        take_over: Some(vec![TAKE_OVER.to_owned()]),
         services: BTreeMap::from([(shop(), service)]),
     }
 }
@@ -155,8 +168,12 @@ async fn get(address: SocketAddr) -> std::io::Result<String> {
 }
 
 async fn canary_at(runtime: &LocalRuntime, weight: u8) -> SocketAddr {
+    canary_of(runtime, weight, DEAD_MAN).await
+}
+
+async fn canary_of(runtime: &LocalRuntime, weight: u8, dead_man: DeadMan) -> SocketAddr {
     runtime.ensure(&shop(), Epoch(1), &workload("v1", "a")).await.unwrap();
-    runtime.start_canary(&shop(), Epoch(1), &workload("v2", "b")).await.unwrap();
+    runtime.start_canary(&shop(), Epoch(1), &workload("v2", "b"), dead_man).await.unwrap();
     eventually("the canary is ready", async || {
         runtime.observe(&shop()).await.unwrap().canary.filter(|canary| canary.ready)
     })
@@ -208,6 +225,71 @@ async fn a_server_that_comes_back_finds_everything_and_one_that_does_not_is_miss
     let seen = third.observe(&shop()).await.unwrap();
     assert_eq!(seen.weight, Weight::ZERO);
     assert!(seen.dead_man_at.is_some());
+}
+
+/// What the recipe states goes before the configuration, also for a splitter that had to be started again.
+#[tokio::test]
+async fn the_recipes_dead_man_time_is_the_splitters() {
+    let machine = Machine::new();
+    let mut options = options(machine.dir.path());
+    options.services.get_mut(&shop()).unwrap().dead_man_seconds = Some(86_400);
+    let runtime = LocalRuntime::start(options);
+    let address = canary_of(&runtime, 100, DeadMan { after_ms: 2_000, stated: true, abort: false }).await;
+    let before = machine.hello().await.unwrap();
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(before.pid).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    eventually("another one", async || machine.hello().await.filter(|hello| hello.boot != before.boot)).await;
+    drop(runtime);
+    eventually("the canary gets nothing any more", async || {
+        get(address).await.ok().filter(|answer| answer == "v1")
+    })
+    .await;
+}
+
+/// An upgrade: the program that the server would start is not the one that runs.
+#[tokio::test]
+async fn a_splitter_of_another_build_is_succeeded_without_losing_a_request() {
+    let machine = Machine::new();
+    let old_program = machine.dir.path().join("old");
+    std::fs::copy(std::env::current_exe().unwrap(), &old_program).unwrap();
+    let patient = || {
+        let mut options = options(machine.dir.path());
+        options.services.get_mut(&shop()).unwrap().dead_man_seconds = Some(86_400);
+        options
+    };
+    let mut old = patient();
+    old.command.as_mut().unwrap()[0] = old_program.display().to_string();
+    let first = LocalRuntime::start(old);
+    let address = canary_at(&first, 100).await;
+    let before = machine.hello().await.unwrap();
+    drop(first);
+
+    let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let client = tokio::spawn({
+        let (stop, sent) = (Arc::clone(&stop), Arc::clone(&sent));
+        async move {
+            while !stop.load(Ordering::Relaxed) {
+                assert_eq!(get(address).await.unwrap(), "v2");
+                sent.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    let second = LocalRuntime::start(patient());
+    let after = eventually("a successor", async || machine.hello().await.filter(|h| h.boot != before.boot)).await;
+    assert_eq!(after.gap, None, "nothing was interrupted");
+    let seen = sent.load(Ordering::Relaxed);
+    eventually("it serves", async || (sent.load(Ordering::Relaxed) > seen + 50).then_some(())).await;
+    stop.store(true, Ordering::Relaxed);
+    client.await.unwrap();
+    second.ensure(&shop(), Epoch(2), &workload("v1", "a")).await.unwrap();
+    assert_eq!(second.observe(&shop()).await.unwrap().weight, Weight::FULL);
+    // The same build again is left alone.
+    drop(second);
+    let third = LocalRuntime::start(patient());
+    let mut ticks = third.ticks();
+    for _ in 0..2 {
+        assert_eq!(ticks.recv().await.unwrap().1.boot, after.boot);
+    }
 }
 
 #[tokio::test]

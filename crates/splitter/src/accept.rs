@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::route::Service;
@@ -34,6 +35,7 @@ pub(crate) struct Listener {
     /// The socket itself, for a successor.
     pub(crate) socket: OwnedFd,
     stop: CancellationToken,
+    task: Option<JoinHandle<()>>,
 }
 
 impl Listener {
@@ -41,6 +43,13 @@ impl Listener {
     pub(crate) fn asked_as(mut self, asked: SocketAddr) -> Self {
         self.asked = asked;
         self
+    }
+
+    /// Stops accepting. When the task has ended, every connection that it accepted is counted at a worker: whoever ends the
+    /// workers before would reset it.
+    pub(crate) fn stop(mut self) -> Option<JoinHandle<()>> {
+        self.stop.cancel();
+        self.task.take()
     }
 }
 
@@ -88,8 +97,8 @@ fn adopt(
     let actual = listener.local_addr()?;
     let socket = listener.as_fd().try_clone_to_owned()?;
     let stop = CancellationToken::new();
-    runtime.spawn(accept(listener, actual, Arc::clone(service), Arc::clone(workers), stop.clone()));
-    Ok(Listener { asked, actual, socket, stop })
+    let task = runtime.spawn(accept(listener, actual, Arc::clone(service), Arc::clone(workers), stop.clone()));
+    Ok(Listener { asked, actual, socket, stop, task: Some(task) })
 }
 
 async fn accept(
@@ -100,23 +109,31 @@ async fn accept(
     stop: CancellationToken,
 ) {
     let mut failing = false;
+    let mut last = 0;
     loop {
         let permits = Arc::clone(&service.permits);
         let permit = tokio::select! {
+            biased;
             permit = permits.acquire_owned() => permit,
             () = stop.cancelled() => break,
         };
         // The semaphore is never closed.
         let Ok(permit) = permit else { break };
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            biased;
             () = stop.cancelled() => {
-                // Clients that the kernel has already accepted for us are served, not reset.
+                // Clients that the kernel has already accepted for us are served, not reset. Not more than its queue holds: others
+                // go on coming, and a successor takes them.
+                if last == BACKLOG {
+                    break;
+                }
+                last += 1;
                 match listener.accept().now_or_never() {
                     Some(accepted) => accepted,
                     None => break,
                 }
             }
+            accepted = listener.accept() => accepted,
         };
         match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
             Ok((stream, peer)) => {

@@ -30,7 +30,7 @@ use crate::engine::{Ending, Engine};
 const MAX_SOCKETS: usize = 253;
 
 /// How long a step may take. The predecessor answers as soon as its state is saved.
-const STEP_LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const STEP_LIMIT: Duration = Duration::from_secs(10);
 
 /// The predecessor's side.
 pub(crate) async fn give(engine: &Rc<Engine>, id: u64, stream: UnixStream) -> io::Result<()> {
@@ -50,15 +50,25 @@ pub(crate) async fn give(engine: &Rc<Engine>, id: u64, stream: UnixStream) -> io
     engine.ending.send_replace(Ending::HandedOver);
     // `run` has stopped accepting and supervising, and given up socket and lock, when it notifies.
     engine.let_go.notified().await;
+    let sent = send(&stream, id, sockets);
+    if let Err(error) = &sent {
+        tracing::error!(%error, "the sockets did not reach the successor");
+    }
+    engine.handed.notify_one();
+    sent
+}
+
+/// The answer, and the sockets with one byte behind it.
+fn send(stream: &StdUnixStream, id: u64, sockets: Vec<(SocketAddr, OwnedFd)>) -> io::Result<()> {
     let (addresses, sockets): (Vec<SocketAddr>, Vec<OwnedFd>) = sockets.into_iter().unzip();
-    io::Write::write_all(&mut &stream, &encode(&Line::Answer { id, response: Response::Sockets { addresses } }))?;
+    io::Write::write_all(&mut &*stream, &encode(&Line::Answer { id, response: Response::Sockets { addresses } }))?;
     let borrowed: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
     let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_SOCKETS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !control.push(SendAncillaryMessage::ScmRights(&borrowed)) {
         return Err(io::Error::other("the sockets do not fit in a message"));
     }
-    sendmsg(&stream, &[IoSlice::new(&[0])], &mut control, SendFlags::empty())?;
+    sendmsg(stream, &[IoSlice::new(&[0])], &mut control, SendFlags::empty())?;
     Ok(())
 }
 

@@ -48,5 +48,5 @@ mod worker;
 
 pub use handover::TakeOverError;
 pub use run::{Options, RunError, run, run_as_successor};
-pub use spec::{Health, Limits, MAX_SERVICES, Protocol, ServiceSpec, Source, Sticky, VersionSpec};
+pub use spec::{Health, Limits, MAX_SERVICES, Protocol, ServiceSpec, Source, Sticky, VersionSpec, check_url};
 pub use state::StateError;

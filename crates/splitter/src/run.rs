@@ -33,6 +33,9 @@ const HANDED_OVER_DRAIN_MS: u64 = 600_000;
 /// How long a lock that is being given up may take.
 const LOCK_LIMIT: Duration = Duration::from_secs(5);
 
+/// How long a successor waits for the metrics endpoint's address: traffic waits with it.
+const METRICS_LIMIT: Duration = Duration::from_millis(500);
+
 /// Most proxy threads: more than any machine that this is for has cores.
 const MAX_WORKERS: usize = 256;
 
@@ -121,9 +124,14 @@ fn run_with(options: &Options, take_over: bool) -> Result<(), RunError> {
     let socket = state_dir.join(SOCKET_NAME);
     let lock_file =
         File::options().create(true).truncate(false).write(true).open(state_dir.join(LOCK_NAME)).map_err(unusable)?;
-    let sockets = take_lock(&lock_file, options, take_over, &socket)?;
     let state_path = state_dir.join(STATE_NAME);
-    let saved = state::load(&state_path).map_err(|source| RunError::State { path: state_path.clone(), source })?;
+    let load = || state::load(&state_path).map_err(|source| RunError::State { path: state_path.clone(), source });
+    if take_over {
+        // A state that this program cannot read is found out while somebody serves.
+        load()?;
+    }
+    let sockets = take_lock(&lock_file, options, take_over, &socket)?;
+    let saved = load()?;
 
     let clock = Clock::new();
     let count = match options.workers {
@@ -142,7 +150,7 @@ fn run_with(options: &Options, take_over: bool) -> Result<(), RunError> {
         .enable_all()
         .build()
         .map_err(RunError::System)?;
-    let saver = Saver::start(state_path).map_err(RunError::System)?;
+    let saver = Saver::start(state_path.clone()).map_err(RunError::System)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())
@@ -153,7 +161,7 @@ fn run_with(options: &Options, take_over: bool) -> Result<(), RunError> {
         let engine = Engine::new(parts);
         // Everything that can fail comes before the state is touched.
         let metrics = match options.metrics_listen {
-            Some(address) => Some(tokio::net::TcpListener::bind(address).await.map_err(|source| RunError::Metrics { address, source })?),
+            Some(address) => listen_for_metrics(address, take_over).await?,
             None => None,
         };
         let control = server::open(&socket).map_err(|source| RunError::StateDir { path: socket.clone(), source })?;
@@ -165,9 +173,8 @@ fn run_with(options: &Options, take_over: bool) -> Result<(), RunError> {
 
         let control = tokio::task::spawn_local(server::serve(Rc::clone(&engine), control));
         let ticks = tokio::task::spawn_local(run_ticks(Rc::clone(&engine)));
-        if let Some(listener) = metrics {
-            tokio::task::spawn_local(metrics::serve(Rc::clone(&engine), listener));
-        }
+        let metrics =
+            metrics.map(|listener| tokio::task::spawn_local(metrics::serve(Rc::clone(&engine), listener)));
         let mut ending = engine.ending.subscribe();
         let how = tokio::select! {
             // The sender lives in the engine.
@@ -181,12 +188,21 @@ fn run_with(options: &Options, take_over: bool) -> Result<(), RunError> {
         match how {
             Ending::HandedOver => {
                 ticks.abort();
+                // Its address is the successor's from here on.
+                if let Some(metrics) = metrics {
+                    metrics.abort();
+                    let _ = metrics.await;
+                }
                 engine.release_for_successor().await;
                 let _ = std::fs::remove_file(&socket);
                 if let Err(error) = lock_file.unlock() {
                     tracing::error!(%error, "the lock cannot be given up");
                 }
                 engine.let_go.notify_one();
+                // Without a request under way this process would end before the sockets are on their way, and close them.
+                if tokio::time::timeout(handover::STEP_LIMIT, engine.handed.notified()).await.is_err() {
+                    tracing::error!("the sockets could not be handed over in time");
+                }
                 engine.finish_requests(HANDED_OVER_DRAIN_MS).await;
                 engine.exit_workers();
             }
@@ -205,6 +221,22 @@ fn run_with(options: &Options, take_over: bool) -> Result<(), RunError> {
         let _ = thread.join();
     }
     result
+}
+
+/// A successor has the traffic in its hands already: it waits for the predecessor to let go of the address, and goes on without.
+async fn listen_for_metrics(address: SocketAddr, take_over: bool) -> Result<Option<tokio::net::TcpListener>, RunError> {
+    let limit = Instant::now() + METRICS_LIMIT;
+    loop {
+        match tokio::net::TcpListener::bind(address).await {
+            Ok(listener) => return Ok(Some(listener)),
+            Err(source) if !take_over => return Err(RunError::Metrics { address, source }),
+            Err(_) if Instant::now() < limit => tokio::time::sleep(Duration::from_millis(5)).await,
+            Err(error) => {
+                tracing::error!(%address, %error, "metrics cannot be listened for: there are none until the next start");
+                return Ok(None);
+            }
+        }
+    }
 }
 
 /// Takes the lock, and the sockets of the splitter that holds it if that is wanted.

@@ -291,6 +291,15 @@ impl Limits {
     }
 }
 
+/// Whether a version can be reached at this address: why not, in words.
+pub fn check_url(url: &str) -> Result<(), String> {
+    match authority(url) {
+        Ok(_) => Ok(()),
+        Err(Refusal::Invalid { reason, .. }) => Err(reason),
+        Err(other) => Err(other.to_string()),
+    }
+}
+
 /// Host and port of `http://host:port`.
 pub(crate) fn authority(url: &str) -> Result<http::uri::Authority, Refusal> {
     let field = "source.url";
@@ -306,7 +315,10 @@ pub(crate) fn authority(url: &str) -> Result<http::uri::Authority, Refusal> {
         }
         (Some("https"), _) => invalid(
             field,
-            format!("{url:?}: https to a version is not supported, put a TLS proxy on this machine in between"),
+            format!(
+                "{url:?}: https to a version is not supported, because the splitter has no way to be told whose certificates to \
+                 trust: name an http address, of a TLS proxy on this machine say"
+            ),
         ),
         _ => invalid(field, format!("{url:?} is not http://host:port")),
     }

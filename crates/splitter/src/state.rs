@@ -52,6 +52,8 @@ pub(crate) struct SavedService {
     pub(crate) stopped: Vec<StoppedVersion>,
     pub(crate) answers: Vec<SavedAnswer>,
     pub(crate) dead_man: Option<DeadMan>,
+    #[serde(default)]
+    pub(crate) canary_dead_man_seconds: Option<u32>,
 }
 
 /// A version in the state file.

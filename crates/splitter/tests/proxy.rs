@@ -299,6 +299,7 @@ async fn a_drain_lets_requests_end_or_cuts_them() {
             service: "shop".into(),
             track: model::Track::Canary,
             version: url_version("b", canary.address),
+            dead_man_seconds: None,
         };
         splitter.ask(canary).await.unwrap();
         splitter.ready("shop", "b").await;

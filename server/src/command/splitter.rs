@@ -9,7 +9,8 @@ pub(super) fn run(state_dir: PathBuf, options: &args::Splitter) -> anyhow::Resul
     if options.stop {
         return small_runtime()?.block_on(stop(state_dir));
     }
-    splitter::run(splitter::Options {
+    let run = if options.take_over { splitter::run_as_successor } else { splitter::run };
+    run(splitter::Options {
         state_dir,
         workers: options.workers,
         metrics_listen: options.metrics_listen,

@@ -46,7 +46,8 @@ impl DataPlane {
         let services = config.services.iter().map(|(name, service)| (name.clone(), front(service))).collect();
         // Without a service there is nothing to carry, and a splitter in the background would only surprise.
         let command = (!config.services.is_empty()).then_some(command);
-        Ok(Self { runtime: Arc::new(LocalRuntime::start(LocalOptions { state_dir, command, services })) })
+        let take_over = Some(vec!["--take-over".to_owned()]);
+        Ok(Self { runtime: Arc::new(LocalRuntime::start(LocalOptions { state_dir, command, take_over, services })) })
     }
 
     /// For the controller.

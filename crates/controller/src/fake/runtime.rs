@@ -357,7 +357,13 @@ impl Runtime for FakeRuntime {
         })
     }
 
-    async fn start_canary(&self, service: &ServiceId, epoch: Epoch, canary: &Workload) -> Result<(), RuntimeError> {
+    async fn start_canary(
+        &self,
+        service: &ServiceId,
+        epoch: Epoch,
+        canary: &Workload,
+        _dead_man: rollout::DeadMan,
+    ) -> Result<(), RuntimeError> {
         let lost = self.before(true).await?;
         let at = self.clock.now();
         let mut world = lock(&self.world);

@@ -95,6 +95,9 @@ pub enum Request {
         track: Track,
         /// The version.
         version: VersionSpec,
+        /// For a canary: takes the place of the service's [`ServiceSpec::dead_man_seconds`] until its slot is filled anew.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        dead_man_seconds: Option<u32>,
     },
     /// Takes a version out: no request is sent to it any more when answered; requests in flight end or are cut at the
     /// drain limit, then its process is ended. Its end shows in [`ServiceStatus::stopped`]. Stopping the canary puts the

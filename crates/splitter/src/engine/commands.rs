@@ -83,10 +83,10 @@ impl Engine {
                     engine.set_weight(entry, epoch, weight, &service)
                 })
             }
-            Request::StartVersion { epoch, service, track, version } => {
+            Request::StartVersion { epoch, service, track, version, dead_man_seconds } => {
                 version.validate()?;
                 self.admit(epoch)?;
-                let fresh = self.start_version(&service, track, version)?;
+                let fresh = self.start_version(&service, track, version, dead_man_seconds)?;
                 Ok((self.done(fresh), Some(self.save())))
             }
             Request::StopVersion { epoch, service, version, drain_ms } => {
@@ -271,6 +271,7 @@ impl Engine {
             stopped: std::collections::VecDeque::new(),
             answers: std::collections::VecDeque::new(),
             dead_man: None,
+            canary_dead_man_seconds: None,
             changed: false,
         });
         fresh |= !opened.is_empty() || !begin.is_empty() || entry.spec != bare;
@@ -293,10 +294,23 @@ impl Engine {
         Ok(fresh)
     }
 
-    fn start_version(self: &Rc<Self>, service: &str, track: Track, version: VersionSpec) -> Result<bool, Refusal> {
+    fn start_version(
+        self: &Rc<Self>,
+        service: &str,
+        track: Track,
+        version: VersionSpec,
+        dead_man_seconds: Option<u32>,
+    ) -> Result<bool, Refusal> {
+        if dead_man_seconds == Some(0) {
+            return Err(Refusal::Invalid { field: "dead_man_seconds".into(), reason: "at least 1".into() });
+        }
         let mut services = self.services.borrow_mut();
         let entry = services.get_mut(service).ok_or_else(|| Refusal::UnknownService { service: service.to_owned() })?;
-        if placed(Some(entry), service, track, &version)? {
+        let placed = placed(Some(entry), service, track, &version)?;
+        if track == Track::Canary {
+            entry.canary_dead_man_seconds = dead_man_seconds;
+        }
+        if placed {
             return Ok(false);
         }
         let version = self.begin_version(service, track, version, entry.spec.limits.upstream_idle_ms, None)?;
@@ -352,7 +366,7 @@ impl Engine {
         let silent = self.heard.get().elapsed();
         let mut fired = false;
         for (id, entry) in self.services.borrow_mut().iter_mut() {
-            let Some(limit) = entry.spec.dead_man_seconds else { continue };
+            let Some(limit) = entry.canary_dead_man_seconds.or(entry.spec.dead_man_seconds) else { continue };
             if entry.weight == 0 || silent < Duration::from_secs(u64::from(limit)) {
                 continue;
             }

@@ -36,6 +36,9 @@ pub(crate) use self::versions::VersionEntry;
 /// Answers remembered per service, so that a repeated operation is recognised: a rollout has a few dozen operations.
 const KEPT_ANSWERS: usize = 256;
 
+/// How long an accepting task may take to end.
+const ACCEPTING_LIMIT: Duration = Duration::from_secs(2);
+
 /// How the splitter ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
@@ -69,6 +72,8 @@ pub(crate) struct Engine {
     latest: watch::Sender<u64>,
     /// Notified when a successor may have the sockets.
     pub(crate) let_go: Notify,
+    /// Notified when the sockets are with the successor, or cannot be brought there.
+    pub(crate) handed: Notify,
     pub(crate) series: RefCell<Series>,
 }
 
@@ -88,6 +93,8 @@ struct ServiceEntry {
     stopped: VecDeque<StoppedVersion>,
     answers: VecDeque<SavedAnswer>,
     dead_man: Option<DeadMan>,
+    /// Of the release that the canary belongs to; else the service's is in force.
+    canary_dead_man_seconds: Option<u32>,
     /// Weight or slots changed since the last tick.
     changed: bool,
 }
@@ -165,6 +172,7 @@ impl ServiceEntry {
             stopped: self.stopped.iter().cloned().collect(),
             answers: self.answers.iter().cloned().collect(),
             dead_man: self.dead_man,
+            canary_dead_man_seconds: self.canary_dead_man_seconds,
         }
     }
 
@@ -230,6 +238,7 @@ impl Engine {
             ring: RefCell::default(),
             latest: watch::Sender::new(0),
             let_go: Notify::new(),
+            handed: Notify::new(),
             series: RefCell::default(),
         })
     }
@@ -318,7 +327,7 @@ impl Engine {
 
     /// Ends the splitter: listeners closed, requests given time, processes ended or left, state saved.
     pub(crate) async fn end(&self, drain_ms: u64, stop_versions: bool) {
-        self.stop_accepting();
+        self.stop_accepting().await;
         self.finish_requests(drain_ms).await;
         self.release_versions(stop_versions).await;
         self.save_now().await;
@@ -334,17 +343,24 @@ impl Engine {
 
     /// Before a successor takes over: nothing is accepted, supervised or written any more.
     pub(crate) async fn release_for_successor(&self) {
-        self.stop_accepting();
+        self.stop_accepting().await;
         self.release_versions(false).await;
         self.save_now().await;
         self.sign_of_life(true);
     }
 
-    fn stop_accepting(&self) {
+    /// Stops accepting; what was accepted is counted at its worker when this is over.
+    async fn stop_accepting(&self) {
+        let mut tasks = Vec::new();
         for service in self.services.borrow_mut().values_mut() {
             // The state still names the addresses: the next splitter listens on them again.
             let open = std::mem::take(&mut service.listeners);
             service.missing.extend(open.iter().map(|listener| (listener.asked, listener.actual)));
+            tasks.extend(open.into_iter().filter_map(Listener::stop));
+        }
+        for task in tasks {
+            // Bounded by the queue's length; a thread that hangs must not hold up a hand-over.
+            let _ = tokio::time::timeout(ACCEPTING_LIMIT, task).await;
         }
     }
 

@@ -73,6 +73,7 @@ impl Engine {
             stopped: VecDeque::from(saved.stopped),
             answers: VecDeque::from(saved.answers),
             dead_man: saved.dead_man,
+            canary_dead_man_seconds: saved.canary_dead_man_seconds,
             changed: false,
             spec: saved.spec,
         };

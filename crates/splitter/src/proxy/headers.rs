@@ -234,4 +234,39 @@ mod tests {
         check(false, &["10.0.0.1"], "http");
         check(true, &["6.6.6.6", "10.0.0.1"], "https");
     }
+
+    proptest::proptest! {
+        /// Whatever a client writes: nothing of the hop passes, only what it named goes, and doing it again changes nothing.
+        #[test]
+        fn nothing_of_the_hop_passes(lines in proptest::collection::vec((
+            proptest::sample::select(vec![
+                "connection", "te", "trailer", "transfer-encoding", "upgrade", "keep-alive", "proxy-connection", "proxy-authorization",
+                "http2-settings", "content-length", "host", "cookie", "x-one",
+            ]),
+            "[ -~]{0,24}",
+        ), 0..12)) {
+            let mut headers = HeaderMap::new();
+            for (name, value) in lines {
+                headers.append(HeaderName::from_static(name), HeaderValue::try_from(value).unwrap());
+            }
+            let coded = headers.contains_key(header::TRANSFER_ENCODING);
+            let before = headers.clone();
+            let (wants, asks) = (wants_trailers(&headers), upgrade(&headers).is_some());
+            strip_hop_by_hop(&mut headers);
+            proptest::prop_assert!(!headers.keys().any(is_hop_by_hop));
+            proptest::prop_assert_eq!(headers.contains_key(header::HOST), before.contains_key(header::HOST));
+            proptest::prop_assert_eq!(
+                headers.contains_key(header::CONTENT_LENGTH),
+                before.contains_key(header::CONTENT_LENGTH) && !coded
+            );
+            proptest::prop_assert!(!wants || before.contains_key(header::TE));
+            proptest::prop_assert!(!asks || before.contains_key(header::CONNECTION));
+            let once = headers.clone();
+            strip_hop_by_hop(&mut headers);
+            proptest::prop_assert_eq!(&headers, &once);
+            join_cookies(&mut headers);
+            proptest::prop_assert!(headers.get_all(header::COOKIE).iter().count() <= 1);
+            let _ = cookie(&headers, "uid");
+        }
+    }
 }
