@@ -88,6 +88,12 @@ pub fn headline(view: &ReleaseView) -> Headline {
         Phase::Paused { until: None, .. } => {
             said(format!("{} is ", row.version), state, ", it waits for a decision".to_owned(), Tone::Wait)
         }
+        Phase::Aborting if row.weight.percent() > 0 => said(
+            format!("{} is at ", row.version),
+            row.weight.to_string(),
+            ", its traffic is being taken away".to_owned(),
+            Tone::Bad,
+        ),
         Phase::Aborting => said(
             format!("{} is at ", row.version),
             "0 %".to_owned(),

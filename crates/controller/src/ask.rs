@@ -30,7 +30,7 @@ impl<E> From<Halt> for No<E> {
 }
 
 impl Task {
-    /// Answers a request as soon as its intent is durable, then carries it out.
+    /// Answers a request when its intent is durable and readers see it.
     pub(crate) async fn asked(&mut self, request: Request) -> Result<(), Halt> {
         match request {
             Request::Command(command, reply) => {
@@ -120,9 +120,15 @@ impl Task {
             Err(AppendError::Stopped(why)) => return Err(No::Halt(Halt::Log(AppendError::Stopped(why)))),
             Err(error) => return Err(unavailable(error)),
         };
-        answer(reply, Ok(index));
         tracing::info!(release = %command.release, command = %command.kind, actor = %command.actor, index, "command accepted");
-        self.carry_out(command.kind, transitions, index, planning).await.map_err(No::Halt)
+        // Whoever is answered may look at once, and finds what came of it. A stop is answered by its intent, which readers
+        // fold as an abort under way: a data plane that does not answer must not keep a person waiting.
+        if stops(command.kind) {
+            answer(reply, Ok(index));
+        }
+        self.carry_out(command.kind, transitions, index, planning).await?;
+        answer(reply, Ok(index));
+        Ok(())
     }
 
     /// Carries out a decided command. For an abort the traffic goes first and the disk second: its intent is durable already.
@@ -139,7 +145,7 @@ impl Task {
             self.defer(transition, planning.take()).await?;
         }
         self.command = None;
-        if matches!(kind, CommandKind::Abort | CommandKind::Rollback) {
+        if stops(kind) {
             let mut energy = None;
             let first = self.plan().and_then(|(actions, took)| {
                 energy = took;
@@ -243,16 +249,19 @@ impl Task {
             Err(AppendError::Stopped(why)) => return Err(No::Halt(Halt::Log(AppendError::Stopped(why)))),
             Err(error) => return Err(unavailable(error)),
         };
-        answer(reply, Ok(release.clone()));
         tracing::info!(%release, version = %start.canary.version, actor = %request.actor, index, "release accepted");
         self.number += 1;
         self.command = Some(index);
-        let begun = self.begin(release, request.environment, recipe, start, now).await;
+        let begun = self.begin(release.clone(), request.environment, recipe, start, now).await;
         self.command = None;
-        begun.map_err(No::Halt)
+        begun?;
+        // Not before: whoever is told of a release may ask for it at once, and readers know it by its first receipt.
+        answer(reply, Ok(release));
+        self.look_now().await;
+        Ok(())
     }
 
-    /// A release begins.
+    /// A release begins: from its first receipt on, readers know it.
     pub(crate) async fn begin(
         &mut self,
         release: ReleaseId,
@@ -273,9 +282,7 @@ impl Task {
             sums: 0,
             summed: true,
         });
-        self.record(transition, None).await?;
-        self.look_now().await;
-        Ok(())
+        self.record(transition, None).await
     }
 
     /// The recipe, if this controller can carry out all of it.
@@ -338,6 +345,11 @@ fn answer<T>(reply: &mut Reply<T>, value: T) {
         // Whoever asked may have gone away; what was accepted is carried out all the same.
         let _ = reply.send(value);
     }
+}
+
+/// True for what takes the canary off the traffic: it goes first, and records second.
+fn stops(kind: CommandKind) -> bool {
+    matches!(kind, CommandKind::Abort | CommandKind::Rollback)
 }
 
 fn command_key(id: &str) -> String {

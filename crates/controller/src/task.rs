@@ -354,7 +354,9 @@ impl Task {
                 self.command = Some(start.index);
                 let begun = self.begin(start.release, start.environment, start.recipe, start.start, start.at).await;
                 self.command = None;
-                begun
+                begun?;
+                self.look_now().await;
+                Ok(())
             }
             Some(Resume::Begun(begun)) => {
                 let now = self.deps.clock.now();

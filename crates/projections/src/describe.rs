@@ -95,7 +95,7 @@ fn known(p: &Payload) -> Option<Description> {
         Kind::CanaryAborted => {
             let f: CanaryAborted = p.facts().ok()?;
             let by = if f.automatic { "by the judge".to_owned() } else { format!("by {}", p.actor) };
-            d(format!("Aborted at {} {by}", f.weight), say::finding(&f.reason).to_owned())
+            d(format!("Aborted at {} {by}", f.weight), say::finding(&f.reason))
         }
         Kind::CanaryCompleted => {
             let f: CanaryCompleted = p.facts().ok()?;
@@ -116,7 +116,7 @@ fn known(p: &Payload) -> Option<Description> {
                 Kind::AnalysisInconclusive => "Analysis inconclusive",
                 _ => "Analysis could not be done",
             };
-            d(ended.to_owned(), say::finding(&f.message).to_owned())
+            d(ended.to_owned(), say::finding(&f.message))
         }
         Kind::RollbackArmed => {
             let f: RollbackArmed = p.facts().ok()?;

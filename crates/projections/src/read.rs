@@ -21,7 +21,7 @@ pub enum Phase {
         /// When it ends by itself; `None` waits for a person.
         until: Option<Timestamp>,
     },
-    /// Weight is 0, the canary is being drained.
+    /// Stopped: its traffic is being taken away (the weight says whether it is gone), then it is drained.
     Aborting,
     /// Ended.
     Ended(Outcome),

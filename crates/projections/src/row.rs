@@ -1,10 +1,10 @@
 //! One line of a list of releases, folded.
 
 use model::{
-    Actor, Kind, Timestamp, Verdict, Weight,
+    Actor, CommandKind, Kind, Timestamp, Verdict, Weight,
     event::{
         AnalysisEnded, CanaryAborted, CanaryCompleted, CanaryPaused, CanaryPromoted, CanaryStarted, CanaryStepped,
-        Outcome, ReleaseCompleted,
+        CommandSeen, Outcome, ReleaseCompleted,
     },
 };
 use receipts::Payload;
@@ -79,6 +79,12 @@ impl ReleaseRow {
             self.exposed = n;
         }
         match p.kind {
+            // A stop is accepted before it is carried out, and always carried out: from here on it is under way.
+            Kind::CommandAccepted if p.facts::<CommandSeen>().is_ok_and(|f| stops(&f.command)) => {
+                (self.held, self.pause) = (None, None);
+                (self.ended, self.next_at) = (None, None);
+                self.phase = Phase::Aborting;
+            }
             Kind::CanaryStarted => self.restarted(p),
             Kind::CanaryStepped => self.stepped(p),
             Kind::CanaryPaused => {
@@ -212,7 +218,7 @@ impl ReleaseRow {
     fn found(&mut self, verdict: Verdict, message: String) {
         if rank(Some(verdict)) >= rank(self.worst_verdict) {
             self.worst_verdict = Some(verdict);
-            self.worst = Some(say::finding(&message).to_owned());
+            self.worst = Some(say::finding(&message));
         }
     }
 }
@@ -234,6 +240,11 @@ impl JoulesSum {
 
 /// The reason of a pause that a person asked for.
 const PERSON: &str = "person";
+
+/// True for the commands that take the canary off the traffic.
+fn stops(command: &str) -> bool {
+    matches!(command.parse(), Ok(CommandKind::Abort | CommandKind::Rollback))
+}
 
 /// The engine's own word for what happened, which it puts beside the facts.
 pub(crate) fn turn(p: &Payload) -> Option<&str> {

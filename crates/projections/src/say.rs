@@ -150,15 +150,69 @@ pub fn energy_method(m: EnergyMethod) -> &'static str {
     }
 }
 
-/// What was found, out of Argo's sentence about it: `… assessed Failed due to failed (1) > failureLimit (0): canary 5xx ratio …`
-/// says only at its end what a reader in a hurry needs. A sentence of another form stays as it is.
-pub fn finding(message: &str) -> &str {
-    const LIMITS: [&str; 3] = ["failureLimit (", "inconclusiveLimit (", "consecutiveErrorLimit ("];
-    let after = LIMITS.iter().find_map(|limit| message.split_once(limit).and_then(|(_, rest)| rest.split_once("): ")));
-    match after {
-        Some((_, found)) if !found.trim().is_empty() => found.trim_matches(|c: char| c.is_whitespace() || c == '"'),
-        _ => message,
+/// What was found, in plain words, out of Argo's sentence about it, which the receipt keeps: `Background analysis phase error/failed:
+/// Metric "errors" assessed Failed due to failed (1) > failureLimit (0): result 0.2: successCondition "result <= 0.01" does not hold`
+/// becomes `errors is 0.2, and its recipe wants result <= 0.01`. The built-in rule's own sentence stands as it is. So does a
+/// message of another form.
+pub fn finding(message: &str) -> String {
+    const PHASES: [&str; 2] = ["Background analysis phase error/failed: ", "Step-based analysis phase error/failed: "];
+    let message = message.trim();
+    let said = PHASES.iter().find_map(|phase| message.strip_prefix(phase)).unwrap_or(message);
+    assessed(said).unwrap_or_else(|| said.to_owned())
+}
+
+/// `Metric "NAME" assessed PHASE[ due to COUNTED (N) > LIMIT (M)][: DETAIL]`.
+fn assessed(said: &str) -> Option<String> {
+    let (name, rest) = said.strip_prefix("Metric \"")?.split_once("\" assessed ")?;
+    let (phase, rest) = rest.split_at(rest.find([' ', ':']).unwrap_or(rest.len()));
+    let (counts, detail) = match rest.strip_prefix(" due to ") {
+        Some(due) => match due.split_once("): ") {
+            Some((counts, detail)) => (counts, detail),
+            None => (due, ""),
+        },
+        None => ("", rest.strip_prefix(": ").unwrap_or_default()),
+    };
+    let numbers: Vec<u64> =
+        counts.split('(').skip(1).filter_map(|part| part.split(')').next()?.parse().ok()).collect();
+    let detail = detail.trim_matches(|c: char| c.is_whitespace() || c == '"');
+    let detail = detail.strip_prefix("Error Message: ").unwrap_or(detail);
+    let times = |n: u64| plural(n, "time", "times");
+    Some(match (phase, numbers.as_slice(), detail) {
+        ("Error", [n, ..], "") => format!("{name} could not be measured {} in a row", times(*n)),
+        ("Error", [n, ..], why) => format!("{name} could not be measured {} in a row: {why}", times(*n)),
+        ("Inconclusive", [n, limit], "") => {
+            format!("{name} was inconclusive {}, {} allowed", times(*n), are(*limit))
+        }
+        (_, [n, limit], "") => format!("{name} failed {}, {} allowed", times(*n), are(*limit)),
+        (_, _, "") => format!("{name} was assessed {phase}"),
+        (_, [], detail) if detail.starts_with("count (") => format!("{name}: {detail}"),
+        (_, numbers, detail) => {
+            let repeated = match numbers {
+                [n, limit] if *n > 1 => format!(" ({}, {} allowed)", times(*n), are(*limit)),
+                _ => String::new(),
+            };
+            format!("{}{repeated}", judged(name, detail).unwrap_or_else(|| detail.to_owned()))
+        }
+    })
+}
+
+/// `result VALUE: successCondition "CONDITION" does not hold`, and its like.
+fn judged(name: &str, detail: &str) -> Option<String> {
+    let rest = detail.strip_prefix("result ")?;
+    if let Some((value, condition)) = rest.split_once(": successCondition \"") {
+        let condition = condition.strip_suffix("\" does not hold")?;
+        return Some(format!("{name} is {value}, and its recipe wants {condition}"));
     }
+    if let Some((value, condition)) = rest.split_once(": failureCondition \"") {
+        let condition = condition.strip_suffix("\" holds")?;
+        return Some(format!("{name} is {value}, and its recipe fails it when {condition}"));
+    }
+    let value = rest.strip_suffix(": neither successCondition nor failureCondition holds")?;
+    Some(format!("{name} is {value}, by its recipe neither a success nor a failure"))
+}
+
+fn are(limit: u64) -> String {
+    if limit == 1 { "1 is".to_owned() } else { format!("{} are", count(limit)) }
 }
 
 /// A hash or digest for a narrow place: the first and last four characters.
@@ -250,15 +304,34 @@ mod tests {
                 "canary 5xx ratio 0.2131 is above 0.01",
             ),
             (
-                "Metric \"m\" assessed Error due to consecutiveErrors (5) > consecutiveErrorLimit (4): \"Error Message: connection refused\"",
-                "Error Message: connection refused",
+                "Background analysis phase error/failed: Metric \"builtin\" assessed Failed: canary p99 31 ms is above 12 ms",
+                "canary p99 31 ms is above 12 ms",
             ),
             (
-                "Metric \"m\" assessed Failed due to failed (1) > failureLimit (0)",
-                "Metric \"m\" assessed Failed due to failed (1) > failureLimit (0)",
+                "Step-based analysis phase error/failed: Metric \"m\" assessed Error due to consecutiveErrors (5) > consecutiveErrorLimit (4): \"Error Message: connection refused\"",
+                "m could not be measured 5 times in a row: connection refused",
             ),
-            ("failureLimit (0): ", "failureLimit (0): "),
+            (
+                "Metric \"errors\" assessed Failed due to failed (1) > failureLimit (0): result [0.2]: successCondition \"result[0] <= 0.01\" does not hold",
+                "errors is [0.2], and its recipe wants result[0] <= 0.01",
+            ),
+            (
+                "Metric \"errors\" assessed Failed due to failed (3) > failureLimit (2): result 0.2: failureCondition \"result > 0.1\" holds",
+                "errors is 0.2, and its recipe fails it when result > 0.1 (3 times, 2 are allowed)",
+            ),
+            (
+                "Metric \"m\" assessed Inconclusive due to inconclusive (2) > inconclusiveLimit (1): result 0.05: neither successCondition nor failureCondition holds",
+                "m is 0.05, by its recipe neither a success nor a failure (2 times, 1 is allowed)",
+            ),
+            ("Metric \"m\" assessed Failed due to failed (1) > failureLimit (0)", "m failed 1 time, 0 are allowed"),
+            (
+                "Metric \"m\" assessed Inconclusive: count (3) reached with 1 of 2 consecutive successes",
+                "m: count (3) reached with 1 of 2 consecutive successes",
+            ),
+            ("Metric \"m\" assessed Inconclusive", "m was assessed Inconclusive"),
+            ("failureLimit (0): ", "failureLimit (0):"),
             ("5xx 9.4 %, limit 1 %", "5xx 9.4 %, limit 1 %"),
+            ("no progress for 10 m", "no progress for 10 m"),
             ("", ""),
         ] {
             assert_eq!(finding(message), said);

@@ -219,6 +219,16 @@ fn a_release_that_was_aborted() {
 }
 
 #[test]
+fn an_abort_is_under_way_once_it_is_accepted() {
+    let mut row = ReleaseRow::of(&log(vec![started(), stepped(2, 0, 0, 5), asked(4, "abort")])).unwrap();
+    assert_eq!((row.phase.clone(), row.weight), (Phase::Aborting, w(5)), "its traffic is not gone yet");
+    row.fold(&Receipt { index: 3, payload: stepped(4, 1, 5, 0) });
+    assert_eq!((row.phase, row.weight), (Phase::Aborting, w(0)));
+    let paused = ReleaseRow::of(&log(vec![started(), stepped(2, 0, 0, 5), asked(4, "pause")])).unwrap();
+    assert_eq!(paused.phase, Phase::Progressing, "other commands are folded by what they did");
+}
+
+#[test]
 fn a_persons_hold_lies_over_the_recipes_pause() {
     let mut row = ReleaseRow::of(&log(vec![
         started(),
@@ -333,6 +343,8 @@ fn buttons() {
         ("pause of the recipe", with(vec![paused(3, "step", Some(99), 5)]), vec![Promote, Pause, Resume, Abort]),
         ("held", with(vec![paused(3, "person", None, 5)]), vec![Promote, Resume, Abort]),
         ("aborting", with(vec![aborted(4, true)]), vec![]),
+        ("abort asked for", with(vec![paused(3, "step", Some(99), 5), asked(4, "abort")]), vec![]),
+        ("rollback asked for", with(vec![promoted(4), completed(5, Outcome::Promoted), asked(6, "rollback")]), vec![]),
         ("aborted", with(vec![aborted(4, true), completed(5, Outcome::Aborted)]), vec![Retry]),
         ("stable, old version not gone", with(vec![promoted(4)]), vec![Abort, Rollback]),
         ("promoted", with(vec![promoted(4), completed(5, Outcome::Promoted)]), vec![Rollback]),

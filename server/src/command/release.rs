@@ -153,6 +153,7 @@ pub(super) fn state(row: &ReleaseRow) -> String {
         Phase::Progressing => format!("rolling out, {step}, {}", row.weight),
         Phase::Paused { until: Some(until), .. } => format!("held until {}, {step}, {}", until.clock(), row.weight),
         Phase::Paused { until: None, reason } => format!("held ({reason}), {step}, {}", row.weight),
+        Phase::Aborting if row.weight.percent() > 0 => format!("aborting, canary still at {}", row.weight),
         Phase::Aborting => "aborting, canary draining".to_owned(),
         Phase::Ended(outcome) => {
             let took = row

@@ -29,7 +29,7 @@ pub fn Clocks(
             let by = if f.automatic { "the judge" } else { "a person" };
             view! {
                 <section class="clocks" aria-label="Clocks of the abort">
-                    <p class="why"><a class="door state bad" href=format!("/receipts/{index}")>"Aborted by "{by}</a>" "{say::finding(&f.reason).to_owned()}</p>
+                    <p class="why"><a class="door state bad" href=format!("/receipts/{index}")>"Aborted by "{by}</a>" "{say::finding(&f.reason)}</p>
                     {move || view.with(|v| words::rule_of_abort(v)).map(|(at, said)| view! {
                         <p class="rule"><a class="door" href=format!("/receipts/{at}")>{said}</a></p>
                     })}

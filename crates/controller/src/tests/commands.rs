@@ -120,6 +120,43 @@ async fn pause_resume_and_promote() {
     assert_eq!(refusals, 2, "refusals are recorded");
 }
 
+/// Who is answered may read at once: what was answered is in the log already.
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_followed_by_reading_ones_own_write() {
+    let world = World::new();
+    world.log.delay(Duration::from_millis(8));
+    let controller = world.controller().await;
+    let kinds = |release: &ReleaseId| world.kinds(release);
+    let row = |release: &ReleaseId| {
+        let receipts = world.receipts(release);
+        let receipts: Vec<_> = receipts
+            .into_iter()
+            .map(|r| projections::Receipt { index: r.index, payload: r.payload })
+            .collect();
+        projections::ReleaseRow::of(&receipts)
+    };
+
+    let request = world.request(2, RECIPE);
+    let release = controller.start(request.clone()).await.unwrap();
+    assert!(row(&release).is_some(), "{:?}", kinds(&release));
+    assert_eq!(controller.start(request).await.unwrap(), release);
+
+    world.until_weight(5).await;
+    world.command(&controller, &release, CommandKind::Pause).await.unwrap();
+    assert!(row(&release).unwrap().held.is_some(), "{:?}", kinds(&release));
+    world.command(&controller, &release, CommandKind::Resume).await.unwrap();
+    assert!(row(&release).unwrap().held.is_none(), "{:?}", kinds(&release));
+    world.command(&controller, &release, CommandKind::PromoteFull).await.unwrap();
+    assert!(row(&release).unwrap().skipping, "{:?}", kinds(&release));
+
+    // A data plane that does not answer keeps nobody waiting: the intent says it.
+    world.runtime.faults(crate::fake::Faults { lag: Duration::from_secs(600), ..Default::default() });
+    let before = world.clock_now();
+    world.command(&controller, &release, CommandKind::Abort).await.unwrap();
+    assert!(world.clock_now().since(before) < 5_000, "{:?}", kinds(&release));
+    assert_eq!(row(&release).unwrap().phase, projections::Phase::Aborting, "{:?}", kinds(&release));
+}
+
 #[tokio::test(start_paused = true)]
 async fn retry_begins_again_at_the_first_step() {
     let world = World::new();
