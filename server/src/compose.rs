@@ -94,6 +94,15 @@ pub async fn serve(data_dir: PathBuf, options: args::Serve) -> anyhow::Result<Ex
     if opened.config.services.is_empty() {
         tracing::warn!("no service is configured: say --config deliveryos.toml");
     }
+    // A splitter that runs holds the addresses for us.
+    if !splitter_runs(&opened.data_dir).await {
+        for (name, service) in &opened.config.services {
+            for address in &service.listen {
+                let flag = format!("listen of [services.{name}] in the configuration");
+                http_server::free(*address, &format!("the traffic of {name}"), &flag).await?;
+            }
+        }
+    }
     greet(&opened).await?;
     let running = start(opened).await?;
     running.until(stop).await

@@ -6,14 +6,21 @@
 
 mod manifest;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use controller::{Delivery as _, StartRequest};
 use demo::load::{Counters, Load};
 use model::{Environment, ReleaseId, ServiceId, Version};
 use projections::{Phase, ReleaseFilter, ReleaseRow, describe};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::task::JoinHandle;
 
 pub use manifest::Manifest;
 
@@ -22,7 +29,7 @@ use crate::{
     command::client::random_id,
     compose::{self, Running, say},
     config::{Config, ServiceConfig},
-    exit::WrongUse,
+    exit::{Refusal, WrongUse},
     http_server,
 };
 
@@ -45,6 +52,8 @@ const SHORT_PAUSE: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_secs(5);
 /// Time for the first answer of the service through the splitter.
 const UP: Duration = Duration::from_secs(30);
+/// Time for a splitter to open its socket.
+const OPENING: Duration = Duration::from_secs(5);
 /// Releases looked at for the number of the next version: one page of the list.
 const LOOK_BACK: u32 = 200;
 
@@ -60,18 +69,25 @@ pub async fn run(data_dir: PathBuf, options: args::Demo) -> anyhow::Result<ExitC
     tokio::pin!(stop);
     // A splitter left over by an earlier demo holds the address for us.
     if !compose::splitter_runs(&data_dir).await {
-        free(options.traffic).await?;
+        http_server::free(options.traffic, "the demo's traffic", "--traffic").await?;
     }
     let opened = compose::open(data_dir.clone(), config(&options)?, None).await?;
     let link = compose::login_link(&opened).await?;
+    let base = opened.base.clone();
+    let running = compose::start(opened).await?;
+    if let Some(failure) = running.controller.failure().borrow().clone() {
+        // Nothing was started for it: without this, the service would be waited for in vain.
+        running.end().await;
+        end_splitter(&data_dir).await;
+        return Err(cannot_go_on(&data_dir, &failure));
+    }
     say(&format!("\nOpen this to log in (good once, within 10 minutes):\n\n  {}\n", link.url()));
     say(&format!(
         "pages {}   traffic http://{}   data {}   Ctrl-C ends it all\n",
-        opened.base,
+        base,
         options.traffic,
         data_dir.display()
     ));
-    let running = compose::start(opened).await?;
     let shown = Shown { service: SERVICE.parse()?, environment: ENVIRONMENT.parse()?, options, recipe };
     let ended = {
         let story = tell(&running, &shown);
@@ -85,10 +101,31 @@ pub async fn run(data_dir: PathBuf, options: args::Demo) -> anyhow::Result<ExitC
     say("ending: traffic, pages, splitter, versions");
     // Nobody sends any more; then nobody acts; then what was started ends.
     running.end().await;
-    if let Err(error) = compose::end_splitter(&compose::splitter_dir(&data_dir)).await {
+    end_splitter(&data_dir).await;
+    ended.map(|()| ExitCode::SUCCESS)
+}
+
+/// Ends the splitter and its versions. One that is still starting is waited for: it would be left over.
+async fn end_splitter(data_dir: &Path) {
+    let _ = tokio::time::timeout(OPENING, async {
+        while !compose::splitter_runs(data_dir).await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    if let Err(error) = compose::end_splitter(&compose::splitter_dir(data_dir)).await {
         tracing::warn!(%error, "the splitter could not be ended: deliveryos splitter --stop --data-dir {}", data_dir.display());
     }
-    ended.map(|()| ExitCode::SUCCESS)
+}
+
+/// The data of an earlier demo are of no use: what that is, and the two ways on.
+fn cannot_go_on(data_dir: &Path, failure: &controller::Failure) -> anyhow::Error {
+    let dir = data_dir.display();
+    Refusal(format!(
+        "the demo cannot go on from its log in {dir}: {failure}. Nothing was changed. What is wrong with it: deliveryos log verify \
+         --data-dir {dir}. To begin anew, say another --data-dir, or move that one away: mv {dir} {dir}.damaged"
+    ))
+    .into()
 }
 
 /// What is shown.
@@ -238,14 +275,6 @@ fn config(options: &args::Demo) -> anyhow::Result<Config> {
         versions,
     };
     Ok(Config { listen: options.listen, services: BTreeMap::from([(SERVICE.parse()?, service)]), ..Config::default() })
-}
-
-/// Says now, not in a log line later, that the address is taken.
-async fn free(address: SocketAddr) -> anyhow::Result<()> {
-    match TcpListener::bind(address).await {
-        Ok(_) => Ok(()),
-        Err(error) => Err(http_server::cannot_listen(address, "the demo's traffic", "--traffic", &error).into()),
-    }
 }
 
 /// Waits until the service answers through the splitter.

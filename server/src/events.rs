@@ -137,8 +137,10 @@ impl Hub {
         F: Future<Output = bool> + Send,
     {
         let live = self.frames.subscribe();
-        // Whoever says nothing gets what comes from now on.
-        let next = after.map_or(*self.log.size().borrow(), |after| after.saturating_add(1));
+        // Whoever says nothing gets what comes from now on. So does whoever names a place that the log has not reached: they have
+        // seen another log, and would wait in silence.
+        let size = *self.log.size().borrow();
+        let next = after.map_or(size, |after| after.saturating_add(1).min(size));
         let client = Client { hub: self.clone(), live, next, catching_up: true, ready: VecDeque::new() };
         let mut pulse = tokio::time::interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
         pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);

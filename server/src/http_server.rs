@@ -44,6 +44,14 @@ pub fn cannot_listen(address: SocketAddr, what: &str, flag: &str, error: &io::Er
     WrongUse(format!("cannot listen on {address} for {what}: {why}; choose another with {flag}"))
 }
 
+/// Says now, not in a log line later, that an address is taken which somebody else is to listen on.
+pub async fn free(address: SocketAddr, what: &str, flag: &str) -> Result<(), WrongUse> {
+    match TcpListener::bind(address).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(cannot_listen(address, what, flag, &error)),
+    }
+}
+
 /// Serves until `stop` ends, then lets requests under way finish.
 pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));

@@ -2,6 +2,8 @@
 
 use std::{fs, net::TcpListener, process::Stdio};
 
+use receipt_log::Log as _;
+
 use crate::process::{Running, deliveryos, free, run, until};
 
 #[test]
@@ -20,6 +22,12 @@ fn what_is_in_the_way_is_named() {
     let missing_program = write(
         "program.toml",
         "listen = \"127.0.0.1:0\"\n[services.a]\nlisten = [\"127.0.0.1:0\"]\nstable = \"v1\"\n[services.a.versions.v1]\ncommand = [\"/no/such/program\"]\n",
+    );
+    let taken_traffic = write(
+        "traffic.toml",
+        &format!(
+            "listen = \"127.0.0.1:0\"\n[services.a]\nlisten = [\"{taken}\"]\nstable = \"v1\"\n[services.a.versions.v1]\ncommand = [\"/bin/cat\"]\n"
+        ),
     );
     let huge = write("huge.yaml", &"x".repeat(2 * 1024 * 1024));
     let bad =
@@ -42,6 +50,8 @@ fn what_is_in_the_way_is_named() {
     check(&["serve", "--config", &broken], 2, &["line 1"]);
     check(&["serve", "--config", &path("none.toml")], 2, &["cannot be read"]);
     check(&["serve", "--config", &missing_program], 2, &["services.a.versions.v1", "/no/such/program", "not found"]);
+    let place = ["cannot listen on", &taken, "the traffic of a", "listen of [services.a]"];
+    check(&["serve", "--config", &taken_traffic], 2, &place);
     check(&["recipe", "lint", &path("none.yaml")], 2, &["none.yaml cannot be read"]);
     check(&["recipe", "lint", &huge], 2, &["larger than"]);
     check(&["recipe", "lint", &bad], 1, &["stepz"]);
@@ -56,6 +66,39 @@ fn what_is_in_the_way_is_named() {
     check(&["nonsense"], 2, &["unrecognized subcommand"]);
     let (code, out, _) = run(&data, &["completions", "bash"]);
     assert!(code == 0 && out.contains("_deliveryos"));
+}
+
+/// The demo's own log holds what no release can be carried on from: that is said, at once, and not that its service is silent.
+#[tokio::test]
+async fn a_demo_on_a_log_that_it_cannot_read_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().to_owned();
+    let [listen, traffic] = free().map(|address| address.to_string());
+    let config = server::config::Config { listen: "127.0.0.1:0".parse().unwrap(), ..Default::default() };
+    let opened = server::compose::open(data.clone(), config, None).await.unwrap();
+    let payload = receipts::Payload::new(
+        model::Kind::CanaryStarted,
+        model::Timestamp::from_millis(1),
+        model::Actor::controller(),
+        &serde_json::json!({ "of": "another program" }),
+    );
+    let payload = payload.unwrap().release("checkout-1".parse().unwrap());
+    opened.log.append(receipt_log::Draft { key: "a".to_owned(), payload }).await.unwrap();
+    opened.log.drain().await;
+    opened.store.close().await.unwrap();
+    drop(opened);
+    let (code, out, err) = tokio::task::spawn_blocking(move || {
+        run(&data, &["demo", "--listen", &listen, "--traffic", &traffic])
+    })
+    .await
+    .unwrap();
+    assert_eq!(code, 1, "{out}{err}");
+    for words in ["the demo cannot go on from its log in", "checkout", "log verify --data-dir", "mv "] {
+        assert!(err.contains(words), "{words:?} is missing in {err}");
+    }
+    assert!(!out.contains("/login"), "no link to pages that end: {out}");
+    let left = || run(directory.path(), &["splitter", "--stop"]);
+    until("its splitter to be gone", || left().2.contains("no splitter runs").then_some(()));
 }
 
 #[test]

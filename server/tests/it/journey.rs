@@ -14,6 +14,7 @@ struct Site {
     directory: tempfile::TempDir,
     base: String,
     traffic: std::net::SocketAddr,
+    metrics: std::net::SocketAddr,
     token: String,
 }
 
@@ -30,9 +31,9 @@ impl Site {
 
     fn new() -> (Self, Running) {
         let directory = tempfile::tempdir().unwrap();
-        let [listen, traffic] = free();
+        let [listen, traffic, metrics] = free();
         let mut text = format!(
-            "listen = \"{listen}\"\n[services.checkout]\nlisten = [\"{traffic}\"]\nstable = \"v1\"\ndead_man_seconds = 60\n"
+            "listen = \"{listen}\"\n[splitter]\nmetrics_listen = \"{metrics}\"\n[services.checkout]\nlisten = [\"{traffic}\"]\nstable = \"v1\"\ndead_man_seconds = 60\n"
         );
         for (label, errors) in [("v1", "0"), ("v2", "0"), ("v3", "0"), ("v4", "0"), ("v5", "0.5")] {
             text += &format!(
@@ -45,7 +46,7 @@ impl Site {
         std::fs::write(directory.path().join("quick.yaml"), RECIPE).unwrap();
         std::fs::write(directory.path().join("waits.yaml"), RECIPE.replace("pause: {duration: 4s}", "pause: {}"))
             .unwrap();
-        let mut site = Self { base: format!("http://{listen}"), traffic, token: String::new(), directory };
+        let mut site = Self { base: format!("http://{listen}"), traffic, metrics, token: String::new(), directory };
         let server = Running::start(site.server());
         until("the local socket", || site.data().join("admin.sock").exists().then_some(()));
         let (code, out, err) = run(site.data(), &["token", "create", "--role", "operator"]);
@@ -83,6 +84,27 @@ impl Site {
 
     fn weight(&self, release: &str) -> u64 {
         self.view(release).and_then(|view| view["row"]["weight"].as_u64()).unwrap_or(0)
+    }
+
+    /// `splitter --take-over`, until it is the one that answers.
+    fn take_over(&self) {
+        let metrics = self.metrics.to_string();
+        let mut successor = deliveryos(self.data());
+        successor.args(["splitter", "--take-over", "--detach", "--metrics-listen", &metrics]);
+        let successor = successor.spawn().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let socket = self.data().join("splitter").join(splitter::control::SOCKET_NAME);
+        until("the successor", || {
+            runtime.block_on(async {
+                let mut client = splitter::control::Client::connect(&socket).await.ok()?;
+                match client.call(splitter::control::Request::Hello).await.ok()? {
+                    splitter::control::Response::Hello(hello) => {
+                        (hello.pid == successor.id() && hello.metrics == Some(self.metrics)).then_some(())
+                    }
+                    _ => None,
+                }
+            })
+        });
     }
 
     fn load(&self) -> (Arc<Counters>, tokio::runtime::Runtime) {
@@ -139,6 +161,10 @@ fn releases_climb_stop_and_survive_a_killed_server() {
     server.kill();
     let before = counters.totals();
     until("traffic without a server", || (counters.totals().ok > before.ok + 100).then_some(()));
+    // The data plane is upgraded under this traffic.
+    site.take_over();
+    let before = counters.totals();
+    until("traffic through the new data plane", || (counters.totals().ok > before.ok + 100).then_some(()));
     let mut server = Running::start(site.server());
     site.serving();
     let (code, out, err) = site.cli(&["release", "watch", &third]);
