@@ -370,8 +370,16 @@ mod tests {
         check("127.0.0.1:8080", "127.0.0.1:3100", "127.0.0.1:3100 is taken by listen");
         check("health_path = \"/healthz\"", "health_path = \"healthz\"", "health_path");
         check("url = \"http://127.0.0.1:9001\"\n", "command = []\n", "versions.v2.command");
-        check("url = \"http://127.0.0.1:9001\"", "url = \"https://shop.example\"", "https to a version is not supported");
-        check("url = \"http://127.0.0.1:9001\"", "url = \"ftp://x\"", "versions.v2.url: \"ftp://x\" is not http://host:port");
+        check(
+            "url = \"http://127.0.0.1:9001\"",
+            "url = \"https://shop.example\"",
+            "https to a version is not supported",
+        );
+        check(
+            "url = \"http://127.0.0.1:9001\"",
+            "url = \"ftp://x\"",
+            "versions.v2.url: \"ftp://x\" is not http://host:port",
+        );
         check("url = \"http://127.0.0.1:9001\"", "url = \"http://a:1/path\"", "is not http://host:port");
         check(
             "digest = \"sha256:0000000000000000000000000000000000000000000000000000000000000000\"",

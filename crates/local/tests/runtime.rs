@@ -46,7 +46,8 @@ const DEAD_MAN: DeadMan = DeadMan { after_ms: 60_000, stated: false, abort: fals
 /// Not a test: the processes that tests start are this executable again, so that they are never of another build.
 #[test]
 fn process() {
-    let argument = std::env::args().find_map(|argument| Some(argument.strip_prefix(ROLE)?.strip_prefix('=')?.to_owned()));
+    let argument =
+        std::env::args().find_map(|argument| Some(argument.strip_prefix(ROLE)?.strip_prefix('=')?.to_owned()));
     let Some(role) = argument.or_else(|| std::env::var(ROLE).ok()) else { return };
     match role.split_once(' ').unwrap() {
         ("splitter", dir) => {
@@ -240,10 +241,8 @@ async fn the_recipes_dead_man_time_is_the_splitters() {
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
     eventually("another one", async || machine.hello().await.filter(|hello| hello.boot != before.boot)).await;
     drop(runtime);
-    eventually("the canary gets nothing any more", async || {
-        get(address).await.ok().filter(|answer| answer == "v1")
-    })
-    .await;
+    eventually("the canary gets nothing any more", async || get(address).await.ok().filter(|answer| answer == "v1"))
+        .await;
 }
 
 /// An upgrade: the program that the server would start is not the one that runs.

@@ -172,8 +172,7 @@ fn assessed(said: &str) -> Option<String> {
         },
         None => ("", rest.strip_prefix(": ").unwrap_or_default()),
     };
-    let numbers: Vec<u64> =
-        counts.split('(').skip(1).filter_map(|part| part.split(')').next()?.parse().ok()).collect();
+    let numbers: Vec<u64> = counts.split('(').skip(1).filter_map(|part| part.split(')').next()?.parse().ok()).collect();
     let detail = detail.trim_matches(|c: char| c.is_whitespace() || c == '"');
     let detail = detail.strip_prefix("Error Message: ").unwrap_or(detail);
     let times = |n: u64| plural(n, "time", "times");

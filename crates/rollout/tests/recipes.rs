@@ -471,7 +471,8 @@ fn a_rollout_that_cannot_be_loaded_says_why() {
 #[test]
 fn lint_finds_the_misuse_of_what_is_ours() {
     let builtin = |plugin: &str, more: &str| {
-        let metric = format!("  - name: m\n    interval: 1s\n{more}    provider: {{plugin: {{deliveryos/builtin: {plugin}}}}}");
+        let metric =
+            format!("  - name: m\n    interval: 1s\n{more}    provider: {{plugin: {{deliveryos/builtin: {plugin}}}}}");
         format!(
             "{}{TEMPLATE}{metric}",
             rollout_with("      analysis: {templates: [{templateName: t}], args: [{name: x, value: v}]}")
@@ -481,9 +482,17 @@ fn lint_finds_the_misuse_of_what_is_ours() {
         rollout_with("      {}").replace("{name: r}", &format!("{{name: r, annotations: {{{annotation}}}}}"))
     };
     for (text, field, says) in [
-        (builtin("{rule: threshold, p99: 5}", ""), "spec.metrics[0].provider.plugin.deliveryos/builtin.p99", "unknown field"),
+        (
+            builtin("{rule: threshold, p99: 5}", ""),
+            "spec.metrics[0].provider.plugin.deliveryos/builtin.p99",
+            "unknown field",
+        ),
         (builtin("{}", "    successCondition: result < 1\n"), "spec.metrics[0].successCondition", "decides by itself"),
-        (builtin("{}", "    consecutiveSuccessLimit: 2\n"), "spec.metrics[0].consecutiveSuccessLimit", "decides by itself"),
+        (
+            builtin("{}", "    consecutiveSuccessLimit: 2\n"),
+            "spec.metrics[0].consecutiveSuccessLimit",
+            "decides by itself",
+        ),
         (
             annotated("deliveryos.dev/dead-man-seconds: '4'"),
             "metadata.annotations.deliveryos.dev/dead-man-seconds",

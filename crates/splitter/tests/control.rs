@@ -56,9 +56,24 @@ async fn changes_are_refused_by_name_or_applied_once() {
         (weight(6, "op-4", 101), "invalid"),
         (Ask::SetWeight { epoch: 6, operation_id: "x".into(), service: "nix".into(), weight: 1 }, "unknown_service"),
         (Ask::Status { service: Some("nix".into()) }, "unknown_service"),
-        (Ask::StartVersion { epoch: 6, service: "shop".into(), track: model::Track::Canary, version, dead_man_seconds: None }, "slot_taken"),
         (
-            Ask::StartVersion { epoch: 6, service: "shop".into(), track: model::Track::Canary, version: changed, dead_man_seconds: None },
+            Ask::StartVersion {
+                epoch: 6,
+                service: "shop".into(),
+                track: model::Track::Canary,
+                version,
+                dead_man_seconds: None,
+            },
+            "slot_taken",
+        ),
+        (
+            Ask::StartVersion {
+                epoch: 6,
+                service: "shop".into(),
+                track: model::Track::Canary,
+                version: changed,
+                dead_man_seconds: None,
+            },
             "version_conflict",
         ),
         (Ask::StopVersion { epoch: 6, service: "shop".into(), version: "nix".into(), drain_ms: 0 }, "unknown_version"),

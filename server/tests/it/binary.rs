@@ -87,11 +87,10 @@ async fn a_demo_on_a_log_that_it_cannot_read_says_so() {
     opened.log.drain().await;
     opened.store.close().await.unwrap();
     drop(opened);
-    let (code, out, err) = tokio::task::spawn_blocking(move || {
-        run(&data, &["demo", "--listen", &listen, "--traffic", &traffic])
-    })
-    .await
-    .unwrap();
+    let (code, out, err) =
+        tokio::task::spawn_blocking(move || run(&data, &["demo", "--listen", &listen, "--traffic", &traffic]))
+            .await
+            .unwrap();
     assert_eq!(code, 1, "{out}{err}");
     for words in ["the demo cannot go on from its log in", "checkout", "log verify --data-dir", "mv "] {
         assert!(err.contains(words), "{words:?} is missing in {err}");

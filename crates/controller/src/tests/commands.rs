@@ -129,10 +129,8 @@ async fn an_answer_is_followed_by_reading_ones_own_write() {
     let kinds = |release: &ReleaseId| world.kinds(release);
     let row = |release: &ReleaseId| {
         let receipts = world.receipts(release);
-        let receipts: Vec<_> = receipts
-            .into_iter()
-            .map(|r| projections::Receipt { index: r.index, payload: r.payload })
-            .collect();
+        let receipts: Vec<_> =
+            receipts.into_iter().map(|r| projections::Receipt { index: r.index, payload: r.payload }).collect();
         projections::ReleaseRow::of(&receipts)
     };
 

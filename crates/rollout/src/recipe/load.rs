@@ -441,7 +441,11 @@ pub(crate) fn builtin(metric: &Node) -> Option<Result<Builtin, Misuse<'_>>> {
     let rule = plugin.entries().iter().find(|(key, _)| key.name == BUILTIN).map(|(_, node)| node)?;
     if let Some((key, node)) = rule.entries().iter().find(|(key, _)| key.name != "rule") {
         let field = format!("provider.plugin.{BUILTIN}.{}", key.name);
-        return Some(Err(Misuse { node, field, message: "unknown field: the built-in rule has only `rule`".to_owned() }));
+        return Some(Err(Misuse {
+            node,
+            field,
+            message: "unknown field: the built-in rule has only `rule`".to_owned(),
+        }));
     }
     for field in ["successCondition", "failureCondition", "consecutiveSuccessLimit"] {
         if let Some(node) = metric.get(field) {
@@ -458,35 +462,35 @@ pub(crate) fn builtin(metric: &Node) -> Option<Result<Builtin, Misuse<'_>>> {
 
 /// What a Rollout's annotations say of a controller that is gone.
 pub(crate) fn dead_man(document: &Node) -> Result<DeadMan, Wrong<'_>> {
-        let annotation = |name: &str| document.at(&["metadata", "annotations"]).and_then(|a| a.get(name));
-        let mut dead_man = DeadMan { after_ms: 60_000, stated: false, abort: false };
-        if let Some(node) = annotation(DEAD_MAN_SECONDS) {
-            dead_man.stated = true;
-            dead_man.after_ms = match node.text().unwrap_or_default().parse::<i64>() {
-                // A day is the longest that a release is left alone; less than 5 s would fire at every restart.
-                Ok(s @ 5..=86_400) => s * 1_000,
-                _ => {
-                    return Err(bad_annotation(node, DEAD_MAN_SECONDS, "must be a number of seconds, 5 to 86400"));
-                }
-            };
-        }
-        if let Some(node) = annotation(ON_CONTROLLER_LOSS) {
-            dead_man.abort = match node.text() {
-                Some("abort") => true,
-                Some("resume") => false,
-                _ => return Err(bad_annotation(node, ON_CONTROLLER_LOSS, "must be resume or abort")),
-            };
-        }
-        let known = [DEAD_MAN_SECONDS, ON_CONTROLLER_LOSS];
-        let ours = document.at(&["metadata", "annotations"]).map_or(&[][..], Node::entries);
-        match ours.iter().find(|(k, _)| k.name.starts_with("deliveryos.dev/") && !known.contains(&k.name.as_str())) {
-            Some((key, node)) => Err(bad_annotation(
-                node,
-                &key.name,
-                "is not known: deliveryos.dev/ has dead-man-seconds and on-controller-loss",
-            )),
-            None => Ok(dead_man),
-        }
+    let annotation = |name: &str| document.at(&["metadata", "annotations"]).and_then(|a| a.get(name));
+    let mut dead_man = DeadMan { after_ms: 60_000, stated: false, abort: false };
+    if let Some(node) = annotation(DEAD_MAN_SECONDS) {
+        dead_man.stated = true;
+        dead_man.after_ms = match node.text().unwrap_or_default().parse::<i64>() {
+            // A day is the longest that a release is left alone; less than 5 s would fire at every restart.
+            Ok(s @ 5..=86_400) => s * 1_000,
+            _ => {
+                return Err(bad_annotation(node, DEAD_MAN_SECONDS, "must be a number of seconds, 5 to 86400"));
+            }
+        };
+    }
+    if let Some(node) = annotation(ON_CONTROLLER_LOSS) {
+        dead_man.abort = match node.text() {
+            Some("abort") => true,
+            Some("resume") => false,
+            _ => return Err(bad_annotation(node, ON_CONTROLLER_LOSS, "must be resume or abort")),
+        };
+    }
+    let known = [DEAD_MAN_SECONDS, ON_CONTROLLER_LOSS];
+    let ours = document.at(&["metadata", "annotations"]).map_or(&[][..], Node::entries);
+    match ours.iter().find(|(k, _)| k.name.starts_with("deliveryos.dev/") && !known.contains(&k.name.as_str())) {
+        Some((key, node)) => Err(bad_annotation(
+            node,
+            &key.name,
+            "is not known: deliveryos.dev/ has dead-man-seconds and on-controller-loss",
+        )),
+        None => Ok(dead_man),
+    }
 }
 
 fn bad_annotation<'a>(node: &'a Node, name: &str, message: &str) -> Wrong<'a> {
