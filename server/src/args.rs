@@ -1,6 +1,7 @@
 //! The command line.
 
 mod attest;
+mod gate;
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -9,6 +10,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use model::{Actor, Environment, ReleaseId, ServiceId, Version};
 
 pub use attest::{SignedBy, VerifyBundle};
+pub use gate::{Check, GateVerb};
 
 /// Where the pages are when nothing else is said.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:3000";
@@ -82,6 +84,9 @@ pub enum Verb {
     /// Verdicts of the sequential judge, recomputed from their ticks
     #[command(subcommand)]
     Judge(JudgeVerb),
+    /// Decide by scanner reports whether a release may go on
+    #[command(subcommand)]
+    Gate(GateVerb),
     /// The receipt log in the data directory, without a server
     #[command(subcommand)]
     Log(LogVerb),
@@ -449,6 +454,10 @@ mod tests {
         check("deliveryos log verify --json --data-dir /tmp/x", true);
         check("deliveryos recipe lint a.yaml b.yaml", true);
         check("deliveryos recipe lint", false);
+        check("deliveryos gate check --policy p.toml a.json b.sarif --json", true);
+        check("deliveryos gate check a.json --against old.json older.json", true);
+        check("deliveryos gate check --subject sha256:0 a.json", false);
+        check("deliveryos gate check", false);
         check("deliveryos token create --role viewer", true);
         check("deliveryos token create --role root", false);
         check("deliveryos verify-bundle --staging --bundle b.json --key k.pub --trusted-root t.json sha256:00", true);

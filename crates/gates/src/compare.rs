@@ -37,7 +37,8 @@ pub fn compare(now: &[Finding], before: &[Finding]) -> Difference {
         let known = left.get_mut(&place(finding));
         let found = known.and_then(|known| {
             let exact = known.iter().position(|other| same_print(finding, other));
-            let at = exact.or_else(|| known.iter().position(|other| !prints(finding, other) && same_name(finding, other)))?;
+            let at = exact
+                .or_else(|| known.iter().position(|other| !prints(finding, other) && same_name(finding, other)))?;
             Some(known.swap_remove(at))
         });
         match found {
@@ -87,7 +88,12 @@ mod tests {
 
     #[test]
     fn new_fixed_and_unchanged() {
-        let before = [found("a", "", "x.py", ""), found("a", "", "x.py", ""), found("b", "", "x.py", ""), found("CVE-1", "p", "", "")];
+        let before = [
+            found("a", "", "x.py", ""),
+            found("a", "", "x.py", ""),
+            found("b", "", "x.py", ""),
+            found("CVE-1", "p", "", ""),
+        ];
         let mut renamed = found("GHSA-1", "p", "", "");
         renamed.aliases.push("CVE-1".to_owned());
         let now = [found("a", "", "x.py", ""), renamed, found("a", "", "y.py", "")];

@@ -37,7 +37,10 @@ fn v3(vector: &str) -> Option<f64> {
     let changed = m.weigh("S", &[("U", 0.0), ("C", 1.0)])? > 0.0;
     let av = m.weigh("AV", &[("N", 0.85), ("A", 0.62), ("L", 0.55), ("P", 0.2)])?;
     let ac = m.weigh("AC", &[("L", 0.77), ("H", 0.44)])?;
-    let pr = m.weigh("PR", &[("N", 0.85), ("L", if changed { 0.68 } else { 0.62 }), ("H", if changed { 0.5 } else { 0.27 })])?;
+    let pr = m.weigh(
+        "PR",
+        &[("N", 0.85), ("L", if changed { 0.68 } else { 0.62 }), ("H", if changed { 0.5 } else { 0.27 })],
+    )?;
     let ui = m.weigh("UI", &[("N", 0.85), ("R", 0.62)])?;
     let harm = |name| m.weigh(name, &[("H", 0.56), ("L", 0.22), ("N", 0.0)]);
     let iss = 1.0 - (1.0 - harm("C")?) * (1.0 - harm("I")?) * (1.0 - harm("A")?);

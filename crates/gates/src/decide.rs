@@ -193,7 +193,9 @@ pub fn decide(request: Request<'_>) -> Decision {
             subject: "not read".to_owned(),
         };
         match &submitted.report {
-            Err(why) => reasons.push(reason(ReasonCode::Unreadable, Some(name), &format!("{name} cannot be read: {why}"))),
+            Err(why) => {
+                reasons.push(reason(ReasonCode::Unreadable, Some(name), &format!("{name} cannot be read: {why}")))
+            }
             Ok(report) => {
                 tools.insert(report.tool.clone());
                 whole(name, report, policy, now, &mut reasons);
@@ -213,7 +215,11 @@ pub fn decide(request: Request<'_>) -> Decision {
         summaries.push(summary);
     }
     for tool in policy.required.iter().filter(|tool| !tools.contains(*tool)) {
-        reasons.push(reason(ReasonCode::Missing, None, &format!("there is no readable report of {tool}, which the policy requires")));
+        reasons.push(reason(
+            ReasonCode::Missing,
+            None,
+            &format!("there is no readable report of {tool}, which the policy requires"),
+        ));
     }
     findings.sort_by_key(|judged| (judged.standing != Standing::Fails, judged.finding.severity.rank()));
     let failing: Vec<&Judged> = findings.iter().filter(|judged| judged.standing == Standing::Fails).collect();
@@ -248,12 +254,19 @@ fn whole(name: &str, report: &Report, policy: &Policy, now: Timestamp, reasons: 
     let rules = policy.rules(&report.tool);
     if rules.scan_errors == Unknown::Fail && !report.errors.is_empty() {
         let first = report.errors.first().map_or("", String::as_str);
-        let more = if report.errors.len() > 1 { format!(" (and {} more)", report.errors.len() - 1) } else { String::new() };
-        reasons.push(reason(ReasonCode::ScanErrors, Some(name), &format!("{name}: the scan was not whole: {first}{more}")));
+        let more =
+            if report.errors.len() > 1 { format!(" (and {} more)", report.errors.len() - 1) } else { String::new() };
+        reasons.push(reason(
+            ReasonCode::ScanErrors,
+            Some(name),
+            &format!("{name}: the scan was not whole: {first}{more}"),
+        ));
     }
     let mut stale = |text: String| reasons.push(reason(ReasonCode::Stale, Some(name), &format!("{name}: {text}")));
     match (report.scanned_at, rules.max_age_ms) {
-        (Some(at), _) if at.since(now) > MAX_AHEAD_MS => stale(format!("the scan says it was made at {at}, which is yet to come")),
+        (Some(at), _) if at.since(now) > MAX_AHEAD_MS => {
+            stale(format!("the scan says it was made at {at}, which is yet to come"))
+        }
         (Some(at), Some(max)) if now.since(at) > max => {
             stale(format!("the scan is of {at}, {} old; at most {} are accepted", hours(now.since(at)), hours(max)));
         }
@@ -287,7 +300,9 @@ fn bound(name: &str, report: &Report, policy: &Policy, subject: Option<&Digest>,
             wrong(format!("it is about {first}, not about {subject}"));
             "another digest".to_owned()
         }
-        (Subjects::WhenStated, []) if !report.of_artifact => "a scan of sources, bound by whoever handed it in".to_owned(),
+        (Subjects::WhenStated, []) if !report.of_artifact => {
+            "a scan of sources, bound by whoever handed it in".to_owned()
+        }
         (_, []) => {
             wrong(format!("it does not say what it is about, which must be {subject}"));
             "not stated".to_owned()

@@ -20,7 +20,9 @@ mod report;
 mod shape;
 
 pub use compare::{Difference, compare};
-pub use decide::{Decision, GateDecision, Judged, Reason, ReasonCode, ReportSummary, Request, Standing, Submitted, decide};
+pub use decide::{
+    Decision, GateDecision, Judged, Reason, ReasonCode, ReportSummary, Request, Standing, Submitted, decide,
+};
 pub use finding::{Finding, Location, Package, Severity, State, tool_id};
 pub use policy::{Policy, PolicyError, Subjects, Suppressions, Unknown, Waiver};
 pub use report::{Format, MAX_FINDINGS, MAX_REPORT, Report, Unreadable};

@@ -140,7 +140,12 @@ mod tests {
         check("MIT OR AGPL-3.0-only", "", "agpl-*", "allowed");
         check("MIT AND AGPL-3.0-only", "", "AGPL-*", "AGPL-3.0-only");
         check("(MIT OR GPL-2.0-only) AND Apache-2.0", "MIT,Apache-2.0", "", "allowed");
-        check("GPL-2.0-only WITH Classpath-exception-2.0", "MIT,GPL-2.0-only WITH Classpath-exception-2.0", "", "allowed");
+        check(
+            "GPL-2.0-only WITH Classpath-exception-2.0",
+            "MIT,GPL-2.0-only WITH Classpath-exception-2.0",
+            "",
+            "allowed",
+        );
         check("GPL-2.0-only", "MIT,GPL-2.0-only WITH Classpath-exception-2.0", "", "GPL-2.0-only");
         check("Apache-2.0", "MIT", "", "Apache-2.0");
         for wrong in ["", "MIT AND", "MIT Apache-2.0", "(MIT", "MIT)", "AND", "MIT OR OR MIT", "M$T", "MIT WITH"] {

@@ -38,7 +38,8 @@ const MAX_POLICY: usize = 256 * 1024;
 /// Most waivers.
 const MAX_WAIVERS: usize = 2_000;
 /// Licences that bind whoever only offers the program over a network, or are not free: refused when nothing else is said.
-const STRICT_DENIED: [&str; 6] = ["AGPL-*", "SSPL-*", "BUSL-*", "CC-BY-NC-*", "LicenseRef-scancode-proprietary*", "LicenseRef-scancode-commercial*"];
+const STRICT_DENIED: [&str; 6] =
+    ["AGPL-*", "SSPL-*", "BUSL-*", "CC-BY-NC-*", "LicenseRef-scancode-proprietary*", "LicenseRef-scancode-commercial*"];
 /// Oldest scan that the built-in policy accepts, from reports that say when they were made.
 const STRICT_AGE_MS: i64 = 30 * DAY_MS;
 const DAY_MS: i64 = 86_400_000;
@@ -245,7 +246,9 @@ impl Policy {
         if parsed.name.trim().is_empty() || parsed.name.len() > 100 || parsed.name.chars().any(char::is_control) {
             return wrong("name: 1 to 100 characters".to_owned());
         }
-        for (at, tool) in parsed.required.iter().map(|t| ("required", t)).chain(parsed.tools.keys().map(|t| ("tools", t))) {
+        for (at, tool) in
+            parsed.required.iter().map(|t| ("required", t)).chain(parsed.tools.keys().map(|t| ("tools", t)))
+        {
             if tool.is_empty() || tool_id(tool) != *tool {
                 return wrong(format!("{at}: a tool is named like {:?}, not {tool:?}", tool_id(tool)));
             }
@@ -270,7 +273,12 @@ impl Policy {
             let rules = Rules {
                 fail_at: severity(&at("fail_at"), t.fail_at)?.unwrap_or(default.fail_at),
                 unknown: t.unknown.unwrap_or(default.unknown),
-                max_age_ms: t.max_age.as_deref().map(|text| age(&at("max_age"), text)).transpose()?.or(default.max_age_ms),
+                max_age_ms: t
+                    .max_age
+                    .as_deref()
+                    .map(|text| age(&at("max_age"), text))
+                    .transpose()?
+                    .or(default.max_age_ms),
                 age_required: true,
                 subject: t.subject.unwrap_or(default.subject),
                 suppressions: t.suppressions.unwrap_or(default.suppressions),
@@ -309,7 +317,11 @@ impl Policy {
             State::Suppressed if rules.suppressions == Suppressions::Accept => return false,
             State::Open | State::Suppressed => {}
         }
-        if rules.only_fixable && finding.package.is_some() && finding.licence.is_none() && finding.fixed_version.is_none() {
+        if rules.only_fixable
+            && finding.package.is_some()
+            && finding.licence.is_none()
+            && finding.fixed_version.is_none()
+        {
             return false;
         }
         match finding.severity {
@@ -367,12 +379,24 @@ fn waiver(i: usize, w: WaiverText) -> Result<Waiver, PolicyError> {
     // A day ends where the next begins, in UTC: the waiver holds up to the day's first moment.
     let whole = if w.expires.len() == 10 { format!("{}T00:00:00Z", w.expires) } else { w.expires.clone() };
     let expires = whole.parse().map_err(|_| {
-        PolicyError::Value(format!("{}: {:?} is neither a day (2026-12-01) nor an RFC 3339 time", at("expires"), w.expires))
+        PolicyError::Value(format!(
+            "{}: {:?} is neither a day (2026-12-01) nor an RFC 3339 time",
+            at("expires"),
+            w.expires
+        ))
     })?;
     if let Some(tool) = w.tool.as_ref().filter(|tool| tool_id(tool) != **tool) {
         return Err(PolicyError::Value(format!("{}: a tool is named like {:?}", at("tool"), tool_id(tool))));
     }
-    Ok(Waiver { rule: w.rule, tool: w.tool, package: w.package, path: w.path, owner: w.owner, reason: w.reason, expires })
+    Ok(Waiver {
+        rule: w.rule,
+        tool: w.tool,
+        package: w.package,
+        path: w.path,
+        owner: w.owner,
+        reason: w.reason,
+        expires,
+    })
 }
 
 #[cfg(test)]

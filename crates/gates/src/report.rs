@@ -77,7 +77,9 @@ pub enum Unreadable {
     #[error("it is not whole JSON: {0}")]
     NotJson(String),
     /// Of no known format.
-    #[error("it is of no known format (Semgrep JSON, SARIF 2.1.0, OSV-Scanner JSON, Trivy JSON, ScanCode JSON, deliveryos checklist): {0}")]
+    #[error(
+        "it is of no known format (Semgrep JSON, SARIF 2.1.0, OSV-Scanner JSON, Trivy JSON, ScanCode JSON, deliveryos checklist): {0}"
+    )]
     UnknownFormat(String),
     /// A field is missing, of another type, or has an unknown word.
     #[error("it is not {}, at {at}", format.as_str())]

@@ -69,7 +69,8 @@ impl Shape {
 
     /// The path is put together backwards, on the way out of an error.
     fn walk(&self, value: &Value, path: &mut Vec<String>) -> Result<(), String> {
-        let is = |ok: bool, expected: &str| if ok { Ok(()) } else { Err(format!("{} instead of {expected}", kind(value))) };
+        let is =
+            |ok: bool, expected: &str| if ok { Ok(()) } else { Err(format!("{} instead of {expected}", kind(value))) };
         match self {
             Self::Any => Ok(()),
             Self::Text => is(value.is_string(), "text"),
@@ -147,7 +148,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_with_its_place() {
-        const INNER: Shape = Shape::Object(&[must("level", Shape::Word(&["error", "note"])), may("line", Shape::Whole)]);
+        const INNER: Shape =
+            Shape::Object(&[must("level", Shape::Word(&["error", "note"])), may("line", Shape::Whole)]);
         const OUTER: Shape = Shape::Object(&[must("runs", Shape::Some(&INNER)), may("tag", Shape::Null(&Shape::Text))]);
         let check = |value: Value, expected: Option<&str>| {
             let found = OUTER.check(&value).err();

@@ -9,17 +9,39 @@ use serde_json::{Value, json};
 
 /// Keys below which any type may stand, by the formats' own words.
 const FREE: [&str; 12] = [
-    "metadata", "metavars", "type", "engine_kind", "properties", "database_specific", "ecosystem_specific", "skipped_rules",
-    "precision", "license_detections", "security-severity", "profiling_times",
+    "metadata",
+    "metavars",
+    "type",
+    "engine_kind",
+    "properties",
+    "database_specific",
+    "ecosystem_specific",
+    "skipped_rules",
+    "precision",
+    "license_detections",
+    "security-severity",
+    "profiling_times",
 ];
 
 /// Lists of findings that their tool leaves out when they are empty: a report without them is one that found nothing.
-const LEFT_OUT: [&str; 6] = ["Vulnerabilities", "Misconfigurations", "Secrets", "Licenses", "licenses", "license_violations"];
+const LEFT_OUT: [&str; 6] =
+    ["Vulnerabilities", "Misconfigurations", "Secrets", "Licenses", "licenses", "license_violations"];
 
 /// Fields that hold one of a few words.
 const WORDS: [&str; 13] = [
-    "level", "severity", "kind", "status", "baselineState", "ArtifactType", "Class", "Severity", "Status", "state", "checklist",
-    "columnKind", "importance",
+    "level",
+    "severity",
+    "kind",
+    "status",
+    "baselineState",
+    "ArtifactType",
+    "Class",
+    "Severity",
+    "Status",
+    "state",
+    "checklist",
+    "columnKind",
+    "importance",
 ];
 
 /// A step in a document.
@@ -75,10 +97,20 @@ fn kind(value: &Value) -> u8 {
     }
 }
 
+/// All places of our own reports, and a hundred or two of each of the others, which are long.
+fn some_of(name: &str, places: Vec<Vec<Step>>) -> impl Iterator<Item = Vec<Step>> {
+    let own = FIXTURES.iter().any(|(known, _)| *known == name);
+    let stride = if own { 1 } else { places.len() / 150 + 1 };
+    places.into_iter().step_by(stride)
+}
+
 fn passes(bytes: &[u8]) -> bool {
     // Nothing is too old or about something else: only the report itself speaks.
-    let policy = Policy::parse("name = \"mutations\"\nsubject = \"ignored\"\n[licences]\ndenied = [\"AGPL-*\", \"SSPL-*\"]").unwrap();
-    judge(bytes, &policy, None).decision == GateDecision::Passed
+    static POLICY: std::sync::LazyLock<Policy> = std::sync::LazyLock::new(|| {
+        Policy::parse("name = \"mutations\"\nsubject = \"ignored\"\n[licences]\ndenied = [\"AGPL-*\", \"SSPL-*\"]")
+            .unwrap()
+    });
+    judge(bytes, &POLICY, None).decision == GateDecision::Passed
 }
 
 fn all() -> Vec<(String, Vec<u8>)> {
@@ -92,7 +124,7 @@ fn cut_off_anywhere_it_never_passes() {
     for (name, bytes) in all() {
         let whole = bytes.trim_ascii_end().len();
         // Every place of our own, some hundred of each of the others.
-        let stride = if FIXTURES.iter().any(|(own, _)| *own == name) { 1 } else { whole / 300 + 1 };
+        let stride = if FIXTURES.iter().any(|(own, _)| *own == name) { 1 } else { whole / 150 + 1 };
         for end in (0..whole).step_by(stride) {
             assert!(!passes(&bytes[..end]), "{name} cut at {end}");
             tried += 1;
@@ -106,7 +138,7 @@ fn a_changed_type_never_passes() {
     let mut tried = 0;
     for (name, bytes) in all() {
         let value: Value = serde_json::from_slice(&bytes).unwrap();
-        for place in places(&value) {
+        for place in some_of(&name, places(&value)) {
             let mut changed = value.clone();
             let was = get(&mut changed, &place).clone();
             for other in [Value::Null, json!(true), json!(7), json!("seven"), json!([]), json!({})] {
@@ -126,10 +158,36 @@ fn a_changed_type_never_passes() {
 /// Where the format itself allows null beside a value: it then says the same as leaving it out.
 fn allowed_null(was: &Value, other: &Value, place: &[Step]) -> bool {
     const NULLABLE: [&str; 30] = [
-        "is_ignored", "validation_state", "path", "aliases", "affected", "ranges", "references", "severity", "dependency_groups",
-        "licenses", "license_violations", "allowlist", "repoDigests", "repoTags", "Cmd", "Env", "history", "sha1", "md5",
-        "sha256", "mime_type", "file_type", "programming_language", "detected_license_expression",
-        "detected_license_expression_spdx", "name", "version", "declared_license_expression_spdx", "fix", "rule_id",
+        "is_ignored",
+        "validation_state",
+        "path",
+        "aliases",
+        "affected",
+        "ranges",
+        "references",
+        "severity",
+        "dependency_groups",
+        "licenses",
+        "license_violations",
+        "allowlist",
+        "repoDigests",
+        "repoTags",
+        "Cmd",
+        "Env",
+        "history",
+        "sha1",
+        "md5",
+        "sha256",
+        "mime_type",
+        "file_type",
+        "programming_language",
+        "detected_license_expression",
+        "detected_license_expression_spdx",
+        "name",
+        "version",
+        "declared_license_expression_spdx",
+        "fix",
+        "rule_id",
     ];
     let either = was.is_null() || other.is_null();
     // A null became a text: what may be null may be a text, and then passes or not by what it says.
@@ -168,7 +226,7 @@ fn without_a_field_a_failing_report_still_fails() {
             continue;
         }
         let value: Value = serde_json::from_slice(&bytes).unwrap();
-        for place in places(&value) {
+        for place in some_of(&name, places(&value)) {
             let Some(Step::Key(last)) = place.last() else { continue };
             if LEFT_OUT.contains(&last.as_str()) {
                 continue;
@@ -198,43 +256,89 @@ fn without_a_required_field_nothing_passes() {
         json!({"version": "1", "errors": [], "results": [{"check_id": "r", "path": "p", "start": {"line": 1, "col": 1},
             "end": {"line": 1, "col": 2}, "extra": {"message": "m", "severity": "INFO"}}]}),
         &[
-            "/errors", "/results", "/results/0/check_id", "/results/0/path", "/results/0/start", "/results/0/start/line",
-            "/results/0/end", "/results/0/extra", "/results/0/extra/message", "/results/0/extra/severity",
+            "/errors",
+            "/results",
+            "/results/0/check_id",
+            "/results/0/path",
+            "/results/0/start",
+            "/results/0/start/line",
+            "/results/0/end",
+            "/results/0/extra",
+            "/results/0/extra/message",
+            "/results/0/extra/severity",
         ],
     );
     check(
         json!({"version": "2.1.0", "runs": [{"tool": {"driver": {"name": "x", "rules": [{"id": "r"}]}}, "invocations":
             [{"executionSuccessful": true}], "results": [{"ruleId": "r", "message": {"text": "t"}, "suppressions": [{"kind": "inSource"}]}]}]}),
         &[
-            "/version", "/runs", "/runs/0/tool", "/runs/0/tool/driver", "/runs/0/tool/driver/name", "/runs/0/tool/driver/rules/0/id",
-            "/runs/0/results", "/runs/0/results/0/message", "/runs/0/results/0/ruleId", "/runs/0/results/0/suppressions/0/kind",
-            "/runs/0/results/0/suppressions", "/runs/0/invocations/0/executionSuccessful",
+            "/version",
+            "/runs",
+            "/runs/0/tool",
+            "/runs/0/tool/driver",
+            "/runs/0/tool/driver/name",
+            "/runs/0/tool/driver/rules/0/id",
+            "/runs/0/results",
+            "/runs/0/results/0/message",
+            "/runs/0/results/0/ruleId",
+            "/runs/0/results/0/suppressions/0/kind",
+            "/runs/0/results/0/suppressions",
+            "/runs/0/invocations/0/executionSuccessful",
         ],
     );
     check(
         json!({"results": [{"source": {"path": "p", "type": "lockfile"}, "packages": [{"package": {"name": "n", "version": "1",
             "ecosystem": "Go"}, "vulnerabilities": [], "groups": []}]}]}),
         &[
-            "/results", "/results/0/source", "/results/0/source/path", "/results/0/source/type", "/results/0/packages",
-            "/results/0/packages/0/package", "/results/0/packages/0/package/name", "/results/0/packages/0/package/ecosystem",
-            "/results/0/packages/0/vulnerabilities", "/results/0/packages/0/groups",
+            "/results",
+            "/results/0/source",
+            "/results/0/source/path",
+            "/results/0/source/type",
+            "/results/0/packages",
+            "/results/0/packages/0/package",
+            "/results/0/packages/0/package/name",
+            "/results/0/packages/0/package/ecosystem",
+            "/results/0/packages/0/vulnerabilities",
+            "/results/0/packages/0/groups",
         ],
     );
     check(
         json!({"SchemaVersion": 2, "ArtifactName": "a", "ArtifactType": "filesystem", "Results": [{"Target": "t", "Class": "lang-pkgs",
             "Type": "cargo"}]}),
-        &["/SchemaVersion", "/ArtifactName", "/ArtifactType", "/Results", "/Results/0/Target", "/Results/0/Class", "/Results/0/Type"],
+        &[
+            "/SchemaVersion",
+            "/ArtifactName",
+            "/ArtifactType",
+            "/Results",
+            "/Results/0/Target",
+            "/Results/0/Class",
+            "/Results/0/Type",
+        ],
     );
     check(
         json!({"files": [{"path": "p", "type": "file", "detected_license_expression_spdx": null, "scan_errors": []}], "packages": [],
             "dependencies": []}),
-        &["/files", "/files/0/path", "/files/0/type", "/files/0/detected_license_expression_spdx", "/files/0/scan_errors", "/packages"],
+        &[
+            "/files",
+            "/files/0/path",
+            "/files/0/type",
+            "/files/0/detected_license_expression_spdx",
+            "/files/0/scan_errors",
+            "/packages",
+        ],
     );
     check(
         json!({"checklist": "deliveryos.dev/checklist/v1", "name": "n", "completed_at": "2026-05-07T10:00:00Z", "items": [{"id": "i",
             "title": "t", "state": "not-applicable", "by": "dana", "reason": "r"}]}),
         &[
-            "/checklist", "/name", "/completed_at", "/items", "/items/0/id", "/items/0/title", "/items/0/state", "/items/0/by",
+            "/checklist",
+            "/name",
+            "/completed_at",
+            "/items",
+            "/items/0/id",
+            "/items/0/title",
+            "/items/0/state",
+            "/items/0/by",
             "/items/0/reason",
         ],
     );
@@ -273,7 +377,11 @@ fn ten_thousand_changed_bytes() {
                 changed.swap(at, other);
             }
         }
-        assert!(!passes(&changed), "{name}: mutation {n} at {at}: {:?}", String::from_utf8_lossy(&changed[at.saturating_sub(40)..(at + 40).min(changed.len())]));
+        assert!(
+            !passes(&changed),
+            "{name}: mutation {n} at {at}: {:?}",
+            String::from_utf8_lossy(&changed[at.saturating_sub(40)..(at + 40).min(changed.len())])
+        );
     }
 }
 

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{FIXTURES, digest, judge, now, real};
-use gates::{Format, GateDecision, Policy, ReasonCode, Report, Severity, Standing, State, Submitted, Request, decide};
+use gates::{Format, GateDecision, Policy, ReasonCode, Report, Request, Severity, Standing, State, Submitted, decide};
 
 /// Counted with other tools: `jq '[.runs[].results[]] | length'` for SARIF, with `select(.suppressions)` for those suppressed;
 /// `jq '[.results[].packages[].vulnerabilities[]?] | length'` for OSV-Scanner; `jq '[.Results[].Vulnerabilities[]?] | length'` for
@@ -62,11 +62,15 @@ fn real_reports_have_the_right_counts() {
 fn both_of_trivys_formats_say_the_same() {
     let real = real();
     let find = |name: &str| real.iter().find(|(n, _)| n == name).map(|(_, bytes)| Report::read(bytes).unwrap());
-    let (Some(json), Some(sarif)) = (find("trivy/alpine-310.json.golden"), find("trivy/alpine-310.sarif.golden")) else {
+    let (Some(json), Some(sarif)) = (find("trivy/alpine-310.json.golden"), find("trivy/alpine-310.sarif.golden"))
+    else {
         return;
     };
     let told = |r: &Report| {
-        r.findings.iter().map(|f| (f.rule.clone(), f.package.clone(), f.fixed_version.clone(), f.severity, f.title.clone())).collect::<Vec<_>>()
+        r.findings
+            .iter()
+            .map(|f| (f.rule.clone(), f.package.clone(), f.fixed_version.clone(), f.severity, f.title.clone()))
+            .collect::<Vec<_>>()
     };
     assert_eq!(told(&json), told(&sarif));
     assert!(json.of_artifact && sarif.of_artifact);
@@ -80,13 +84,17 @@ fn what_each_format_says() {
         let bytes = FIXTURES.iter().find(|(n, _)| *n == name).unwrap().1;
         let report = Report::read(bytes).unwrap_or_else(|e| panic!("{name}: {e}"));
         let found: Vec<_> = report.findings.iter().map(|f| (f.rule.as_str(), f.severity, f.state, f.place())).collect();
-        let expected: Vec<_> = rows.iter().map(|(rule, severity, state, place)| (*rule, *severity, *state, (*place).to_owned())).collect();
+        let expected: Vec<_> =
+            rows.iter().map(|(rule, severity, state, place)| (*rule, *severity, *state, (*place).to_owned())).collect();
         assert_eq!(found, expected, "{name}");
     };
     use {Severity::*, State::*};
     check(
         "semgrep.json",
-        &[("python.flask.debug-enabled", High, Open, "app/main.py:14"), ("python.lang.weak-hash", Medium, Suppressed, "app/etag.py:3")],
+        &[
+            ("python.flask.debug-enabled", High, Open, "app/main.py:14"),
+            ("python.lang.weak-hash", Medium, Suppressed, "app/etag.py:3"),
+        ],
     );
     check(
         "tool.sarif",
@@ -125,7 +133,10 @@ fn what_each_format_says() {
             ("licence", Severity::None, Open, "left 1.0.0"),
         ],
     );
-    check("checklist.json", &[("load", Medium, Open, "production readiness"), ("restore", High, Open, "production readiness")]);
+    check(
+        "checklist.json",
+        &[("load", Medium, Open, "production readiness"), ("restore", High, Open, "production readiness")],
+    );
 }
 
 /// Policy, subject and time, on one report each.
@@ -135,7 +146,11 @@ fn decisions() {
     let clean = br#"{"SchemaVersion":2,"CreatedAt":"2026-05-07T10:00:00Z","ArtifactName":"x","ArtifactType":"container_image","Metadata":{"RepoDigests":["x@sha256:2222222222222222222222222222222222222222222222222222222222222222"]},"Results":[{"Target":"x","Class":"os-pkgs","Type":"alpine"}]}"#;
     let sources = br#"{"results":[],"errors":[],"paths":{"scanned":["a.py"]},"version":"1.0.0"}"#;
     let check = |what: &str, report: &[u8], policy: &str, subject: Option<char>, codes: &[ReasonCode]| {
-        let policy = if policy.is_empty() { Policy::strict() } else { Policy::parse(&format!("name = \"t\"\n{policy}")).unwrap() };
+        let policy = if policy.is_empty() {
+            Policy::strict()
+        } else {
+            Policy::parse(&format!("name = \"t\"\n{policy}")).unwrap()
+        };
         let decision = judge(report, &policy, subject.map(digest).as_ref());
         let mut found: Vec<_> = decision.reasons.iter().map(|r| r.code).collect();
         found.dedup();
@@ -171,11 +186,29 @@ fn decisions() {
         &[Finding],
     );
     check("licences", bytes("scancode.json"), "", None, &[Licence]);
-    check("licences allowed", bytes("scancode.json"), "[licences]\nallowed = [\"MIT\", \"SSPL-*\", \"AGPL-3.0-only\"]", None, &[]);
-    check("no suppressions", bytes("semgrep.json"), "suppressions = \"count\"\n[tools.semgrep]\nfail_at = \"medium\"", None, &[Finding]);
+    check(
+        "licences allowed",
+        bytes("scancode.json"),
+        "[licences]\nallowed = [\"MIT\", \"SSPL-*\", \"AGPL-3.0-only\"]",
+        None,
+        &[],
+    );
+    check(
+        "no suppressions",
+        bytes("semgrep.json"),
+        "suppressions = \"count\"\n[tools.semgrep]\nfail_at = \"medium\"",
+        None,
+        &[Finding],
+    );
     check("open items", bytes("checklist.json"), "", Some('2'), &[Finding]);
     check("a checklist of another", bytes("checklist.json"), "fail_at = \"critical\"", Some('3'), &[WrongSubject]);
-    let nothing = decide(Request { reports: &[], policy: &Policy::strict(), subject: Option::None, now: now(), before: Option::None });
+    let nothing = decide(Request {
+        reports: &[],
+        policy: &Policy::strict(),
+        subject: Option::None,
+        now: now(),
+        before: Option::None,
+    });
     assert_eq!(nothing.reasons[0].code, Missing);
     let tomorrow = String::from_utf8(clean.to_vec()).unwrap().replace("2026-05-07T10", "2026-05-08T10");
     check("a scan of tomorrow", tomorrow.as_bytes(), "", None, &[Stale]);
@@ -187,7 +220,8 @@ fn the_difference_is_told_and_must_be_readable() {
     let policy = Policy::strict();
     let check = |before: &[u8], expected: Option<&str>| {
         let before = [Submitted::read("before", before)];
-        let decision = decide(Request { reports: &reports, policy: &policy, subject: None, now: now(), before: Some(&before) });
+        let decision =
+            decide(Request { reports: &reports, policy: &policy, subject: None, now: now(), before: Some(&before) });
         assert_eq!(decision.difference.map(|d| d.sentence()).as_deref(), expected);
         assert_eq!(decision.reasons.iter().any(|r| r.code == ReasonCode::Unreadable), expected.is_none());
     };
@@ -201,7 +235,11 @@ fn a_failing_finding_comes_first_and_says_why() {
     let decision = judge(FIXTURES[3].1, &Policy::strict(), Some(&digest('2')));
     assert_eq!(decision.findings[0].standing, Standing::Fails);
     assert_eq!(decision.findings[0].finding.severity, Severity::Critical);
-    assert!(decision.reasons.iter().any(|r| r.text == "trivy CVE-0000-0002 (high) in musl 1.2.5, fixed in 1.2.6: overflow"), "{:?}", decision.reasons);
+    assert!(
+        decision.reasons.iter().any(|r| r.text == "trivy CVE-0000-0002 (high) in musl 1.2.5, fixed in 1.2.6: overflow"),
+        "{:?}",
+        decision.reasons
+    );
     let json = serde_json::to_value(&decision).unwrap();
     assert_eq!(json["decision"], "failed");
     assert_eq!(json["findings"][0]["tool"], "trivy");

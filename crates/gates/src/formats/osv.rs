@@ -37,7 +37,16 @@ const REFERENCE: Shape = Object(&[
     must(
         "type",
         Word(&[
-            "ADVISORY", "ARTICLE", "DETECTION", "DISCUSSION", "REPORT", "FIX", "INTRODUCED", "GIT", "PACKAGE", "EVIDENCE",
+            "ADVISORY",
+            "ARTICLE",
+            "DETECTION",
+            "DISCUSSION",
+            "REPORT",
+            "FIX",
+            "INTRODUCED",
+            "GIT",
+            "PACKAGE",
+            "EVIDENCE",
             "WEB",
         ]),
     ),
@@ -105,10 +114,7 @@ const DOCUMENT: Shape = Object(&[
     must("results", List(&RESULT)),
     may(
         "experimental_config",
-        Object(&[may(
-            "licenses",
-            Object(&[may("summary", Flag), may("allowlist", Null(&List(&Text)))]),
-        )]),
+        Object(&[may("licenses", Object(&[may("summary", Flag), may("allowlist", Null(&List(&Text)))]))]),
     ),
     may("image_metadata", Any),
     may("license_summary", Null(&List(&Any))),
@@ -141,7 +147,8 @@ fn package(path: &str, entry: &Value, report: &mut Report) -> Result<(), String>
     let name = if name.is_empty() { entry["package"].text("commit") } else { name };
     // A report with licences and without a vulnerability scan says so by its second part alone.
     for (k, vulnerability) in vulnerabilities.iter().enumerate() {
-        let severity = severity(vulnerability, vulnerabilities, groups).map_err(|w| format!(".vulnerabilities[{k}]{w}"))?;
+        let severity =
+            severity(vulnerability, vulnerabilities, groups).map_err(|w| format!(".vulnerabilities[{k}]{w}"))?;
         let title = vulnerability.some("summary").or_else(|| vulnerability.some("details")).unwrap_or_default();
         let mut finding =
             Finding::new("osv-scanner", vulnerability.text("id"), severity, title).at(path, None).of(name, version);
@@ -150,7 +157,8 @@ fn package(path: &str, entry: &Value, report: &mut Report) -> Result<(), String>
         report.findings.push(finding);
     }
     for licence in entry.list("licenses").iter().filter_map(Value::as_str) {
-        let mut finding = Finding::new("osv-scanner", "licence", Severity::None, licence).at(path, None).of(name, version);
+        let mut finding =
+            Finding::new("osv-scanner", "licence", Severity::None, licence).at(path, None).of(name, version);
         finding.licence = Some(tidy(licence));
         report.findings.push(finding);
     }
@@ -179,7 +187,9 @@ fn severity(own: &Value, all: &[Value], groups: &[Value]) -> Result<Severity, St
     }
     let mut worst = Severity::Unknown;
     for other in all.iter().filter(|v| group.list("ids").iter().any(|known| known.as_str() == v.some("id"))) {
-        if let Some(found) = stated(other)? && (worst == Severity::Unknown || found > worst) {
+        if let Some(found) = stated(other)?
+            && (worst == Severity::Unknown || found > worst)
+        {
             worst = found;
         }
     }
@@ -231,6 +241,7 @@ fn of_score(score: f64) -> Severity {
 /// The first version named as fixed for this package.
 fn fixed(vulnerability: &Value, name: &str) -> Option<String> {
     let affected = vulnerability.list("affected").iter().filter(|a| a["package"].text("name") == name);
-    let events = affected.flat_map(|a| a.list("ranges")).filter(|r| r.text("type") != "GIT").flat_map(|r| r.list("events"));
+    let events =
+        affected.flat_map(|a| a.list("ranges")).filter(|r| r.text("type") != "GIT").flat_map(|r| r.list("events"));
     events.filter_map(|event| event.some("fixed")).next().map(tidy)
 }

@@ -323,7 +323,8 @@ fn one(run: &Value, tool: &str, result: &Value) -> Result<Option<Finding>, Strin
     if trivy {
         // Trivy's message is a list of `Name: value` lines.
         let named = |name: &str| {
-            said.and_then(|said| said.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))).unwrap_or_default()
+            said.and_then(|said| said.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")))
+                .unwrap_or_default()
         };
         finding = finding.of(named("Package"), named("Installed Version"));
         finding.fixed_version = Some(tidy(named("Fixed Version"))).filter(|text| !text.is_empty());
@@ -343,7 +344,9 @@ fn rule<'a>(run: &'a Value, result: &Value) -> Result<Option<&'a Value>, String>
     let index = result.get("ruleIndex").or_else(|| result.pointer("/rule/index")).and_then(Value::as_i64);
     let id = result.some("ruleId").or_else(|| result.pointer("/rule/id").and_then(Value::as_str));
     // A rule of an extension is described there; -1 is the standard's word for "no index".
-    if component.is_none() && let Some(index) = index.filter(|i| *i != -1) {
+    if component.is_none()
+        && let Some(index) = index.filter(|i| *i != -1)
+    {
         let found = usize::try_from(index).ok().and_then(|i| rules.get(i));
         let found = found.ok_or_else(|| format!(".ruleIndex: there is no rule {index}"))?;
         // An id may name a part of a rule, after a slash (3.52.4).

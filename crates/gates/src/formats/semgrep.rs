@@ -35,7 +35,10 @@ const SCA: Shape = Object(&[
     may("reachable", Flag),
     may("reachability_rule", Flag),
     may("sca_finding_schema", Whole),
-    may("dependency_match", Object(&[may("found_dependency", Object(&[must("package", Text), must("version", Text)]))])),
+    may(
+        "dependency_match",
+        Object(&[may("found_dependency", Object(&[must("package", Text), must("version", Text)]))]),
+    ),
 ]);
 const RESULT: Shape = Object(&[
     must("check_id", Name),

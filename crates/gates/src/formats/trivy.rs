@@ -8,18 +8,16 @@ use crate::{
     finding::{Finding, tidy},
     json::Ask,
     shape::{
-        Shape::{self, Any, Closed, Exactly, Flag, List, Map, Name, Null, Number, Object, Some as AtLeastOne, Text, Whole, Word},
+        Shape::{
+            self, Any, Closed, Exactly, Flag, List, Map, Name, Null, Number, Object, Some as AtLeastOne, Text, Whole,
+            Word,
+        },
         may, must,
     },
 };
 
 const SEVERITY: Shape = Word(&["UNKNOWN", "LOW", "MEDIUM", "HIGH", "CRITICAL"]);
-const LAYER: Shape = Object(&[
-    may("Digest", Text),
-    may("DiffID", Text),
-    may("Size", Whole),
-    may("CreatedBy", Text),
-]);
+const LAYER: Shape = Object(&[may("Digest", Text), may("DiffID", Text), may("Size", Whole), may("CreatedBy", Text)]);
 const VULNERABILITY: Shape = Object(&[
     must("VulnerabilityID", Name),
     must("PkgName", Name),
@@ -33,7 +31,14 @@ const VULNERABILITY: Shape = Object(&[
     may(
         "Status",
         Word(&[
-            "unknown", "not_affected", "affected", "fixed", "under_investigation", "will_not_fix", "fix_deferred", "end_of_life",
+            "unknown",
+            "not_affected",
+            "affected",
+            "fixed",
+            "under_investigation",
+            "will_not_fix",
+            "fix_deferred",
+            "end_of_life",
         ]),
     ),
     may("Layer", LAYER),
@@ -45,14 +50,17 @@ const VULNERABILITY: Shape = Object(&[
     may("Description", Text),
     may("CweIDs", List(&Text)),
     may("VendorSeverity", Map(&Whole)),
-    may("CVSS", Map(&Object(&[
-        may("V2Vector", Text),
-        may("V3Vector", Text),
-        may("V40Vector", Text),
-        may("V2Score", Number),
-        may("V3Score", Number),
-        may("V40Score", Number),
-    ]))),
+    may(
+        "CVSS",
+        Map(&Object(&[
+            may("V2Vector", Text),
+            may("V3Vector", Text),
+            may("V40Vector", Text),
+            may("V2Score", Number),
+            may("V3Score", Number),
+            may("V40Score", Number),
+        ])),
+    ),
     may("References", List(&Text)),
     may("PublishedDate", Text),
     may("LastModifiedDate", Text),
@@ -119,26 +127,32 @@ const METADATA: Shape = Object(&[
     may("RepoTags", List(&Text)),
     may("RepoDigests", List(&Text)),
     may("Reference", Text),
-    may("ImageConfig", Object(&[
-        may("architecture", Text),
-        may("author", Text),
-        may("container", Text),
-        may("created", Text),
-        may("docker_version", Text),
-        may("os", Text),
-        may("history", Null(&List(&HISTORY))),
-        may("rootfs", Object(&[must("type", Text), must("diff_ids", List(&Text))])),
-        may("config", Object(&[
-            may("Cmd", Null(&List(&Text))),
-            may("Entrypoint", Null(&List(&Text))),
-            may("Env", Null(&List(&Text))),
-            may("Image", Text),
-            may("User", Text),
-            may("WorkingDir", Text),
-            may("Labels", Null(&Map(&Text))),
-            may("ArgsEscaped", Flag),
-        ])),
-    ])),
+    may(
+        "ImageConfig",
+        Object(&[
+            may("architecture", Text),
+            may("author", Text),
+            may("container", Text),
+            may("created", Text),
+            may("docker_version", Text),
+            may("os", Text),
+            may("history", Null(&List(&HISTORY))),
+            may("rootfs", Object(&[must("type", Text), must("diff_ids", List(&Text))])),
+            may(
+                "config",
+                Object(&[
+                    may("Cmd", Null(&List(&Text))),
+                    may("Entrypoint", Null(&List(&Text))),
+                    may("Env", Null(&List(&Text))),
+                    may("Image", Text),
+                    may("User", Text),
+                    may("WorkingDir", Text),
+                    may("Labels", Null(&Map(&Text))),
+                    may("ArgsEscaped", Flag),
+                ]),
+            ),
+        ]),
+    ),
     may("Layers", List(&LAYER)),
     may("RepoURL", Text),
     may("Branch", Text),

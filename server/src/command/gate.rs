@@ -1,0 +1,151 @@
+//! `deliveryos gate …`: scanner reports against a policy.
+
+use std::{fmt::Write as _, io::Read as _, path::Path, process::ExitCode};
+
+use anyhow::Context as _;
+use gates::{Decision, GateDecision, Judged, MAX_REPORT, Policy, Request, Standing, Submitted, decide};
+use receipt_log::{Clock as _, SystemClock};
+
+use super::print;
+use crate::{
+    args::{Check, GateVerb, Global},
+    exit::{REFUSED, WrongUse},
+};
+
+/// Most reports at once: every tool of a large pipeline, for every image of it.
+const MAX_REPORTS: usize = 100;
+/// Rows of the table; `--json` has all.
+const MAX_ROWS: usize = 60;
+/// Widest column of the table, characters.
+const WIDE: usize = 48;
+
+pub(super) fn run(global: &Global, verb: GateVerb) -> anyhow::Result<ExitCode> {
+    let GateVerb::Check(check) = verb;
+    if check.reports.len() + check.against.len() > MAX_REPORTS {
+        return Err(WrongUse(format!("at most {MAX_REPORTS} reports")).into());
+    }
+    let policy = match &check.policy {
+        None => Policy::strict(),
+        Some(path) => policy(path)?,
+    };
+    let decision = here(&check, &policy);
+    if global.json {
+        print::json(&decision)?;
+    } else {
+        show(&decision)?;
+    }
+    Ok(match decision.decision {
+        GateDecision::Passed => ExitCode::SUCCESS,
+        GateDecision::Failed => ExitCode::from(REFUSED),
+    })
+}
+
+fn here(check: &Check, policy: &Policy) -> Decision {
+    let reports: Vec<Submitted> = check.reports.iter().map(|path| submitted(path)).collect();
+    let before: Vec<Submitted> = check.against.iter().map(|path| submitted(path)).collect();
+    decide(Request {
+        reports: &reports,
+        policy,
+        subject: check.subject.as_ref(),
+        now: check.now.unwrap_or_else(|| SystemClock.now()),
+        before: (!before.is_empty()).then_some(before.as_slice()),
+    })
+}
+
+/// A policy file. One that is not there or not a policy is wrong use; one that is there and cannot be read is not known.
+fn policy(path: &Path) -> anyhow::Result<Policy> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::InvalidData) => {
+            return Err(WrongUse(format!("--policy {}: {error}", path.display())).into());
+        }
+        Err(error) => return Err(error).with_context(|| format!("--policy {} cannot be read", path.display())),
+    };
+    Policy::parse(&text).map_err(|error| WrongUse(format!("--policy {}: {error}", path.display())).into())
+}
+
+/// A report. One that is missing or cannot be read fails the gate, as one that is not whole does.
+fn submitted(path: &Path) -> Submitted {
+    let name = path.display().to_string();
+    match bytes(path) {
+        Ok(bytes) => Submitted::read(&name, &bytes),
+        Err(error) => Submitted { name, report: Err(error.to_string()) },
+    }
+}
+
+/// The bytes of a report, one more than are read at most.
+fn bytes(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(MAX_REPORT as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn show(decision: &Decision) -> anyhow::Result<()> {
+    for report in &decision.reports {
+        let format = report.format.map_or("unreadable", gates::Format::as_str);
+        let mut text =
+            format!("{}: {format}, {} findings, {} of them failing", report.name, report.findings, report.failing);
+        if let Some(at) = report.scanned_at {
+            let _ = write!(text, ", scan of {at}");
+        }
+        if decision.subject.is_some() {
+            let _ = write!(text, "; subject: {}", report.subject);
+        }
+        print::line(&text)?;
+    }
+    let shown: Vec<&Judged> = decision.findings.iter().filter(|j| j.standing != Standing::Absent).collect();
+    if !shown.is_empty() {
+        print::line("")?;
+        let rows: Vec<Vec<String>> = shown.iter().take(MAX_ROWS).map(|judged| row(judged)).collect();
+        print::table(&["", "severity", "tool", "rule", "where", "fixed in", "what"], &rows)?;
+        if shown.len() > MAX_ROWS {
+            print::line(&format!("and {} more: --json has all", shown.len() - MAX_ROWS))?;
+        }
+        print::line("")?;
+    }
+    if let Some(difference) = &decision.difference {
+        print::line(&format!("against the release before: {}", difference.sentence()))?;
+    }
+    for reason in
+        decision.reasons.iter().filter(|r| r.code != gates::ReasonCode::Finding && r.code != gates::ReasonCode::Licence)
+    {
+        print::line(&format!("- {}", reason.text))?;
+    }
+    let failing = decision.findings.iter().filter(|j| j.standing == Standing::Fails).count();
+    let verdict = match decision.decision {
+        GateDecision::Passed => "passed".to_owned(),
+        GateDecision::Failed if failing == 0 => "failed: see the reasons above".to_owned(),
+        GateDecision::Failed => format!("failed: {failing} findings that the policy does not let pass"),
+    };
+    print::line(&format!("{verdict} (policy {:?})", decision.policy))
+}
+
+fn row(judged: &Judged) -> Vec<String> {
+    let f = &judged.finding;
+    let standing = match judged.standing {
+        Standing::Fails => "fails",
+        Standing::Passes => "passes",
+        Standing::Waived => "waived",
+        Standing::Suppressed => "suppressed",
+        Standing::Absent => "gone",
+    };
+    let what = match &judged.why {
+        Some(why) => format!("{} ({why})", f.title),
+        None => f.title.clone(),
+    };
+    vec![
+        standing.to_owned(),
+        f.severity.as_str().to_owned(),
+        f.tool.clone(),
+        cut(&f.rule),
+        cut(&f.place()),
+        f.fixed_version.clone().unwrap_or_default(),
+        cut(&what),
+    ]
+}
+
+/// The end tells rules and paths apart, so the beginning gives way.
+fn cut(text: &str) -> String {
+    let n = text.chars().count();
+    if n <= WIDE { text.to_owned() } else { format!("…{}", text.chars().skip(n - WIDE + 1).collect::<String>()) }
+}
