@@ -457,6 +457,8 @@ mod tests {
         check("deliveryos gate check --policy p.toml a.json b.sarif --json", true);
         check("deliveryos gate check a.json --against old.json older.json", true);
         check("deliveryos gate check --subject sha256:0 a.json", false);
+        check("deliveryos gate check --release checkout-7 a.json", true);
+        check("deliveryos gate check --release checkout-7 --service checkout a.json", false);
         check("deliveryos gate check", false);
         check("deliveryos token create --role viewer", true);
         check("deliveryos token create --role root", false);

@@ -3,8 +3,8 @@
 pub mod client;
 mod completions;
 mod demo_service;
-mod judge;
 mod gate;
+mod judge;
 mod log;
 mod print;
 mod receipt;
@@ -46,7 +46,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Verb::Release(verb) => small_runtime()?.block_on(release::run(&global, verb)),
         Verb::Recipe(verb) => recipe::run(&global, verb),
         Verb::Judge(verb) => judge::run(&global, verb),
-        Verb::Gate(verb) => gate::run(&global, verb),
+        Verb::Gate(verb) => small_runtime()?.block_on(gate::run(&global, verb)),
         Verb::Log(verb) => small_runtime()?.block_on(log::run(&global, data_dir(&global, DATA_DIR)?, verb)),
         Verb::Receipt(verb) => small_runtime()?.block_on(receipt::run(&global, verb)),
         Verb::VerifyBundle(options) => verify_bundle::run(&global, &options),

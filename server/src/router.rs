@@ -1,6 +1,7 @@
 //! Every route with the role it needs, and the layers around them.
 
 mod api;
+mod gates;
 mod log_files;
 pub mod own_metrics;
 mod pages;
@@ -24,6 +25,7 @@ use serde_json::json;
 use tower_http::{limit::RequestBodyLimitLayer, timeout::RequestBodyTimeoutLayer};
 
 pub use api::{CommandBody, Created, StartBody, Started, Steered, TokenBody};
+pub use gates::{GatesAnswer, GatesBody, ReportBody};
 
 use crate::{
     auth::{self, Cookie, Limiter},
@@ -32,7 +34,7 @@ use crate::{
     site,
 };
 
-/// Largest body of any request: a recipe of 256 kB as a JSON string, with room.
+/// Largest body of any request but those that hand in reports: a recipe of 256 kB as a JSON string, with room.
 pub const MAX_BODY: usize = 1024 * 1024;
 /// A body that trickles is given up after so long without a byte.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -151,7 +153,7 @@ impl Deref for App {
 }
 
 /// The routes of the server itself, in the order of [`router`].
-const OWN: [(Method, &str); 18] = [
+const OWN: [(Method, &str); 19] = [
     (Method::GET, "/healthz"),
     (Method::GET, "/login"),
     (Method::POST, "/login"),
@@ -170,6 +172,7 @@ const OWN: [(Method, &str); 18] = [
     (Method::GET, "/api/v1/segments/{digest}"),
     (Method::GET, "/api/v1/receipts/{index}"),
     (Method::POST, "/api/v1/tokens"),
+    (Method::POST, "/api/v1/gates"),
 ];
 
 /// Every route: the server's own, the pages, the server functions.
@@ -206,11 +209,19 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/segments/{digest}", get(api::segment))
         .route("/api/v1/receipts/{index}", get(api::receipt))
         .route("/api/v1/tokens", post(api::create_token));
-    pages::add(own, &app)
+    let small = pages::add(own, &app)
         .fallback(fallback)
         .layer(middleware::from_fn_with_state(app.clone(), auth::gate))
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(RequestBodyLimitLayer::new(MAX_BODY))
+        .layer(RequestBodyLimitLayer::new(MAX_BODY));
+    // Reports of scanners are the only large bodies.
+    let large = Router::new()
+        .route("/api/v1/gates", post(gates::check))
+        .layer(middleware::from_fn_with_state(app.clone(), auth::gate))
+        .layer(DefaultBodyLimit::max(gates::MAX_BODY))
+        .layer(RequestBodyLimitLayer::new(gates::MAX_BODY));
+    small
+        .merge(large)
         .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
         .layer(middleware::from_fn_with_state(app.clone(), around))
         .with_state(app)

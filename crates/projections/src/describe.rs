@@ -6,6 +6,7 @@ use model::{
         AnalysisEnded, CanaryAborted, CanaryCompleted, CanaryPaused, CanaryPromoted, CanaryResumed, CanaryStarted,
         CanaryStepped, CommandSeen, ReleaseCompleted, RollbackArmed, RollbackExecuted,
     },
+    gate::GatesDecided,
 };
 use receipts::Payload;
 
@@ -135,6 +136,21 @@ fn known(p: &Payload) -> Option<Description> {
                 format!("Rollback, act {} of {}: {}", f.order, f.of, f.act),
                 format!("{} ({})", f.result, say::duration(f.took_ms)),
             )
+        }
+        Kind::GatesPassed | Kind::GatesFailed => {
+            let f: GatesDecided = p.facts().ok()?;
+            let reports = say::plural(f.reports.len() as u64, "report", "reports");
+            let waived = if f.waived > 0 { format!(", {} waived", say::count(f.waived)) } else { String::new() };
+            if p.kind == Kind::GatesPassed {
+                let findings = say::plural(f.findings, "finding", "findings");
+                return d("Gates passed".to_owned(), format!("{reports}, {findings}{waived}, policy “{}”", f.policy));
+            }
+            let first = f.reasons.first().cloned().unwrap_or_else(|| "no reason is recorded".to_owned());
+            let more = match f.reasons_total.saturating_sub(1) {
+                0 => String::new(),
+                n => format!(", and {}", say::plural(n, "more reason", "more reasons")),
+            };
+            d("Gates failed".to_owned(), format!("{first}{more}"))
         }
         Kind::CommandAccepted => {
             let f: CommandSeen = p.facts().ok()?;

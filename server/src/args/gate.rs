@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand};
-use model::{Digest, Timestamp};
+use model::{Digest, ReleaseId, ServiceId, Timestamp};
 
 /// `gate …`.
 #[derive(Debug, Subcommand)]
@@ -27,7 +27,13 @@ pub struct Check {
     /// Reports of the release before, for the difference
     #[arg(long, value_name = "OLD", num_args = 1..)]
     pub against: Vec<PathBuf>,
+    /// Let a server decide and record it: for this release
+    #[arg(long, value_name = "RELEASE")]
+    pub release: Option<ReleaseId>,
+    /// Let a server decide and record it: for this service, before there is a release
+    #[arg(long, value_name = "SERVICE", conflicts_with = "release")]
+    pub service: Option<ServiceId>,
     /// Decide as if it were this time
-    #[arg(long, hide = true, value_name = "TIME")]
+    #[arg(long, hide = true, value_name = "TIME", conflicts_with_all = ["release", "service"])]
     pub now: Option<Timestamp>,
 }

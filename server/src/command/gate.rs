@@ -1,15 +1,25 @@
 //! `deliveryos gate …`: scanner reports against a policy.
 
-use std::{fmt::Write as _, io::Read as _, path::Path, process::ExitCode};
+use std::{
+    fmt::Write as _,
+    io::Read as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use gates::{Decision, GateDecision, Judged, MAX_REPORT, Policy, Request, Standing, Submitted, decide};
 use receipt_log::{Clock as _, SystemClock};
 
-use super::print;
+use super::{
+    client::{Client, random_id},
+    print,
+};
 use crate::{
     args::{Check, GateVerb, Global},
-    exit::{REFUSED, WrongUse},
+    exit::{REFUSED, Refusal, WrongUse},
+    router::{GatesAnswer, GatesBody, ReportBody},
 };
 
 /// Most reports at once: every tool of a large pipeline, for every image of it.
@@ -19,20 +29,28 @@ const MAX_ROWS: usize = 60;
 /// Widest column of the table, characters.
 const WIDE: usize = 48;
 
-pub(super) fn run(global: &Global, verb: GateVerb) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(global: &Global, verb: GateVerb) -> anyhow::Result<ExitCode> {
     let GateVerb::Check(check) = verb;
     if check.reports.len() + check.against.len() > MAX_REPORTS {
         return Err(WrongUse(format!("at most {MAX_REPORTS} reports")).into());
     }
-    let policy = match &check.policy {
-        None => Policy::strict(),
-        Some(path) => policy(path)?,
+    let policy = check.policy.as_deref().map(policy).transpose()?;
+    let (decision, receipt) = if check.release.is_some() || check.service.is_some() {
+        let answer = there(global, &check, policy.map(|(text, _)| text)).await?;
+        (answer.decision, Some(answer.receipt))
+    } else {
+        (here(&check, &policy.map_or_else(Policy::strict, |(_, policy)| policy)), None)
     };
-    let decision = here(&check, &policy);
     if global.json {
-        print::json(&decision)?;
+        match receipt {
+            Some(receipt) => print::json(&GatesAnswer { receipt, decision: decision.clone() })?,
+            None => print::json(&decision)?,
+        }
     } else {
         show(&decision)?;
+        if let Some(receipt) = receipt {
+            print::line(&format!("recorded: receipt {receipt}"))?;
+        }
     }
     Ok(match decision.decision {
         GateDecision::Passed => ExitCode::SUCCESS,
@@ -52,8 +70,27 @@ fn here(check: &Check, policy: &Policy) -> Decision {
     })
 }
 
-/// A policy file. One that is not there or not a policy is wrong use; one that is there and cannot be read is not known.
-fn policy(path: &Path) -> anyhow::Result<Policy> {
+/// The server reads the reports and decides.
+async fn there(global: &Global, check: &Check, policy: Option<String>) -> anyhow::Result<GatesAnswer> {
+    let send = |path: &PathBuf| -> anyhow::Result<ReportBody> {
+        // What is missing cannot be handed in: it is said here, as a refusal.
+        let bytes = bytes(path).map_err(|error| Refusal(format!("{} cannot be read: {error}", path.display())))?;
+        Ok(ReportBody { name: path.display().to_string(), base64: STANDARD.encode(bytes) })
+    };
+    let body = GatesBody {
+        id: random_id()?,
+        release: check.release.clone(),
+        service: check.service.clone(),
+        subject: check.subject.clone(),
+        policy,
+        reports: check.reports.iter().map(send).collect::<anyhow::Result<_>>()?,
+        against: check.against.iter().map(send).collect::<anyhow::Result<_>>()?,
+    };
+    Client::new(global)?.post("/api/v1/gates", &body).await
+}
+
+/// A policy file, its text and what it says. One that is not there or not a policy is wrong use; one that is there and cannot be read is not known.
+fn policy(path: &Path) -> anyhow::Result<(String, Policy)> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::InvalidData) => {
@@ -61,7 +98,8 @@ fn policy(path: &Path) -> anyhow::Result<Policy> {
         }
         Err(error) => return Err(error).with_context(|| format!("--policy {} cannot be read", path.display())),
     };
-    Policy::parse(&text).map_err(|error| WrongUse(format!("--policy {}: {error}", path.display())).into())
+    let policy = Policy::parse(&text).map_err(|error| WrongUse(format!("--policy {}: {error}", path.display())))?;
+    Ok((text, policy))
 }
 
 /// A report. One that is missing or cannot be read fails the gate, as one that is not whole does.

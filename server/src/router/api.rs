@@ -115,17 +115,17 @@ impl IntoResponse for Problem {
 }
 
 impl Problem {
-    fn invalid(detail: impl Into<String>) -> Self {
+    pub(super) fn invalid(detail: impl Into<String>) -> Self {
         Self(StatusCode::BAD_REQUEST, "invalid", detail.into())
     }
-    fn refused(detail: impl Into<String>) -> Self {
+    pub(super) fn refused(detail: impl Into<String>) -> Self {
         Self(StatusCode::CONFLICT, "refused", detail.into())
     }
-    fn missing(what: &str) -> Self {
+    pub(super) fn missing(what: &str) -> Self {
         Self(StatusCode::NOT_FOUND, "not-found", format!("there is no {what}"))
     }
     /// What exactly failed is for the server's own log.
-    fn unavailable(error: &dyn std::fmt::Display) -> Self {
+    pub(super) fn unavailable(error: &dyn std::fmt::Display) -> Self {
         tracing::error!(%error, "a request of the API could not be answered");
         Self(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -6,6 +6,7 @@ mod controls;
 mod drawer;
 mod envelope;
 mod evidence;
+mod gates;
 mod list;
 mod receipts;
 mod replay;

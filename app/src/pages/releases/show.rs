@@ -16,6 +16,7 @@ use super::{
     drawer::{Drawer, opener},
     envelope::EnvelopeCard,
     evidence::EvidenceLine,
+    gates::GatesCard,
     receipts::ReceiptsOf,
     replay::{Past, Replay},
     stages::Stages,
@@ -151,6 +152,7 @@ fn Loaded(loaded: reads::ReleasePage) -> impl IntoView {
             <Clocks view now/>
             <Timeline view ticks=page.ticks now whole/>
             <Replay live past/>
+            <GatesCard view/>
             <div class="columns">
                 <div class="stack">
                     <Stages view ticks=page.ticks now/>
