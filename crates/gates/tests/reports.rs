@@ -244,3 +244,9 @@ fn a_failing_finding_comes_first_and_says_why() {
     assert_eq!(json["decision"], "failed");
     assert_eq!(json["findings"][0]["tool"], "trivy");
 }
+
+#[test]
+fn the_example_policy_is_read() {
+    let policy = Policy::parse(include_str!("../../../examples/gates.toml")).unwrap();
+    assert_eq!(policy.required, ["semgrep", "osv-scanner", "trivy"]);
+}
