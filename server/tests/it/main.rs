@@ -5,6 +5,7 @@ mod binary;
 mod bundles;
 mod events;
 mod gate;
+mod gates;
 mod headers;
 mod journey;
 mod process;
