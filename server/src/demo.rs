@@ -75,7 +75,8 @@ pub async fn run(data_dir: PathBuf, options: args::Demo) -> anyhow::Result<ExitC
     let link = compose::login_link(&opened).await?;
     let base = opened.base.clone();
     let running = compose::start(opened).await?;
-    if let Some(failure) = running.controller.failure().borrow().clone() {
+    let failure = running.controller.failure().borrow().clone();
+    if let Some(failure) = failure {
         // Nothing was started for it: without this, the service would be waited for in vain.
         running.end().await;
         end_splitter(&data_dir).await;

@@ -50,7 +50,7 @@ fn what_is_in_the_way_is_named() {
     check(&["serve", "--config", &broken], 2, &["line 1"]);
     check(&["serve", "--config", &path("none.toml")], 2, &["cannot be read"]);
     check(&["serve", "--config", &missing_program], 2, &["services.a.versions.v1", "/no/such/program", "not found"]);
-    let place = ["cannot listen on", &taken, "the traffic of a", "listen of [services.a]"];
+    let place = ["cannot listen on", taken.as_str(), "the traffic of a", "listen of [services.a]"];
     check(&["serve", "--config", &taken_traffic], 2, &place);
     check(&["recipe", "lint", &path("none.yaml")], 2, &["none.yaml cannot be read"]);
     check(&["recipe", "lint", &huge], 2, &["larger than"]);
