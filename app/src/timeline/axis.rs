@@ -31,16 +31,18 @@ impl Zoom {
     /// The least that is shown, ms: below this a tick is as wide as a lane is high.
     pub const LEAST: i64 = 5_000;
 
-    /// From the two numbers in a page's address, whole seconds; `None` when they are no part of this axis.
+    /// From the two numbers in a page's address, seconds; `None` when they are no part of this axis.
     pub fn read(from: &str, to: &str, whole: Axis) -> Option<Self> {
-        let (from, to): (i64, i64) = (from.parse().ok()?, to.parse().ok()?);
-        let zoom = Self { from: from.checked_mul(1000)?, to: to.checked_mul(1000)? };
+        // What is beyond any release is beyond this one: the cast cuts it to the largest number.
+        let ms = |text: &str| text.parse().ok().filter(|s: &f64| s.is_finite()).map(|s| (s * 1000.0).round() as i64);
+        let zoom = Self { from: ms(from)?, to: ms(to)? };
         if zoom.from >= zoom.to { None } else { zoom.within(whole) }
     }
 
-    /// The two numbers for the page's address: whole seconds around it.
+    /// The two numbers for the page's address: seconds, to the millisecond.
     pub fn write(self) -> (String, String) {
-        (self.from.div_euclid(1000).to_string(), (self.to + 999).div_euclid(1000).to_string())
+        let seconds = |ms: i64| (ms as f64 / 1000.0).to_string();
+        (seconds(self.from), seconds(self.to))
     }
 
     /// This part cut to the axis and not shorter than [`Self::LEAST`]; `None` when that is all of it.
@@ -197,10 +199,16 @@ mod tests {
             ("0", "9223372036854775807", None),
             ("30", "10", None),
             ("x", "10", None),
+            ("nan", "10", None),
+            ("0", "inf", None),
         ] {
             assert_eq!(Zoom::read(from, to, whole).map(|z| (z.from, z.to)), part, "{from} {to}");
         }
-        assert_eq!(Zoom { from: 10_400, to: 20_100 }.write(), ("10".to_owned(), "21".to_owned()));
+        for (from, to) in [(10_400, 20_101), (0, 5_000), (7, 99_993)] {
+            let (zoom, (a, b)) = (Zoom { from, to }, Zoom { from, to }.write());
+            assert_eq!(Zoom::read(&a, &b, whole), Some(zoom), "{a} {b}");
+        }
+        assert_eq!(Zoom { from: 10_400, to: 20_000 }.write(), ("10.4".to_owned(), "20".to_owned()));
     }
 
     #[test]
