@@ -34,7 +34,7 @@ impl Zoom {
     /// From the two numbers in a page's address, seconds; `None` when they are no part of this axis.
     pub fn read(from: &str, to: &str, whole: Axis) -> Option<Self> {
         // What is beyond any release is beyond this one: the cast cuts it to the largest number.
-        let ms = |text: &str| text.parse().ok().filter(|s: &f64| s.is_finite()).map(|s| (s * 1000.0).round() as i64);
+        let ms = |text: &str| text.parse::<f64>().ok().filter(|s| s.is_finite()).map(|s| (s * 1000.0).round() as i64);
         let zoom = Self { from: ms(from)?, to: ms(to)? };
         if zoom.from >= zoom.to { None } else { zoom.within(whole) }
     }
