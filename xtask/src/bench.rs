@@ -19,6 +19,10 @@ enum What {
     Abort(Rest),
     /// Durable appends per second and their latency at 1, 64 and 256 writers.
     Log(Rest),
+    /// Start-up, time to first byte and memory of the pages over a large log (`-- --data DIR`, which `cargo xtask seed` fills).
+    Pages(Rest),
+    /// From an append to the last of a thousand clients of the live stream (`-- --data DIR`).
+    Sse(Rest),
 }
 
 #[derive(clap::Args)]
@@ -33,11 +37,10 @@ pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
         What::Splitter(rest) => ("splitter", rest, true),
         What::Abort(rest) => ("abort", rest, true),
         What::Log(rest) => ("log", rest, false),
+        What::Pages(rest) => ("pages", rest, true),
+        What::Sse(rest) => ("sse", rest, true),
     };
-    let mut cargo = run::cargo();
-    cargo.current_dir(&workspace.root).args(["build", "--release", "--package", "xtask-bench"]);
-    run::step("the measuring program", || run::run(&mut cargo))?;
-    let program = workspace.target.join("release/xtask-bench");
+    let program = build(workspace)?;
     // The load and the backend stay off the first core, which is the proxy's.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut bench = if name == "splitter" && cores > 1 && run::exists("taskset") {
@@ -57,4 +60,19 @@ pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
     }
     bench.stdin(Stdio::null()).args(rest.args.iter().skip_while(|arg| *arg == "--"));
     run::step(&format!("measuring: {name}"), || run::run(&mut bench))
+}
+
+/// The program that measures, and that fills data directories.
+fn build(workspace: &Workspace) -> Result<std::path::PathBuf> {
+    let mut cargo = run::cargo();
+    cargo.current_dir(&workspace.root).args(["build", "--release", "--package", "xtask-bench"]);
+    run::step("the measuring program", || run::run(&mut cargo))?;
+    Ok(workspace.target.join("release/xtask-bench"))
+}
+
+/// `cargo xtask seed DIR`: a made-up, properly signed history.
+pub(crate) fn seed(workspace: &Workspace, args: &[String]) -> Result<()> {
+    let mut seed = run::command(&build(workspace)?.to_string_lossy());
+    seed.current_dir(&workspace.root).arg("seed").args(args.iter().skip_while(|arg| *arg == "--"));
+    run::step("filling the data directory", || run::run(&mut seed))
 }

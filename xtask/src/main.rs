@@ -49,6 +49,8 @@ enum Verb {
     Test(test::TestArgs),
     /// Measure, beside real peers where they are installed; JSON in target/bench and a table.
     Bench(bench::BenchArgs),
+    /// Fill a data directory with a made-up, properly signed history: `seed DIR [--releases 10000] [--receipts 1000000]`.
+    Seed(SeedArgs),
     /// Install what building and testing need (browser target, npm packages, Chromium, Prometheus), and say what was found.
     Setup(setup::SetupArgs),
 }
@@ -60,6 +62,13 @@ struct RunArgs {
     release: bool,
     /// Handed to `deliveryos` as they are.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
+
+#[derive(clap::Args)]
+struct SeedArgs {
+    /// The directory, and how much.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
     args: Vec<String>,
 }
 
@@ -103,6 +112,7 @@ fn dispatch(verb: Verb) -> Result<()> {
         Verb::Check(args) => check::run(&workspace, &args),
         Verb::Test(args) => test::run(&workspace, &args),
         Verb::Bench(args) => bench::run(&workspace, &args),
+        Verb::Seed(args) => bench::seed(&workspace, &args.args),
         Verb::Setup(args) => setup::run(&workspace, &args),
     }
 }

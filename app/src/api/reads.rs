@@ -141,6 +141,7 @@ pub async fn get_releases(service: String, state: String, before: String) -> Res
                 state: (!state.is_empty()).then_some(state),
                 before: parsed(&before)?,
                 limit: PAGE,
+                ..projections::ReleaseFilter::default()
             };
             let rows = reader()?.releases(filter).await.map_err(could_not)?;
             let full = rows.len() >= PAGE as usize;
@@ -205,6 +206,7 @@ pub async fn get_receipts(
                 actor: parsed(&actor)?,
                 before,
                 limit: PAGE,
+                ..projections::ReceiptFilter::default()
             };
             let receipts = reader()?.receipts(filter).await.map_err(could_not)?;
             let full = receipts.len() >= PAGE as usize;

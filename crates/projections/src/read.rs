@@ -1,5 +1,7 @@
 //! The port by which pages read, and the values that cross it.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use model::{
     Actor, CommandKind, Digest, Environment, Kind, ReleaseId, ServiceId, Tick, Timestamp, Verdict, Version, Weight,
@@ -171,6 +173,9 @@ pub const RECENT: usize = 20;
 pub const MAX_PAGE: u32 = 200;
 
 /// What to list.
+///
+/// `from` and `until` name a stretch of the log: from the receipt that is first by time at or after the one, to the last before the
+/// other; what in it has a time outside is left out.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ReceiptFilter {
     /// Only of this release.
@@ -181,6 +186,12 @@ pub struct ReceiptFilter {
     pub actor: Option<Actor>,
     /// Only indices below this one (lists run from new to old).
     pub before: Option<u64>,
+    /// Only indices of at least this one.
+    pub least: Option<u64>,
+    /// Only at or after this moment.
+    pub from: Option<Timestamp>,
+    /// Only before this moment.
+    pub until: Option<Timestamp>,
     /// At most so many, up to [`MAX_PAGE`].
     pub limit: u32,
 }
@@ -192,10 +203,132 @@ pub struct ReleaseFilter {
     pub service: Option<ServiceId>,
     /// Only this state: `in-flight`, `promoted`, `aborted`, `rolled-back`.
     pub state: Option<String>,
+    /// Only to this environment.
+    pub environment: Option<Environment>,
+    /// Only by this actor.
+    pub actor: Option<Actor>,
+    /// Words that all begin a word of the release's id, service, version, environment, actor or worst finding; or the beginning
+    /// of its digest.
+    pub text: Option<String>,
+    /// Only those started at or after this moment.
+    pub from: Option<Timestamp>,
     /// Only those started before (lists run from new to old).
     pub before: Option<Timestamp>,
+    /// In which order.
+    pub sort: ReleaseSort,
+    /// Only those that come after this place in that order.
+    pub after: Option<Place>,
     /// At most so many, up to [`MAX_PAGE`].
     pub limit: u32,
+}
+
+/// A page of a list of releases.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReleaseList {
+    /// In the order asked for.
+    pub rows: Vec<ReleaseRow>,
+    /// How many fit, whatever their place.
+    pub of: u64,
+    /// Last index that this includes; `None` for an empty log.
+    pub as_of: Option<u64>,
+}
+
+/// By what a list of releases is ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum SortBy {
+    /// When it started.
+    #[default]
+    Started,
+    /// How long it took; one under way has not taken any time yet.
+    Took,
+    /// Requests that the canary served.
+    Exposed,
+    /// Joules.
+    Energy,
+}
+
+/// The order of a list of releases: the largest first, unless it is `ascending`. Equal ones are ordered by their id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ReleaseSort {
+    /// By what.
+    pub by: SortBy,
+    /// The smallest first.
+    pub ascending: bool,
+}
+
+/// A place in an ordered list of releases: the value that it is ordered by, and the id of the release there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Place {
+    /// The value.
+    pub value: f64,
+    /// The release.
+    pub id: ReleaseId,
+}
+
+impl SortBy {
+    /// All.
+    pub const ALL: [Self; 4] = [Self::Started, Self::Took, Self::Exposed, Self::Energy];
+
+    /// The word in addresses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Took => "took",
+            Self::Exposed => "exposed",
+            Self::Energy => "energy",
+        }
+    }
+
+    /// The value by which a release has its place.
+    pub fn value(self, row: &ReleaseRow) -> f64 {
+        match self {
+            Self::Started => row.started.as_millis() as f64,
+            Self::Took => row.ended.map_or(0, |end| end.since(row.started)) as f64,
+            Self::Exposed => row.exposed as f64,
+            Self::Energy => row.joules.joules,
+        }
+    }
+}
+
+impl std::fmt::Display for ReleaseSort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", if self.ascending { "up-" } else { "" }, self.by.as_str())
+    }
+}
+
+impl std::str::FromStr for ReleaseSort {
+    type Err = model::ParseError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (ascending, word) = text.strip_prefix("up-").map_or((false, text), |word| (true, word));
+        let by = SortBy::ALL.into_iter().find(|by| by.as_str() == word);
+        by.map(|by| Self { by, ascending }).ok_or_else(|| model::ParseError::new("an order of releases", text))
+    }
+}
+
+impl Place {
+    /// Where this row is.
+    pub fn of(sort: ReleaseSort, row: &ReleaseRow) -> Self {
+        Self { value: sort.by.value(row), id: row.id.clone() }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}~{}", self.value, self.id)
+    }
+}
+
+impl std::str::FromStr for Place {
+    type Err = model::ParseError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || model::ParseError::new("a place in a list: NUMBER~RELEASE", text);
+        let (value, id) = text.split_once('~').ok_or_else(wrong)?;
+        let value: f64 = value.parse().map_err(|_| wrong())?;
+        if !value.is_finite() {
+            return Err(wrong());
+        }
+        Ok(Self { value, id: id.parse()? })
+    }
 }
 
 /// A receipt with everything that is needed to check it elsewhere.
@@ -224,12 +357,29 @@ pub enum ReadError {
     Damaged(String),
 }
 
+/// How much is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreSize {
+    /// Receipts.
+    pub receipts: u64,
+    /// Releases.
+    pub releases: u64,
+    /// Bytes of the database on the disk, with what is not moved into it yet.
+    pub bytes: u64,
+}
+
 /// What pages ask. Reading changes nothing.
 #[async_trait]
 pub trait ReadModel: Send + Sync {
     /// The overview.
     async fn overview(&self) -> Result<Overview, ReadError>;
-    /// Releases, newest first.
+    /// How much there is.
+    async fn size(&self) -> Result<StoreSize, ReadError>;
+    /// Rollouts that ended since then (and maybe some before), in the order of the log.
+    async fn rollouts(&self, since: Timestamp) -> Result<Arc<Vec<dora::Rollout>>, ReadError>;
+    /// Releases, in the order asked for, with their number, all as of one moment.
+    async fn release_list(&self, filter: ReleaseFilter) -> Result<ReleaseList, ReadError>;
+    /// Releases, in the order asked for.
     async fn releases(&self, filter: ReleaseFilter) -> Result<Vec<ReleaseRow>, ReadError>;
     /// One release.
     async fn release(&self, id: &ReleaseId) -> Result<Option<ReleaseView>, ReadError>;

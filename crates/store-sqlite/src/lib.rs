@@ -16,6 +16,7 @@
 mod access_store;
 mod error;
 mod fold;
+mod lists;
 mod log_store;
 mod open;
 mod read_model;

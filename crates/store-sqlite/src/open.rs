@@ -18,6 +18,7 @@ use sqlx::{
 
 use crate::{
     error::{MIN_SQLITE, OpenError, store_error},
+    lists::ReadRollouts,
     samples::TickBuffer,
     writer::WriteGate,
 };
@@ -52,6 +53,8 @@ pub(crate) struct Inner {
     /// `None` in a store that was opened only for reading.
     pub(crate) writer: Option<WriteGate>,
     pub(crate) ticks: TickBuffer,
+    /// Ended rollouts as they were read last.
+    pub(crate) rollouts: Mutex<Option<ReadRollouts>>,
     /// Held until the store is closed; the operating system lets go of it when the process ends, however it ends.
     lock: Mutex<Option<File>>,
 }
@@ -94,6 +97,7 @@ impl SqliteStore {
                 lookups,
                 writer: Some(WriteGate::new(connection)),
                 ticks: TickBuffer::default(),
+                rollouts: Mutex::default(),
                 lock: Mutex::new(Some(lock)),
                 path: path.clone(),
             }),
@@ -123,6 +127,7 @@ impl SqliteStore {
             readers: pool,
             writer: None,
             ticks: TickBuffer::default(),
+            rollouts: Mutex::default(),
             lock: Mutex::new(None),
             path,
         };

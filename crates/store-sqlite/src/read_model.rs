@@ -1,11 +1,13 @@
 //! The port `projections::ReadModel`.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use model::{Digest, ReleaseId, Tick, Timestamp};
 use projections::{
-    MAX_PAGE, Overview, RECENT, ReadError, ReadModel, Receipt, ReceiptFilter, ReceiptProof, ReleaseFilter, ReleaseRow,
-    ReleaseView, thin,
+    Overview, RECENT, ReadError, ReadModel, Receipt, ReceiptFilter, ReceiptProof, ReleaseFilter, ReleaseList,
+    ReleaseRow, ReleaseView, StoreSize, thin,
 };
 use receipt_log::{StoreError, proofs};
 use receipts::Payload;
@@ -15,6 +17,7 @@ use sqlx::{QueryBuilder, Row as _, Sqlite, sqlite::SqliteRow};
 use crate::{
     SqliteStore,
     error::store_error,
+    lists::{RECEIPT_COLUMNS, receipts_query, release_row},
     log_store::{index, signed, stored_entry},
 };
 
@@ -27,17 +30,14 @@ const MAX_TICKS: usize = 100_000;
 /// Points of one answer: more than any screen has pixels.
 const MAX_POINTS: usize = 10_000;
 
-const RECEIPT_COLUMNS: &str = "SELECT e.idx, e.bytes, n.hash, r.kind, r.actor, r.time, r.release FROM p_receipt r
-     JOIN entry e ON e.idx = r.idx LEFT JOIN node n ON n.id = r.idx WHERE true";
-
 #[async_trait]
 impl ReadModel for SqliteStore {
     async fn overview(&self) -> Result<Overview, ReadError> {
         // One statement is one snapshot: rows and index belong together.
         let rows = sqlx::query(
             "SELECT next, NULL FROM p_cursor
-             UNION ALL SELECT * FROM (SELECT NULL, row FROM p_release WHERE state = 'in-flight' ORDER BY started DESC LIMIT ?1)
-             UNION ALL SELECT * FROM (SELECT NULL, row FROM p_release WHERE state <> 'in-flight' ORDER BY started DESC LIMIT ?2)",
+             UNION ALL SELECT * FROM (SELECT NULL, row FROM p_release WHERE state = 'in-flight' ORDER BY started DESC, id DESC LIMIT ?1)
+             UNION ALL SELECT * FROM (SELECT NULL, row FROM p_release WHERE state <> 'in-flight' ORDER BY started DESC, id DESC LIMIT ?2)",
         )
         .bind(MAX_IN_FLIGHT)
         .bind(RECENT as i64)
@@ -55,20 +55,20 @@ impl ReadModel for SqliteStore {
         Ok(Overview::assemble(releases, as_of))
     }
 
+    async fn size(&self) -> Result<StoreSize, ReadError> {
+        self.stored().await
+    }
+
+    async fn rollouts(&self, since: Timestamp) -> Result<Arc<Vec<dora::Rollout>>, ReadError> {
+        self.ended_since(since).await
+    }
+
+    async fn release_list(&self, filter: ReleaseFilter) -> Result<ReleaseList, ReadError> {
+        self.list_with_number(&filter).await
+    }
+
     async fn releases(&self, filter: ReleaseFilter) -> Result<Vec<ReleaseRow>, ReadError> {
-        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new("SELECT row FROM p_release WHERE true");
-        if let Some(service) = &filter.service {
-            query.push(" AND service = ").push_bind(service.as_str().to_owned());
-        }
-        if let Some(state) = filter.state {
-            query.push(" AND state = ").push_bind(state);
-        }
-        if let Some(before) = filter.before {
-            query.push(" AND started < ").push_bind(before.as_millis());
-        }
-        query.push(" ORDER BY started DESC, id DESC LIMIT ").push_bind(page(filter.limit));
-        let rows: Vec<String> = query.build_query_scalar().fetch_all(&self.inner.readers).await.map_err(store)?;
-        rows.iter().map(|json| release_row(json)).collect()
+        self.list_releases(&filter).await
     }
 
     async fn release(&self, id: &ReleaseId) -> Result<Option<ReleaseView>, ReadError> {
@@ -87,21 +87,7 @@ impl ReadModel for SqliteStore {
     }
 
     async fn receipts(&self, filter: ReceiptFilter) -> Result<Vec<Receipt>, ReadError> {
-        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(RECEIPT_COLUMNS);
-        if let Some(release) = &filter.release {
-            query.push(" AND r.release = ").push_bind(release.as_str().to_owned());
-        }
-        if let Some(kind) = filter.kind {
-            query.push(" AND r.kind = ").push_bind(kind.as_str());
-        }
-        if let Some(actor) = &filter.actor {
-            query.push(" AND r.actor = ").push_bind(actor.as_str().to_owned());
-        }
-        if let Some(before) = filter.before {
-            query.push(" AND r.idx < ").push_bind(i64::try_from(before).unwrap_or(i64::MAX));
-        }
-        query.push(" ORDER BY r.idx DESC LIMIT ").push_bind(page(filter.limit));
-        let rows = query.build().fetch_all(&self.inner.readers).await.map_err(store)?;
+        let rows = receipts_query(&filter).build().fetch_all(&self.inner.readers).await.map_err(store)?;
         rows.iter().map(receipt).collect()
     }
 
@@ -168,19 +154,11 @@ fn placeholder(row: &SqliteRow, why: &str) -> Result<Payload, ReadError> {
     })
 }
 
-fn release_row(json: &str) -> Result<ReleaseRow, ReadError> {
-    serde_json::from_str(json).map_err(|error| ReadError::Damaged(error.to_string()))
-}
-
-fn page(limit: u32) -> i64 {
-    limit.clamp(1, MAX_PAGE).into()
-}
-
-fn store(error: sqlx::Error) -> ReadError {
+pub(crate) fn store(error: sqlx::Error) -> ReadError {
     failed(store_error(error))
 }
 
-fn failed(error: StoreError) -> ReadError {
+pub(crate) fn failed(error: StoreError) -> ReadError {
     match error {
         StoreError::Damaged(why) => ReadError::Damaged(why),
         other => ReadError::Store(other.to_string()),

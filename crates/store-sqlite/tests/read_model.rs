@@ -15,7 +15,7 @@ use model::{
     Actor, Epoch, HistogramBucket, Kind, ReleaseId, Tick, Timestamp, Verdict, VersionTick, Weight,
     event::{CanaryCompleted, CanaryPaused, CanaryStarted, CanaryStepped, Outcome, PlannedWeight},
 };
-use projections::{Phase, ReadModel as _, ReceiptFilter, ReleaseFilter};
+use projections::{Phase, Place, ReadModel as _, ReceiptFilter, ReleaseFilter, ReleaseSort, SortBy};
 use receipt_log::{Draft, Log as _, ReceiptLog, conformance};
 use receipts::{Check, Payload, ReceiptParts, Seen, verify_receipt};
 use serde::Serialize;
@@ -112,7 +112,9 @@ impl House {
         let mut text = String::new();
         for sql in [
             "SELECT json_array(idx, kind, actor, time, release) FROM p_receipt ORDER BY idx",
-            "SELECT json_array(id, service, state, started, row) FROM p_release ORDER BY id",
+            "SELECT json_array(seq, id, service, environment, actor, digest, state, started, took, exposed, joules, row) FROM p_release ORDER BY id",
+            "SELECT json_array(rowid, words) FROM p_release_text ORDER BY rowid",
+            "SELECT json_array(idx, release, service, environment, version, ended, outcome, restore_ms) FROM p_rollout ORDER BY idx",
             "SELECT json_array(next, fold) FROM p_cursor",
         ] {
             for row in sqlx::query(sql).fetch_all(&mut connection).await.unwrap() {
@@ -195,6 +197,77 @@ async fn lists_and_views() {
     assert_eq!(receipts(ReceiptFilter { actor: Some("log".parse().unwrap()), ..all.clone() }).await, [0]);
     let one = ReceiptFilter { release: Some("checkout-1".parse().unwrap()), kind: Some(Kind::CanaryStepped), ..all };
     assert_eq!(receipts(one).await, [3]);
+}
+
+#[tokio::test]
+async fn releases_are_found_by_words_and_digests_and_in_any_order() {
+    let house = filled().await;
+    let found = async |filter: ReleaseFilter| {
+        let list = house.store.release_list(ReleaseFilter { limit: 100, ..filter }).await.unwrap();
+        assert_eq!(list.of, list.rows.len() as u64);
+        assert_eq!(list.as_of, Some(*house.log.size().borrow() - 1));
+        list.rows.iter().map(|row| row.id.to_string()).collect::<Vec<_>>()
+    };
+    let text = |text: &str| ReleaseFilter { text: Some(text.to_owned()), ..Default::default() };
+    assert_eq!(found(text("check")).await, ["checkout-3", "checkout-2", "checkout-1"]);
+    assert_eq!(found(text("checkout v2")).await, ["checkout-2"]);
+    assert_eq!(found(text("production CART")).await, ["cart-1"]);
+    assert_eq!(found(text("sha256:0202")).await, ["checkout-2"]);
+    assert_eq!(found(text("030303")).await, ["checkout-3"]);
+    for nothing in ["\"", "*", "words:x", "checkout NOT v2", "' OR 1=1 --", "sha256:ff"] {
+        assert_eq!(found(text(nothing)).await, [""; 0], "{nothing}");
+    }
+    let range = ReleaseFilter { from: Some(at(20_000)), before: Some(at(30_000)), ..Default::default() };
+    assert_eq!(found(range).await, ["checkout-2"]);
+    let dana = ReleaseFilter { actor: Some("dana".parse().unwrap()), ..Default::default() };
+    assert_eq!(found(dana).await.len(), 0, "the command to start is at an odd time: by the controller");
+
+    for by in SortBy::ALL {
+        for ascending in [false, true] {
+            let sort = ReleaseSort { by, ascending };
+            let whole = found(ReleaseFilter { sort, ..Default::default() }).await;
+            let (mut pages, mut after) = (Vec::new(), None);
+            loop {
+                let filter = ReleaseFilter { sort, after, limit: 2, ..Default::default() };
+                let page = house.store.releases(filter).await.unwrap();
+                let Some(last) = page.last() else { break };
+                let place = Place::of(sort, last);
+                assert_eq!(place.to_string().parse::<Place>().unwrap(), place);
+                after = Some(place);
+                pages.extend(page.iter().map(|row| row.id.to_string()));
+            }
+            assert_eq!(pages, whole, "{sort}");
+            assert_eq!(sort.to_string().parse::<ReleaseSort>().unwrap(), sort);
+        }
+    }
+    let took = ReleaseFilter { sort: ReleaseSort { by: SortBy::Took, ascending: true }, ..Default::default() };
+    assert_eq!(found(took).await[..2], ["cart-1", "search-1"], "those under way have not taken any time yet");
+}
+
+#[tokio::test]
+async fn a_stretch_of_the_log_by_its_times() {
+    let house = filled().await;
+    let found = async |from: Option<i64>, until: Option<i64>| {
+        let filter = ReceiptFilter { from: from.map(at), until: until.map(at), limit: 100, ..Default::default() };
+        house.store.receipts(filter).await.unwrap().iter().map(|r| r.index).collect::<Vec<_>>()
+    };
+    assert_eq!(found(Some(10_000), Some(12_000)).await, [3, 2]);
+    assert_eq!(found(None, Some(10_000)).await, [1, 0]);
+    assert_eq!(found(Some(i64::MAX - T0), None).await, [0; 0]);
+    let rollouts = house.store.rollouts(at(0)).await.unwrap();
+    assert_eq!(
+        rollouts.iter().map(|r| (r.receipt, r.outcome)).collect::<Vec<_>>(),
+        [(4, Outcome::Promoted), (8, Outcome::Aborted), (12, Outcome::Promoted)]
+    );
+    house.end("search-1", 70_000, Outcome::Promoted).await;
+    assert_eq!(
+        house.store.rollouts(at(0)).await.unwrap().len(),
+        4,
+        "what was read before is not kept beyond the next end"
+    );
+    let size = house.store.size().await.unwrap();
+    assert_eq!((size.receipts, size.releases), (*house.log.size().borrow(), 5));
+    assert!(size.bytes > 0);
 }
 
 #[tokio::test]

@@ -218,6 +218,7 @@ pub(super) struct Listed {
     service: Option<ServiceId>,
     state: Option<String>,
     before: Option<Timestamp>,
+    q: Option<String>,
     limit: Option<u32>,
 }
 
@@ -227,7 +228,14 @@ pub(super) async fn list(
     Query(asked): Query<Listed>,
 ) -> Result<Json<Vec<ReleaseRow>>, Problem> {
     let limit = asked.limit.unwrap_or(20).clamp(1, projections::MAX_PAGE);
-    let filter = ReleaseFilter { service: asked.service, state: asked.state, before: asked.before, limit };
+    let filter = ReleaseFilter {
+        service: asked.service,
+        state: asked.state,
+        before: asked.before,
+        text: asked.q,
+        limit,
+        ..ReleaseFilter::default()
+    };
     app.read.releases(filter).await.map(Json).map_err(|error| Problem::unavailable(&error))
 }
 

@@ -7,10 +7,14 @@
 mod backend;
 mod log;
 mod machine;
+mod pages;
 mod peers;
 mod process;
 mod recovery;
+mod seed;
+mod serve;
 mod splitter;
+mod sse;
 mod wrk;
 
 use anyhow::{Context, Result};
@@ -40,6 +44,12 @@ enum Verb {
     Abort(recovery::Options),
     /// Durable appends per second and their latency, by number of writers.
     Log(log::Options),
+    /// Start-up, time to first byte and memory of the pages over a large log.
+    Pages(pages::Options),
+    /// From an append to the last of a thousand clients of the live stream.
+    Sse(sse::Options),
+    /// Fill a data directory with a made-up, properly signed history.
+    Seed(seed::Options),
 }
 
 fn main() -> Result<()> {
@@ -48,6 +58,9 @@ fn main() -> Result<()> {
         Verb::Splitter(options) => ("splitter", splitter::run(&options, &args.deliveryos, args.peers.as_deref())?),
         Verb::Abort(options) => ("abort", recovery::run(&options, &args.deliveryos)?),
         Verb::Log(options) => ("log", log::run(&options)?),
+        Verb::Pages(options) => ("pages", pages::run(&options, &args.deliveryos)?),
+        Verb::Sse(options) => ("sse", sse::run(&options, &args.deliveryos)?),
+        Verb::Seed(options) => ("seed", seed::run(&options)?),
     };
     std::fs::create_dir_all(&args.out)?;
     let path = args.out.join(format!("{name}.json"));

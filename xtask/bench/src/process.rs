@@ -30,6 +30,11 @@ impl Process {
         Ok(Self(child))
     }
 
+    /// Its process id; of a program started through `env`, that of the program.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Whether it still runs.
     pub(crate) fn runs(&mut self) -> bool {
         matches!(self.0.try_wait(), Ok(None))
