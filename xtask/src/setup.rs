@@ -3,6 +3,7 @@
 //! Nothing here waits for ever: `rustup` is stopped when nothing has arrived for [`RUSTUP_QUIET`], and a failure is remembered for
 //! [`RUSTUP_RETRY`] so that the next start does not wait again.
 
+use crate::oci_peers;
 use crate::run;
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail};
@@ -17,7 +18,7 @@ const RUSTUP_QUIET: Duration = Duration::from_secs(45);
 /// After this the download is tried again by itself; `cargo xtask setup --retry` does it at once.
 const RUSTUP_RETRY: Duration = Duration::from_secs(24 * 3600);
 /// npm and apt-get print as they go; this long without a line means that they hang.
-const INSTALL_QUIET: Duration = Duration::from_secs(300);
+pub(crate) const INSTALL_QUIET: Duration = Duration::from_secs(300);
 /// `debian` chooses Debian's toolchain even where the usual one has the target: to see that this way works.
 const CHOICE: &str = "XTASK_BROWSER_TOOLCHAIN";
 /// Debian's toolchain for browser targets, with the standard library's source.
@@ -48,6 +49,10 @@ pub(crate) fn run(workspace: &Workspace, args: &SetupArgs) -> Result<()> {
         say("Playwright", playwright(workspace)?);
         say("Chromium", chromium()?);
         say("Prometheus", prometheus(workspace)?);
+        say("docker-registry", oci_peers::docker_registry(workspace)?);
+        for (name, found) in oci_peers::clients(workspace)? {
+            say(name, found);
+        }
     }
     Ok(())
 }
@@ -417,7 +422,7 @@ pub(crate) fn bench_peers(workspace: &Workspace) -> Result<PathBuf> {
     Ok(dir)
 }
 
-fn unpack_package(workspace: &Workspace, package: &str) -> Result<bool> {
+pub(crate) fn unpack_package(workspace: &Workspace, package: &str) -> Result<bool> {
     let root = workspace.cache().join("peers");
     let downloads = workspace.cache().join("peers/downloads");
     std::fs::create_dir_all(&downloads)?;

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything in order, one summary, one last line `N passed, N failed, N skipped`.
 
 use crate::check::{self, BROWSER, CheckArgs};
+use crate::oci_peers;
 use crate::setup;
 use crate::workspace::{Package, Workspace};
 use crate::{binary, run, site};
@@ -181,6 +182,9 @@ fn unit(workspace: &Workspace, only: &[String]) -> Result<Vec<Line>> {
     }
     // Loud when absent; the tests that need it say so once more.
     setup::prometheus(workspace)?.required_on_ci("Prometheus")?;
+    oci_peers::docker_registry(workspace)?.required_on_ci("docker-registry")?;
+    // Their tests say by themselves when one is absent.
+    oci_peers::clients(workspace)?;
     if std::env::var_os("DELIVERYOS_TEST_DATA").is_none() {
         eprintln!(
             "{SKIP_WORD} DELIVERYOS_TEST_DATA is not set: tests against published vectors and recipes of others are skipped"

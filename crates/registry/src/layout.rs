@@ -366,7 +366,7 @@ impl Layout {
                     continue;
                 }
                 // A living writer holds its lock.
-                let left = std::fs::File::open(entry.path()).and_then(|file| Ok(file.try_lock().is_ok()));
+                let left = std::fs::File::open(entry.path()).map(|file| file.try_lock().is_ok());
                 if left.unwrap_or(false) {
                     std::fs::remove_file(entry.path())?;
                 }

@@ -84,7 +84,7 @@ pub enum Contents {
     /// An image or an artifact.
     Image {
         /// Its configuration.
-        config: Descriptor,
+        config: Box<Descriptor>,
         /// Its layers.
         layers: Vec<Descriptor>,
     },
@@ -188,7 +188,9 @@ impl Manifest {
             return no(&format!("it came as {media_type} and calls itself {inner}"));
         }
         let contents = match (media_type, raw.config, raw.layers, raw.manifests) {
-            (IMAGE_MANIFEST | DOCKER_MANIFEST, Some(config), Some(layers), None) => Contents::Image { config, layers },
+            (IMAGE_MANIFEST | DOCKER_MANIFEST, Some(config), Some(layers), None) => {
+                Contents::Image { config: Box::new(config), layers }
+            }
             (INDEX | DOCKER_LIST, None, None, Some(manifests)) => Contents::Index(manifests),
             (IMAGE_MANIFEST | DOCKER_MANIFEST, ..) => {
                 return no("an image manifest has config and layers, and no manifests");
@@ -218,7 +220,7 @@ impl Manifest {
     /// The blobs it needs.
     pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
         let (config, layers) = match &self.contents {
-            Contents::Image { config, layers } => (Some(config), layers.as_slice()),
+            Contents::Image { config, layers } => (Some(&**config), layers.as_slice()),
             Contents::Index(_) => (None, [].as_slice()),
         };
         config.into_iter().chain(layers)

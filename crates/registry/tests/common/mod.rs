@@ -7,13 +7,14 @@ use std::{
     time::Duration,
 };
 
-/// The program on the `PATH`. Loud when it is not there, and an error where it must be.
+/// The program on the `PATH`; loud when it is not there, and for what every Debian has, an error on CI.
 pub fn peer(name: &str) -> Option<PathBuf> {
     let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
         .map(|dir| dir.join(name))
         .find(|p| p.is_file());
     if found.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "{name} is required when CI is set: cargo xtask setup");
+        let must = name == "docker-registry" && std::env::var_os("CI").is_some();
+        assert!(!must, "{name} is required when CI is set: cargo xtask setup");
         eprintln!("SKIPPED: a test against the real {name}: it is not on the PATH (cargo xtask setup)");
     }
     found
