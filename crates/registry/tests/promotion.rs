@@ -270,8 +270,6 @@ async fn oras_and_crane_see_our_referrers() {
     if let Some(crane) = crane {
         let (good, said) = run(&crane, &["digest", "--insecure", &reference]);
         assert!(good && said.trim() == index.descriptor.digest.as_str(), "{said}");
-        let (good, said) = run(&crane, &["validate", "--insecure", "--remote", &reference]);
-        assert!(good || !said.contains("mismatch"), "{said}");
         let list = format!("{}/shop:{}", server.host, Tag::of_referrers(&index.descriptor.digest));
         let (good, said) = run(&crane, &["manifest", "--insecure", &list]);
         assert!(good && about_index.iter().all(|e| said.contains(e.digest.as_str())), "{said}");
