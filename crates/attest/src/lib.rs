@@ -11,11 +11,13 @@
 //! - A bundle is refused, never repaired. Every size has a named limit.
 
 mod policy;
+mod predicate;
 mod refused;
 mod sigstore;
 mod statement;
 
 pub use policy::{Expected, KeyPolicy, Match, Policy, PolicyError, Signer};
+pub use predicate::{Build, PredicateError, cyclonedx, vulnerabilities};
 pub use refused::Refused;
 pub use sigstore::{
     Artifact, Evidence, LogEntry, Proved, ProvedSigner, PublicKey, SignError, Signed, SigningKey, TrustRoot, Verifier,

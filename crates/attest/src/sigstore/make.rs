@@ -21,7 +21,7 @@ use super::{PublicKey, limits};
 use crate::Statement;
 
 /// Type of the payload that an in-toto statement is signed as.
-const IN_TOTO: &str = "application/vnd.in-toto+json";
+pub(super) const IN_TOTO: &str = "application/vnd.in-toto+json";
 /// How Rekor names the one kind of key that signs here.
 const KEY_DETAILS: &str = "PKIX_ECDSA_P256_SHA_256";
 /// Bytes read at once from a file that is signed.
@@ -102,6 +102,12 @@ impl SigningKey {
             )));
         }
         Self::from_der(der.as_bytes())
+    }
+
+    /// From the bytes of a PEM file, which are wiped from memory.
+    pub fn from_pem_bytes(bytes: Vec<u8>) -> Result<Self, SignError> {
+        let bytes = Zeroizing::new(bytes);
+        Self::from_pem(std::str::from_utf8(&bytes).map_err(|_| SignError::Key("it is not text".to_owned()))?)
     }
 
     fn from_der(der: &[u8]) -> Result<Self, SignError> {
