@@ -21,7 +21,7 @@ pub use predicate::{Build, PredicateError, cyclonedx, vulnerabilities};
 pub use refused::Refused;
 pub use sigstore::{
     Artifact, Evidence, LogEntry, Proved, ProvedSigner, PublicKey, SignError, Signed, SigningKey, TrustRoot, Verifier,
-    limits,
+    digest_of, limits,
 };
 pub use statement::{
     COSIGN_SIGNATURE, COSIGN_VULN, CYCLONEDX, SLSA_PROVENANCE, STATEMENT_V1, Statement, StatementError, Subject,
