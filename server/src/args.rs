@@ -9,7 +9,7 @@ use access::Role;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use model::{Actor, Environment, ReleaseId, ServiceId, Version};
 
-pub use attest::{SignedBy, VerifyBundle};
+pub use attest::{AttestVerb, Build, Made, SignedBy, VerifyBundle, Vuln};
 pub use gate::{Check, GateVerb};
 
 /// Where the pages are when nothing else is said.
@@ -93,6 +93,9 @@ pub enum Verb {
     /// One receipt, taken elsewhere
     #[command(subcommand)]
     Receipt(ReceiptVerb),
+    /// Sign and state: provenance, bills of materials, scans, as Sigstore bundles
+    #[command(subcommand)]
+    Attest(AttestVerb),
     /// Verify a Sigstore bundle against a file or digest, without a network
     VerifyBundle(VerifyBundle),
     /// Make tokens and login links
@@ -470,6 +473,17 @@ mod tests {
             false,
         );
         check("deliveryos verify-bundle --bundle b a.txt", false);
+        check("deliveryos attest keygen --out k", true);
+        check("deliveryos attest sign --key k --bundle b a.txt", true);
+        check("deliveryos attest sign --bundle b a.txt", false);
+        check(
+            "deliveryos attest build --key k --bundle b --builder-id u --build-type t --parameter a=b sha256:00",
+            true,
+        );
+        check(
+            "deliveryos attest build --key k --bundle b --builder-id u --build-type t --parameter a sha256:00",
+            false,
+        );
         check("deliveryos completions bash", true);
     }
 }

@@ -1,5 +1,6 @@
 //! The subcommands.
 
+mod attest;
 pub mod client;
 mod completions;
 mod demo_service;
@@ -49,6 +50,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Verb::Gate(verb) => small_runtime()?.block_on(gate::run(&global, verb)),
         Verb::Log(verb) => small_runtime()?.block_on(log::run(&global, data_dir(&global, DATA_DIR)?, verb)),
         Verb::Receipt(verb) => small_runtime()?.block_on(receipt::run(&global, verb)),
+        Verb::Attest(verb) => small_runtime()?.block_on(attest::run(&global, verb)),
         Verb::VerifyBundle(options) => verify_bundle::run(&global, &options),
         Verb::Token(verb) => small_runtime()?.block_on(token::run(&global, verb)),
         Verb::Splitter(options) => {

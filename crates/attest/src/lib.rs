@@ -3,6 +3,7 @@
 //! * [`Policy`]: whose signature is wanted (a person or workflow by certificate, or a key), and what kind of evidence.
 //! * [`TrustRoot`]: the authorities that are believed: from a file, or those of the public instance, embedded.
 //! * [`Verifier`]: bundle and artifact in, [`Proved`] or a [`Refused`] with its reason out.
+//! * [`SigningKey`]: statements and files become bundles, with or without a log's entry.
 //!
 //! # Invariants
 //! - Only the module `sigstore` names the library underneath; what it does not check is checked here, and is listed at [`Verifier`].
@@ -10,13 +11,18 @@
 //! - A bundle is refused, never repaired. Every size has a named limit.
 
 mod policy;
+mod predicate;
 mod refused;
 mod sigstore;
 mod statement;
 
 pub use policy::{Expected, KeyPolicy, Match, Policy, PolicyError, Signer};
+pub use predicate::{Build, PredicateError, cyclonedx, vulnerabilities};
 pub use refused::Refused;
-pub use sigstore::{Artifact, Evidence, LogEntry, Proved, ProvedSigner, PublicKey, TrustRoot, Verifier, limits};
+pub use sigstore::{
+    Artifact, Evidence, LogEntry, Proved, ProvedSigner, PublicKey, SignError, Signed, SigningKey, TrustRoot, Verifier,
+    digest_of, limits,
+};
 pub use statement::{
     COSIGN_SIGNATURE, COSIGN_VULN, CYCLONEDX, SLSA_PROVENANCE, STATEMENT_V1, Statement, StatementError, Subject,
     kind_of,

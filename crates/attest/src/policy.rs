@@ -22,6 +22,8 @@ pub struct Policy {
     /// Take bundles of the forms v0.1 and v0.2 too. In v0.1 the log's mere promise stands for its proof, so a v0.3 bundle can be
     /// relabelled and its proof left out: only for evidence that was made before v0.3.
     pub old_forms: bool,
+    /// Take a bundle that no transparency log has seen. What is logged is verified all the same.
+    pub unlogged: bool,
 }
 
 /// Who must have signed.
@@ -88,7 +90,7 @@ pub enum PolicyError {
 impl Policy {
     /// Anything that this signer signed, in the form v0.3.
     pub fn by(signer: Signer) -> Self {
-        Self { signer, expected: Expected::Anything, old_forms: false }
+        Self { signer, expected: Expected::Anything, old_forms: false, unlogged: false }
     }
 
     /// The same policy, for a statement of this predicate type.

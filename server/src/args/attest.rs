@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args as ClapArgs};
+use clap::{ArgGroup, Args as ClapArgs, Subcommand};
+use jiff::Timestamp;
 
 /// `verify-bundle`, as Sigstore's conformance suite calls it.
 #[derive(Debug, Clone, ClapArgs)]
@@ -25,6 +26,9 @@ pub struct VerifyBundle {
     /// Refuse bundles of the forms v0.1 and v0.2, in which a proof of inclusion may be missing
     #[arg(long)]
     pub only_v03: bool,
+    /// Take a bundle that no transparency log has seen
+    #[arg(long)]
+    pub insecure_ignore_tlog: bool,
     /// What it must be about: a file, or sha256: and 64 hexadecimal digits (a file of that name comes first)
     #[arg(value_name = "FILE_OR_DIGEST")]
     pub artifact: String,
@@ -50,4 +54,122 @@ pub struct SignedBy {
     /// The public key (PEM) whose holder must have signed
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
+}
+
+/// `attest …`.
+#[derive(Debug, Subcommand)]
+pub enum AttestVerb {
+    /// Make a key: FILE (private, mode 0600) and FILE.pub
+    Keygen {
+        /// The private key; must not exist
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// State how something was built (SLSA Provenance v1)
+    Build(Build),
+    /// State what something consists of (CycloneDX)
+    Sbom {
+        /// Of what, by whom, where to.
+        #[command(flatten)]
+        made: Made,
+        /// The bill of materials (CycloneDX JSON)
+        #[arg(long, value_name = "FILE")]
+        sbom: PathBuf,
+    },
+    /// State what a vulnerability scan found
+    Vuln(Vuln),
+    /// Sign: a file by itself, a digest as an image's signature in cosign's form
+    Sign {
+        /// Of what, by whom, where to.
+        #[command(flatten)]
+        made: Made,
+    },
+}
+
+/// What every attestation needs.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Made {
+    /// Of what: a file, or sha256: and 64 hexadecimal digits (a file of that name comes first)
+    #[arg(value_name = "FILE_OR_DIGEST")]
+    pub subject: String,
+    /// Its name, for people [default: the file's name, or none]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Private key (PKCS#8 PEM, ECDSA P-256), from `attest keygen`
+    #[arg(long, value_name = "FILE", required_unless_present = "fulcio_url")]
+    pub key: Option<PathBuf>,
+    /// Sign without a key, by a certificate of this Fulcio: refused, this version cannot
+    #[arg(long, value_name = "URL", conflicts_with = "key")]
+    pub fulcio_url: Option<String>,
+    /// Submit to this Rekor v2 log (the address before /api/v2); nothing is sent anywhere without it
+    #[arg(long, value_name = "URL")]
+    pub rekor: Option<String>,
+    /// Verify the log's answer with these authorities (trusted_root.json) before the bundle is written
+    #[arg(long, value_name = "FILE", requires = "rekor")]
+    pub trusted_root: Option<PathBuf>,
+    /// Where the bundle is written
+    #[arg(long, value_name = "FILE")]
+    pub bundle: PathBuf,
+}
+
+/// `attest build`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Build {
+    /// Of what, by whom, where to.
+    #[command(flatten)]
+    pub made: Made,
+    /// Who built it
+    #[arg(long, value_name = "URI")]
+    pub builder_id: String,
+    /// What kind of build it was
+    #[arg(long, value_name = "URI")]
+    pub build_type: String,
+    /// A parameter that was chosen outside the builder; may be repeated
+    #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = pair)]
+    pub parameters: Vec<(String, String)>,
+    /// The source, as git+https://…@refs/…
+    #[arg(long, value_name = "URI")]
+    pub source: Option<String>,
+    /// Its commit
+    #[arg(long, value_name = "SHA", requires = "source")]
+    pub commit: Option<String>,
+    /// This run of the builder
+    #[arg(long, value_name = "ID")]
+    pub invocation: Option<String>,
+    /// When it began (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    pub started: Option<Timestamp>,
+    /// When it ended (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    pub finished: Option<Timestamp>,
+}
+
+/// `attest vuln`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Vuln {
+    /// Of what, by whom, where to.
+    #[command(flatten)]
+    pub made: Made,
+    /// The scanner's report (JSON)
+    #[arg(long, value_name = "FILE")]
+    pub report: PathBuf,
+    /// The scanner, as pkg:… or an address
+    #[arg(long, value_name = "URI")]
+    pub scanner: String,
+    /// Its version
+    #[arg(long, value_name = "VERSION")]
+    pub scanner_version: String,
+    /// When the scan began (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    pub started: Timestamp,
+    /// When it ended (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    pub finished: Timestamp,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("NAME=VALUE".to_owned()),
+    }
 }

@@ -57,7 +57,8 @@ fn verify(options: &VerifyBundle) -> anyhow::Result<Result<Proved, Refused>> {
         Ok(signer) => signer,
         Err(refused) => return Ok(Err(refused)),
     };
-    let mut policy = Policy { old_forms: !options.only_v03, ..Policy::by(signer) };
+    let mut policy =
+        Policy { old_forms: !options.only_v03, unlogged: options.insecure_ignore_tlog, ..Policy::by(signer) };
     if let Some(wanted) = &options.predicate_type {
         policy = policy.stating(wanted);
     }
@@ -79,7 +80,7 @@ fn verify(options: &VerifyBundle) -> anyhow::Result<Result<Proved, Refused>> {
 }
 
 /// `sha256:` and 64 hexadecimal digits of either case.
-fn digest(text: &str) -> Option<model::Digest> {
+pub(super) fn digest(text: &str) -> Option<model::Digest> {
     text.to_ascii_lowercase().parse().ok().filter(|_| text.starts_with("sha256:"))
 }
 
@@ -123,6 +124,9 @@ pub(super) fn show(proved: &Proved) -> anyhow::Result<()> {
     for entry in &proved.logged {
         let how = if entry.proof { "proved" } else { "promised by the log, not proved" };
         row("logged", &format!("{} at {} ({how})", entry.log, entry.index))?;
+    }
+    if proved.logged.is_empty() {
+        row("logged", "NOT: no transparency log has seen it")?;
     }
     match proved.times.as_slice() {
         [] => row("time", "none is proved"),

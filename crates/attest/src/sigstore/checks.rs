@@ -6,12 +6,12 @@ use sigstore_verify::types::{
 };
 
 use super::{limits, media_type, trust::TrustRoot};
-use crate::Refused;
+use crate::{Policy, Refused};
 
 /// Form, sizes and counts.
-pub(super) fn form(bundle: &Bundle, old_forms: bool) -> Result<(), Refused> {
+pub(super) fn form(bundle: &Bundle, policy: &Policy) -> Result<(), Refused> {
     let form = media_type(bundle);
-    if form != MediaType::Bundle0_3 && !old_forms {
+    if form != MediaType::Bundle0_3 && !policy.old_forms {
         return Err(Refused::OldForm(form.as_str().to_owned()));
     }
     let material = &bundle.verification_material;
@@ -22,7 +22,7 @@ pub(super) fn form(bundle: &Bundle, old_forms: bool) -> Result<(), Refused> {
     at_most("certificates", certificates, limits::MAX_CERTIFICATES)?;
     at_most("log entries", material.tlog_entries.len(), limits::MAX_LOG_ENTRIES)?;
     at_most("timestamps", material.timestamp_verification_data.rfc3161_timestamps.len(), limits::MAX_TIMESTAMPS)?;
-    if material.tlog_entries.is_empty() {
+    if material.tlog_entries.is_empty() && !policy.unlogged {
         return Err(Refused::NoLogEntry);
     }
     Ok(())

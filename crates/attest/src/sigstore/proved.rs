@@ -76,7 +76,7 @@ pub(super) fn collect(
     trust: &TrustRoot,
     evidence: Evidence,
     signer: &Signer,
-    result: &VerificationResult,
+    result: Option<&VerificationResult>,
 ) -> Proved {
     let logged = bundle.verification_material.tlog_entries.iter().map(|entry| LogEntry {
         log: trust.log(entry.log_id.key_id.as_bytes()).map(|log| log.base_url.clone()).unwrap_or_default(),
@@ -88,17 +88,17 @@ pub(super) fn collect(
     let signer = match signer {
         Signer::Key(policy) => ProvedSigner::Key { hint: policy.key.hint() },
         Signer::Keyless { .. } => ProvedSigner::Certificate {
-            identity: result.identity().map(|name| name.as_str().to_owned()).unwrap_or_default(),
-            issuer: result.issuer().unwrap_or_default().to_owned(),
-            claims: result.certificate().map(claims).unwrap_or_default(),
-            transparency: result.sct_verified(),
+            identity: result.and_then(|r| r.identity()).map(|name| name.as_str().to_owned()).unwrap_or_default(),
+            issuer: result.and_then(|r| r.issuer()).unwrap_or_default().to_owned(),
+            claims: result.and_then(|r| r.certificate()).map(claims).unwrap_or_default(),
+            transparency: result.is_some_and(VerificationResult::sct_verified),
         },
     };
     Proved {
         evidence,
         signer,
         logged: logged.collect(),
-        times: result.verified_timestamps().iter().map(ToString::to_string).collect(),
+        times: result.into_iter().flat_map(|r| r.verified_timestamps()).map(ToString::to_string).collect(),
         form: media_type(bundle).as_str(),
     }
 }
