@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::{App, api::Problem};
 
 /// Largest body: reports of 16 MB in base64, with room. (A segment of the log holds at most 16 MB.)
-pub const MAX_BODY: usize = 24 * 1024 * 1024;
+pub(super) const MAX_BODY: usize = 24 * 1024 * 1024;
 /// Most reports.
 const MAX_REPORTS: usize = 50;
 /// Findings in the receipt itself; the segment has all. An entry of the log has at most 65,535 bytes.

@@ -30,7 +30,7 @@ pub fn Clocks(
             view! {
                 <section class="clocks" aria-label="Clocks of the abort">
                     <p class="why"><a class="door state bad" href=format!("/receipts/{index}")>"Aborted by "{by}</a>" "{say::finding(&f.reason)}</p>
-                    {move || view.with(|v| words::rule_of_abort(v)).map(|(at, said)| view! {
+                    {move || view.with(words::rule_of_abort).map(|(at, said)| view! {
                         <p class="rule"><a class="door" href=format!("/receipts/{at}")>{said}</a></p>
                     })}
                     <ol>

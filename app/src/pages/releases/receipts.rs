@@ -57,7 +57,6 @@ pub fn ReceiptsOf(
         words::address(&location.pathname.get(), &location.search.get(), [("show", set)])
     };
     let chip = move |word: &'static str, said: &'static str| {
-        let href = href.clone();
         view! {
             <a
                 class="chip"
