@@ -8,8 +8,8 @@ use jiff::Timestamp;
 /// `verify-bundle`, as Sigstore's conformance suite calls it.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct VerifyBundle {
-    /// Believe the trial instance's authorities instead of the public ones'
-    #[arg(long, conflicts_with = "trusted_root")]
+    /// Believe the trial instance's authorities instead of the public ones', where no trusted root is given
+    #[arg(long)]
     pub staging: bool,
     /// The bundle
     #[arg(long, value_name = "FILE")]

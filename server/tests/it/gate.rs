@@ -5,6 +5,7 @@ use axum::{
     body::Body,
     http::{HeaderValue, Method, Request, StatusCode, header},
 };
+use receipt_log::Log as _;
 use server::router::{Need, Route, inventory};
 
 use crate::support::{HOST, ORIGIN, Server, Session, is_refusal, request, text};
@@ -20,6 +21,9 @@ fn path(route: &Route) -> String {
         .replace("{*path}", "entries/000")
 }
 
+/// Ids of gate decisions: the same id twice is one decision.
+static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1_000_000_000);
+
 /// A body that the route would take, as a form or as JSON.
 fn body(route: &Route, form_token: &str) -> (&'static str, String) {
     match route.path.as_str() {
@@ -28,6 +32,13 @@ fn body(route: &Route, form_token: &str) -> (&'static str, String) {
         }
         "/api/v1/releases/{id}/commands" => ("application/json", r#"{"id":"0123456789","command":"abort"}"#.to_owned()),
         "/api/v1/tokens" => ("application/json", r#"{"name":"ci","role":"viewer","days":1}"#.to_owned()),
+        "/api/v1/gates" => (
+            "application/json",
+            format!(
+                r#"{{"id":"{}","service":"checkout","reports":[{{"name":"a.json","base64":"e30="}}]}}"#,
+                NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+            ),
+        ),
         _ => (
             "application/x-www-form-urlencoded",
             format!("release=checkout-1&kind=abort&reason=&command_id=0123456789&form_token={form_token}"),
@@ -90,9 +101,9 @@ impl<'a> Sent<'a> {
 }
 
 /// What reached the controller or let somebody in.
-async fn effects(server: &Server) -> (usize, usize) {
+async fn effects(server: &Server) -> (usize, usize, u64) {
     let tokens = server.app.access.list(access::CredentialKind::Token).await.unwrap().len();
-    (server.reached.count(), tokens)
+    (server.reached.count(), tokens, *server.log.size().borrow())
 }
 
 #[tokio::test]
