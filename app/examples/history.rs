@@ -367,6 +367,8 @@ impl Teller {
                 stable: version(400 - n, u64::from(self.random() > 0.96), stable),
                 canary: (n > 0).then(|| version(n, errors, canary)),
                 canary_last_sent: None,
+                sticky: false,
+                judged: None,
             });
         }
         for part in ticks.chunks(500) {

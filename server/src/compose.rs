@@ -194,7 +194,6 @@ pub async fn start(opened: Opened) -> anyhow::Result<Running> {
             migrations: migrations.clone(),
             clock: clock.clone(),
             probe: energy::Probe::system(),
-            rule: judge::Rule::default(),
         })
         .await,
     );

@@ -187,6 +187,8 @@ pub(super) mod tests {
             stable: VersionTick { n: 100, p99_ms: stable_p99, ..VersionTick::default() },
             canary: canary.map(|(n, errors, p99_ms)| VersionTick { n, errors, p99_ms, ..VersionTick::default() }),
             canary_last_sent: None,
+            sticky: false,
+            judged: None,
         }
     }
 

@@ -11,6 +11,7 @@ use crate::{
     CommandError, StartError, StartRequest,
     act::provider_name,
     boot::{self, Active, Unfinished, parse_recipe},
+    evidence::rule_of,
     limits::{RECIPE, SPEED},
     task::{Halt, Request, Task},
 };
@@ -308,7 +309,13 @@ impl Task {
         });
         for metric in recipe.background.iter().map(|b| &b.analysis).chain(steps).flat_map(|a| &a.metrics) {
             let known = match &metric.provider {
-                rollout::Provider::Builtin(b) => b.rule == self.deps.rule.name(),
+                rollout::Provider::Builtin(b) => match rule_of(b) {
+                    Ok(_) => true,
+                    Err(why) => {
+                        unsupported.push(format!("metric {}: {why}", metric.name));
+                        continue;
+                    }
+                },
                 provider => self.deps.metrics.iter().any(|s| s.handles(provider)),
             };
             if !known {

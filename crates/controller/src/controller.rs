@@ -41,8 +41,6 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Measures energy.
     pub probe: energy::Probe,
-    /// The built-in rule, with its policy.
-    pub rule: judge::Rule,
 }
 
 /// Why the controller, or one of its services, no longer acts. The data plane goes on serving.
@@ -83,7 +81,6 @@ pub(crate) struct Deps {
     pub(crate) migrations: Arc<dyn Migrations>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) probe: energy::Probe,
-    pub(crate) rule: judge::Rule,
     pub(crate) live: broadcast::Sender<(ReleaseId, Tick)>,
     pub(crate) failure: watch::Sender<Option<Failure>>,
     epoch: AtomicU64,
@@ -106,7 +103,7 @@ impl Controller {
     ///
     /// Takes a larger epoch than any that the log or the data plane has seen; whoever acted before is refused from then on.
     pub async fn start(parts: Parts) -> Self {
-        let Parts { log, runtime, metrics, samples, catalogue, migrations, clock, probe, rule } = parts;
+        let Parts { log, runtime, metrics, samples, catalogue, migrations, clock, probe } = parts;
         let (failed, failure) = watch::channel(None);
         let live = broadcast::channel(LIVE).0;
         let epoch = AtomicU64::new(1);
@@ -119,7 +116,6 @@ impl Controller {
             migrations,
             clock,
             probe,
-            rule,
             live: live.clone(),
             failure: failed,
             epoch,

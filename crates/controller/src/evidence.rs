@@ -2,8 +2,11 @@
 
 use std::collections::VecDeque;
 
-use judge::{Judge, Judgement, Rule};
-use model::{Digest, Energy, Tick, Timestamp, event::WindowStats};
+use judge::{
+    Judge, Judgement, Rule,
+    sequential::{Beginning, Feed, Mode, PerMeasure},
+};
+use model::{Digest, Energy, Judged, Tick, Timestamp, event::WindowStats};
 use serde_json::{Map, Value};
 
 use crate::Measurement;
@@ -30,6 +33,8 @@ pub(crate) struct Evidence {
 #[derive(Debug)]
 pub(crate) struct Judging {
     judge: Judge,
+    /// The attempt judged: one that is tried again is judged anew.
+    attempt: u32,
     /// The weight judged: when it came into force.
     since: Timestamp,
     judgement: Option<Judgement>,
@@ -41,10 +46,43 @@ pub(crate) struct Judging {
     energy: Option<Energy>,
 }
 
+/// The rule that a recipe asks for, with its policy; or why there is none.
+pub(crate) fn rule_of(builtin: &rollout::recipe::Builtin) -> Result<Rule, String> {
+    let rule = Rule::named(&builtin.rule)
+        .ok_or_else(|| format!("there is no rule {:?}: there is {}", builtin.rule, Rule::NAMES.join(", ")))?;
+    let Rule::Sequential(mut policy) = rule else { return Ok(rule) };
+    policy.mode = match builtin.mode.as_deref() {
+        None => None,
+        Some("requests") => Some(Mode::Requests),
+        Some("blocks") => Some(Mode::Blocks),
+        Some(other) => return Err(format!("the mode {other:?} is neither requests nor blocks")),
+    };
+    if let Some(alpha) = builtin.alpha {
+        policy.alpha = alpha;
+    }
+    if let Some(ms) = builtin.warm_up_ms {
+        policy.warm_up_s = u32::try_from(ms.max(0).saturating_add(999) / 1_000).unwrap_or(u32::MAX);
+    }
+    policy.check().map_err(|error| error.to_string())?;
+    Ok(Rule::Sequential(policy))
+}
+
+/// Segments that a verdict of the sequential judge names.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Segments {
+    /// The step's seconds as the data plane counted them.
+    pub(crate) ticks: Option<Digest>,
+    /// The table of ticks, in pieces.
+    pub(crate) tables: Vec<Digest>,
+    /// The histogram that the limits in force came from, where it is the release's own.
+    pub(crate) histogram: Option<Digest>,
+}
+
 impl Judging {
-    pub(crate) fn new(rule: Rule, since: Timestamp) -> Self {
+    pub(crate) fn new(judge: Judge, attempt: u32, since: Timestamp) -> Self {
         Self {
-            judge: Judge::new(rule),
+            judge,
+            attempt,
             since,
             judgement: None,
             lines: VecDeque::new(),
@@ -59,6 +97,28 @@ impl Judging {
         self.since
     }
 
+    pub(crate) fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    pub(crate) fn rule(&self) -> &Rule {
+        self.judge.rule()
+    }
+
+    /// The sequential judge's feed, where that is the rule.
+    pub(crate) fn feed(&self) -> Option<&Feed> {
+        self.judge.feed()
+    }
+
+    /// A second from before a crash: it counts as evidence as it did then.
+    pub(crate) fn again(&mut self, tick: &Tick) {
+        if tick.at > self.since {
+            self.push(tick);
+        } else {
+            self.judge.take(tick);
+        }
+    }
+
     /// Another weight came into force at `since`: what was seen before no longer counts.
     pub(crate) fn begin(&mut self, since: Timestamp) {
         self.judge.begin_step();
@@ -68,10 +128,14 @@ impl Judging {
         (self.bytes, self.dropped, self.first_harm, self.energy) = (0, 0, None, None);
     }
 
-    /// Takes a tick that ended after the weight came into force.
-    pub(crate) fn push(&mut self, tick: &Tick) {
+    /// Takes a tick. Only one that ended after the weight came into force is about that weight; the sequential judge's evidence is about all.
+    pub(crate) fn push(&mut self, tick: &Tick) -> Option<Judged> {
         if tick.at <= self.since {
-            return;
+            if self.judge.feed().is_some() {
+                self.judge.take(tick);
+                self.judge.begin_step();
+            }
+            return None;
         }
         if self.first_harm.is_none() && tick.canary.as_ref().is_some_and(|c| c.errors > 0) {
             self.first_harm = Some(tick.at);
@@ -88,6 +152,7 @@ impl Judging {
                 self.dropped += 1;
             }
         }
+        self.judge.judged().cloned()
     }
 
     /// Adds what judging took.
@@ -113,7 +178,7 @@ impl Judging {
     }
 
     /// What the last judgement was computed from.
-    pub(crate) fn evidence(&self, segment: Option<Digest>) -> Option<Evidence> {
+    pub(crate) fn evidence(&self, segments: Segments) -> Option<Evidence> {
         let j = self.judgement.as_ref()?;
         let mut further = Map::new();
         let mut put = |name: &str, value: Result<Value, serde_json::Error>| {
@@ -129,10 +194,32 @@ impl Judging {
         put("first_harm_at", serde_json::to_value(self.first_harm));
         put("ticks_lost", Ok(j.span.lost.into()));
         put("ticks_not_in_segment", Ok(self.dropped.into()));
+        if let Some(feed) = self.judge.feed() {
+            let judge = feed.judge();
+            let judged = feed.judged();
+            put("said", serde_json::to_value(judge.verdict()));
+            put("mode", serde_json::to_value(judge.mode()));
+            put("limits", serde_json::to_value(feed.limits()));
+            put("histogram", serde_json::to_value(&segments.histogram));
+            put("tables", serde_json::to_value(&segments.tables));
+            put("totals", serde_json::to_value(judge.totals()));
+            put("ln_e", serde_json::to_value(judge.ln_e()));
+            put("highest_ln_e", serde_json::to_value(judge.highest()));
+            put("crossed_at", serde_json::to_value(judge.crossed_at()));
+            put("hard_stop_at", serde_json::to_value(judge.hard_stop_at()));
+            put("stopped_by", serde_json::to_value(judge.stopped().map(|(by, _)| by)));
+            put("split_ln_e", serde_json::to_value(judge.split_ln_e()));
+            put("certificate", serde_json::to_value::<Option<PerMeasure>>(judge.certificate()));
+            put("p99_ratio", serde_json::to_value(judged.ratio));
+            put("error_difference", serde_json::to_value(judged.difference));
+            if let Some(Ok(Value::Object(cause))) = judge.cause().map(serde_json::to_value) {
+                cause.into_iter().for_each(|(name, value)| put(&name, Ok(value)));
+            }
+        }
         Some(Evidence {
             rule: self.judge.rule().name().to_owned(),
             measurements: j.span.ticks,
-            segment,
+            segment: segments.ticks,
             from: j.span.from,
             to: j.span.to,
             canary: Some(j.canary.clone()),
@@ -141,6 +228,22 @@ impl Judging {
             further,
         })
     }
+}
+
+/// What a release's evidence begins with, as the receipt of the analysis' start has it.
+pub(crate) fn beginning_facts(rule: &Rule, beginning: &Beginning, histogram: Option<Digest>) -> Map<String, Value> {
+    let mut facts = Map::new();
+    let values = [
+        ("policy", serde_json::to_value(rule)),
+        ("beginning", serde_json::to_value(beginning)),
+        ("histogram", serde_json::to_value(histogram)),
+    ];
+    for (name, value) in values {
+        if let Ok(value) = value {
+            facts.insert(name.to_owned(), value);
+        }
+    }
+    facts
 }
 
 /// Measurements of a run, one JSON document a line; `None` when there are none or they do not fit.

@@ -78,3 +78,6 @@ pub(crate) const RECIPE: usize = 256 * 1024;
 
 /// Largest speed: one hour in less than four seconds.
 pub(crate) const SPEED: f64 = 1_000.0;
+
+/// Seconds read back at once when evidence is rebuilt: their histograms are a few kB each.
+pub(crate) const REBUILD_PAGE: u32 = 1_000;

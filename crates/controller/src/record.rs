@@ -51,6 +51,8 @@ pub(crate) struct Context<'a> {
     pub(crate) gap_ms: Option<i64>,
     /// What the verdict was computed from.
     pub(crate) evidence: Option<&'a Evidence>,
+    /// What an analysis begins with.
+    pub(crate) begun: &'a Map<String, Value>,
 }
 
 /// What to state.
@@ -197,6 +199,7 @@ fn facts(transition: &Transition, c: &Context<'_>) -> Result<Map<String, Value>,
             facts.insert("analysis".to_owned(), run.as_str().into());
             facts.insert("scope".to_owned(), scope_word(*scope, analysis).into());
             facts.insert("rule".to_owned(), rule(analysis).into());
+            facts.extend(c.begun.clone());
             Ok(facts)
         }
         Transition::Measured { .. } => Ok(Map::new()),

@@ -6,6 +6,10 @@ use std::{
     time::Duration,
 };
 
+use judge::{
+    Judge,
+    sequential::{History, Policy},
+};
 use model::{Command, Energy, Epoch, ReleaseId, ServiceId, Tick, Timestamp, Weight};
 use receipt_log::{AppendError, Draft};
 use rollout::{Action, Observed, ObservedVersion, Transition, VersionRef};
@@ -21,7 +25,7 @@ use crate::{
     Workload,
     boot::{self, Active, Begun, Loaded},
     controller::{Deps, Failure},
-    evidence::Judging,
+    evidence::{Judging, rule_of},
     limits::{BATCH, BATCHES, CALL, JOBS, LOOK, LOOK_IDLE, LOOK_SOON, NAP, PEERS, ROUNDS},
 };
 
@@ -76,6 +80,9 @@ pub(crate) struct Task {
     /// When a request was last sent on to the new version of the active release.
     pub(crate) last_sent: Option<Timestamp>,
     pub(crate) judging: Option<Judging>,
+    /// Stable's recent past, from the seconds in which it had all the traffic.
+    pub(crate) past: History,
+    past_at: Option<Timestamp>,
     pub(crate) measuring: Vec<(String, String)>,
     /// Sources that answered measurements of a run: cited with its verdict.
     pub(crate) peers: BTreeMap<String, BTreeSet<String>>,
@@ -148,6 +155,8 @@ impl Task {
             gap_ms: None,
             last_sent: None,
             judging: None,
+            past: History::new(Policy::default().history_s),
+            past_at: None,
             measuring: Vec::new(),
             peers: BTreeMap::new(),
             long: None,
@@ -363,6 +372,7 @@ impl Task {
                 let Begun { active, unfinished, last_seen } = *begun;
                 if active.status.outcome.is_none() {
                     tracing::info!(release = %active.release, step = active.status.step, weight = active.status.applied.percent(), "carrying on from the log");
+                    self.rebuild_judging().await?;
                     for transition in rollout::controller_back(&active.recipe, &active.status, last_seen, now) {
                         self.record(transition, None).await?;
                     }
@@ -375,7 +385,12 @@ impl Task {
         }
     }
 
-    fn tick(&mut self, tick: Tick) {
+    fn tick(&mut self, mut tick: Tick) {
+        // A data plane that is attached to again tells its latest seconds again.
+        if tick.weight == Weight::ZERO && self.past_at.is_none_or(|at| at < tick.at) {
+            self.past_at = Some(tick.at);
+            self.past.push(&tick.stable);
+        }
         let Some(active) = self.active.as_mut().filter(|a| a.status.outcome.is_none()) else { return };
         // A data plane that is attached to again tells its latest ticks again.
         if active.last_tick.is_some_and(|last| tick.at <= last) || tick.at <= active.status.started_at {
@@ -387,14 +402,16 @@ impl Task {
         if !active.status.swapped && tick.canary.is_some() {
             self.last_sent = self.last_sent.max(tick.canary_last_sent);
         }
-        if active.status.builtin(&active.recipe).is_some() {
-            let since = active.status.applied_at;
-            let judging = self.judging.get_or_insert_with(|| Judging::new(self.deps.rule.clone(), since));
+        if let Some((_, _, builtin)) = active.status.builtin(&active.recipe) {
+            let (since, attempt) = (active.status.applied_at, active.status.attempt);
+            // The analysis' start made it; a log of an earlier version has none.
+            let fresh = || Judging::new(Judge::new(rule_of(builtin).unwrap_or_default()), attempt, since);
+            let judging = self.judging.get_or_insert_with(fresh);
             if judging.since() != since {
                 judging.begin(since);
             }
             let meter = self.deps.probe.start(energy::CpuClock::Thread).ok();
-            judging.push(&tick);
+            tick.judged = judging.push(&tick).map(Box::new);
             if let Some(energy) = meter.and_then(|m| m.finish().ok()) {
                 judging.took(energy);
             }

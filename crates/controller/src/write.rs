@@ -1,15 +1,19 @@
 //! Recording: transitions become receipts, verdicts get their evidence, a release that has ended gets its sum.
 
-use model::{Energy, Timestamp, Weight};
+use judge::{
+    Judge,
+    sequential::{Beginning, History, Policy},
+};
+use model::{Energy, HistogramBucket, Timestamp, Weight};
 use receipt_log::{AppendError, Draft};
 use receipts::Payload;
 use rollout::Transition;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     complete,
-    evidence::{Evidence, Judging, measurements_segment},
-    limits::{BUSY_TRIES, BUSY_WAIT},
+    evidence::{Evidence, Judging, Segments, beginning_facts, measurements_segment, rule_of},
+    limits::{BUSY_TRIES, BUSY_WAIT, REBUILD_PAGE},
     record::{self, Stated},
     task::{Halt, Task},
 };
@@ -31,6 +35,14 @@ impl Task {
             }
             _ => None,
         };
+        let begun = match &transition {
+            Transition::AnalysisStarted { at, scope, .. } => self.begin_judging(*scope, *at).await,
+            _ => Map::new(),
+        };
+        if matches!(transition, Transition::SlotsPromoted { .. }) {
+            // Another version is stable: its past begins now.
+            self.past = History::new(Policy::default().history_s);
+        }
         let gap_ms = match &transition {
             Transition::WeightApplied { .. } | Transition::WeightDrifted { .. } => self.gap_ms.take(),
             _ => None,
@@ -52,6 +64,7 @@ impl Task {
             last_sent: self.last_sent,
             gap_ms,
             evidence: evidence.as_ref(),
+            begun: &begun,
         };
         let stated = record::stated(&transition, &context).map_err(|e| Halt::Unrecordable(e.to_string()))?;
         let Some(stated) = stated else { return Ok(()) };
@@ -142,11 +155,99 @@ impl Task {
 
     async fn judge_evidence(&self) -> Option<Evidence> {
         let judging = self.judging.as_ref()?;
-        let segment = match judging.segment() {
-            Some(bytes) => self.put_segment(bytes).await,
+        let mut segments = Segments::default();
+        if let Some(bytes) = judging.segment() {
+            segments.ticks = self.put_segment(bytes).await;
+        }
+        if let Some(feed) = judging.feed() {
+            for piece in feed.pieces() {
+                segments.tables.extend(self.put_segment(piece.clone()).await);
+            }
+            if let Some(source) = feed.source() {
+                segments.histogram = self.put_histogram(source).await;
+            }
+        }
+        judging.evidence(segments)
+    }
+
+    async fn put_histogram(&self, histogram: &[HistogramBucket]) -> Option<model::Digest> {
+        let bytes = serde_json::to_vec(histogram).ok()?;
+        self.put_segment(bytes).await
+    }
+
+    /// An analysis begins. For the sequential judge, what its evidence rests on is fixed now, from stable's past, and stated: after a
+    /// crash the evidence is rebuilt from it. One rollout is judged once, whatever analyses it has.
+    async fn begin_judging(&mut self, scope: rollout::AnalysisScope, at: Timestamp) -> Map<String, Value> {
+        let none = Map::new();
+        let Some(active) = &self.active else { return none };
+        let builtin = record::analysis(&active.recipe, scope).and_then(|a| {
+            a.metrics.iter().find_map(|m| match &m.provider {
+                rollout::Provider::Builtin(builtin) => Some(builtin),
+                _ => None,
+            })
+        });
+        let Some(Ok(rule)) = builtin.map(rule_of) else { return none };
+        let (attempt, since) = (active.status.attempt, active.status.applied_at);
+        let known = self.judging.as_ref().filter(|j| j.attempt() == attempt);
+        // The run under way keeps its judge; so does one that follows under the same rule.
+        let goes_on = active.status.builtin(&active.recipe).is_some();
+        if let Some(judging) = known.filter(|j| goes_on || *j.rule() == rule) {
+            return judging.feed().map_or(none, |feed| beginning_facts(judging.rule(), feed.beginning(), None));
+        }
+        let judge::Rule::Sequential(policy) = &rule else {
+            self.judging = Some(Judging::new(Judge::new(rule), attempt, since));
+            return none;
+        };
+        let largest = largest_share(&active.recipe);
+        let beginning = Beginning::new(policy, &self.past, largest, at);
+        let histogram = self.past.histogram();
+        let digest = match beginning.limits {
+            Some(_) => self.put_histogram(&histogram).await,
             None => None,
         };
-        judging.evidence(segment)
+        let facts = beginning_facts(&rule, &beginning, digest);
+        self.judging = Some(Judging::new(Judge::begin(rule, beginning), attempt, since));
+        facts
+    }
+
+    /// After a restart: the evidence of the attempt under way, from what its analysis began with and the seconds that were kept.
+    pub(crate) async fn rebuild_judging(&mut self) -> Result<(), Halt> {
+        let Some(active) = &self.active else { return Ok(()) };
+        let (release, attempt, since) = (active.release.clone(), active.status.attempt, active.status.applied_at);
+        let of_attempt = format!("{release}.{attempt}.");
+        let receipts = self.deps.log.of_release(&release).await.map_err(Halt::Log)?;
+        let begun = receipts.iter().find_map(|r| {
+            let facts = &r.payload.facts;
+            let run = facts.get("analysis")?.as_str()?;
+            if r.payload.kind != model::Kind::AnalysisStarted || !run.starts_with(&of_attempt) {
+                return None;
+            }
+            let beginning: Beginning = serde_json::from_value(facts.get("beginning")?.clone()).ok()?;
+            let rule: judge::Rule = serde_json::from_value(facts.get("policy")?.clone()).ok()?;
+            Some((rule, beginning))
+        });
+        let Some((rule, beginning)) = begun else { return Ok(()) };
+        let mut from = beginning.from;
+        let mut judging = Judging::new(Judge::begin(rule, beginning), attempt, since);
+        let mut seconds = 0_u64;
+        loop {
+            let ticks = match self.deps.samples.ticks(&release, from, REBUILD_PAGE).await {
+                Ok(ticks) => ticks,
+                Err(error) => {
+                    tracing::error!(%release, %error, "seconds could not be read back: the evidence goes on from what was read");
+                    break;
+                }
+            };
+            let Some(last) = ticks.last() else { break };
+            from = last.at.plus_millis(1);
+            seconds += ticks.len() as u64;
+            for tick in &ticks {
+                judging.again(tick);
+            }
+        }
+        tracing::info!(%release, seconds, "the evidence was rebuilt from the seconds kept");
+        self.judging = Some(judging);
+        Ok(())
     }
 
     async fn put_segment(&self, bytes: Vec<u8>) -> Option<model::Digest> {
@@ -215,4 +316,13 @@ impl Task {
         self.peers.clear();
         Ok(())
     }
+}
+
+/// The largest share of requests at which the canary is compared with stable.
+fn largest_share(recipe: &rollout::Recipe) -> f64 {
+    let weights = recipe.steps.iter().filter_map(|s| match s {
+        rollout::recipe::Step::SetWeight(weight) => Some(weight.percent()),
+        _ => None,
+    });
+    f64::from(weights.filter(|w| *w < 100).max().unwrap_or(100)) / 100.0
 }

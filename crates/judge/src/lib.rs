@@ -44,6 +44,8 @@
 mod budget;
 mod rule;
 pub mod sequential;
+#[cfg(any(test, feature = "simulate"))]
+pub mod simulate;
 mod threshold;
 mod window;
 

@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 
-use model::{Tick, Timestamp, Verdict, event::WindowStats};
+use model::{Judged, Tick, Timestamp, Verdict, event::WindowStats};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    budget::{Budget, BudgetLedger},
+    budget::{Budget, BudgetLedger, DEFAULT_SLO},
+    sequential::{Beginning, Cause, Feed, Measure, Mode, ModeChoice, Policy, sentence},
     threshold::{MAX_WINDOW_S, Threshold},
     window::{Gathered, Span, WindowName, sane},
 };
@@ -16,13 +17,15 @@ use crate::{
 #[serde(rename_all = "kebab-case", tag = "rule")]
 #[non_exhaustive]
 pub enum Rule {
+    /// Running evidence that may be looked at every second.
+    Sequential(Policy),
     /// Two limits, each with its number of votes.
     Threshold(Threshold),
 }
 
 impl Default for Rule {
     fn default() -> Self {
-        Self::Threshold(Threshold::default())
+        Self::Sequential(Policy::default())
     }
 }
 
@@ -126,6 +129,8 @@ pub struct Judgement {
 #[derive(Debug, Clone)]
 pub struct Judge {
     rule: Rule,
+    feed: Option<Box<Feed>>,
+    judged: Option<Judged>,
     step: Gathered,
     recent: VecDeque<Tick>,
     budget: BudgetLedger,
@@ -142,17 +147,32 @@ pub fn judge(rule: &Rule, ticks: &[Tick]) -> Judgement {
 }
 
 impl Rule {
+    /// The names of the rules, the default first.
+    pub const NAMES: [&str; 2] = ["sequential", "threshold"];
+
+    /// The rule of this name, with its default policy.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "sequential" => Some(Self::Sequential(Policy::default())),
+            "threshold" => Some(Self::Threshold(Threshold::default())),
+            _ => None,
+        }
+    }
+
     /// Name stored in receipts.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Sequential(_) => "sequential",
             Self::Threshold(_) => "threshold",
         }
     }
 
-    /// The verdict again, from the sufficient statistics of the window that decided.
-    pub fn recompute(&self, canary: &WindowStats, stable: &WindowStats) -> Verdict {
+    /// The verdict again, from the sufficient statistics of the window that decided. `None` for a rule whose verdict is a function of
+    /// the table of ticks ([`crate::sequential::replay`]).
+    pub fn recompute(&self, canary: &WindowStats, stable: &WindowStats) -> Option<Verdict> {
         match self {
-            Self::Threshold(t) => Threshold::verdict(&t.look(WindowName::Step, canary, stable, true)),
+            Self::Sequential(_) => None,
+            Self::Threshold(t) => Some(Threshold::verdict(&t.look(WindowName::Step, canary, stable, true))),
         }
     }
 }
@@ -160,7 +180,37 @@ impl Rule {
 impl Judge {
     /// A judge that has seen nothing.
     pub fn new(rule: Rule) -> Self {
-        Self { rule, step: Gathered::default(), recent: VecDeque::new(), budget: BudgetLedger::default(), last: None }
+        let from = Timestamp::from_millis(0);
+        // Nothing is known of the past: blocks are right under any dependence.
+        Self::begin(rule, Beginning { choice: ModeChoice::fixed(Mode::Blocks), limits: None, from })
+    }
+
+    /// A judge that has seen nothing, with what was fixed beforehand from stable's past.
+    pub fn begin(rule: Rule, beginning: Beginning) -> Self {
+        let feed = match &rule {
+            // A policy that promises nothing judges nothing.
+            Rule::Sequential(policy) => Feed::new(policy.clone(), beginning).ok().map(Box::new),
+            Rule::Threshold(_) => None,
+        };
+        Self {
+            rule,
+            feed,
+            judged: None,
+            step: Gathered::default(),
+            recent: VecDeque::new(),
+            budget: BudgetLedger::default(),
+            last: None,
+        }
+    }
+
+    /// The sequential judge's feed, where that is the rule.
+    pub fn feed(&self) -> Option<&Feed> {
+        self.feed.as_deref()
+    }
+
+    /// What the sequential judge said after the last tick.
+    pub fn judged(&self) -> Option<&Judged> {
+        self.judged.as_ref()
     }
 
     /// The rule in force.
@@ -188,8 +238,13 @@ impl Judge {
             return false;
         }
         self.last = Some((tick.boot.clone(), tick.seq, tick.at));
-        self.step.add(tick);
         self.budget.add(tick);
+        if let Some(feed) = &mut self.feed {
+            self.judged = feed.push(tick);
+            self.step.add_counts(tick);
+            return true;
+        }
+        self.step.add(tick);
         while self.recent.len() >= MAX_WINDOW_S as usize {
             self.recent.pop_front();
         }
@@ -200,7 +255,46 @@ impl Judge {
     /// What the rule says now.
     pub fn judgement(&self) -> Judgement {
         match &self.rule {
+            Rule::Sequential(policy) => self.sequential(policy),
             Rule::Threshold(t) => self.threshold(t),
+        }
+    }
+
+    fn sequential(&self, policy: &Policy) -> Judgement {
+        use crate::sequential::Verdict as Said;
+        let (canary, stable) = (self.step.canary.stats(u64::MAX), self.step.stable.stats(u64::MAX));
+        let said = self.feed.as_ref().map_or(Said::Inconclusive, |f| f.judge().verdict());
+        let verdict = match said {
+            Said::Regressed => Verdict::Failed,
+            Said::Certified | Said::Unrefuted => Verdict::Successful,
+            Said::Inconclusive => Verdict::Inconclusive,
+        };
+        let message = self.feed.as_ref().map_or_else(|| "the policy promises nothing".to_owned(), |f| sentence(f));
+        let cause = self.feed.as_ref().and_then(|f| f.judge().cause());
+        let breaches = cause
+            .map(|cause| {
+                let metric = match cause {
+                    Cause::Measures(ref of) if of.iter().all(|m| *m == Measure::P99) => Metric::P99,
+                    Cause::Joint(Measure::P99) => Metric::P99,
+                    _ => Metric::ErrorRatio,
+                };
+                let value = self.feed.as_ref().map_or(0.0, |f| f.judge().ln_e().joint);
+                let (window, limit) = (WindowName::Step, policy.abort_at());
+                vec![Breach { metric, window, value, limit, sentence: message.clone() }]
+            })
+            .unwrap_or_default();
+        Judgement {
+            at: self.step.span.to,
+            verdict,
+            message,
+            breaches,
+            evidence: Vec::new(),
+            window: WindowName::Step,
+            span: self.step.span,
+            sigma: sigma(&canary, &stable),
+            canary,
+            stable,
+            budget: self.budget.report(DEFAULT_SLO),
         }
     }
 

@@ -29,6 +29,8 @@ fn tick(seq: u64, canary: Option<VersionTick>, stable: VersionTick) -> Tick {
         stable,
         canary,
         canary_last_sent: None,
+        sticky: false,
+        judged: None,
     }
 }
 
@@ -38,11 +40,11 @@ fn ticks(n: u64, canary: VersionTick, stable: VersionTick) -> Vec<Tick> {
 
 #[track_caller]
 fn check(name: &str, ticks: &[Tick], verdict: Verdict, says: &str) {
-    let rule = Rule::default();
+    let rule = Rule::Threshold(Threshold::default());
     let judgement = judge(&rule, ticks);
     assert_eq!(judgement.verdict, verdict, "{name}: {}", judgement.message);
     assert!(judgement.message.contains(says), "{name}: {}", judgement.message);
-    assert_eq!(rule.recompute(&judgement.canary, &judgement.stable), verdict, "{name}: recomputed");
+    assert_eq!(rule.recompute(&judgement.canary, &judgement.stable), Some(verdict), "{name}: recomputed");
     assert_eq!(judgement.breaches.is_empty(), verdict != Verdict::Failed, "{name}");
 }
 
@@ -104,7 +106,7 @@ fn verdicts() {
 
 #[test]
 fn a_late_onset_shows_in_the_short_window() {
-    let mut judge = Judge::new(Rule::default());
+    let mut judge = Judge::new(Rule::Threshold(Threshold::default()));
     let good = ticks(600, version(100, 0, 80_000), version(1_900, 0, 80_000));
     for tick in &good {
         assert_eq!(
@@ -122,14 +124,14 @@ fn a_late_onset_shows_in_the_short_window() {
 
 #[test]
 fn all_failing_at_ten_a_second_rejects_within_two_ticks() {
-    let mut judge = Judge::new(Rule::default());
+    let mut judge = Judge::new(Rule::Threshold(Threshold::default()));
     assert_eq!(judge.push(&tick(0, Some(version(6, 6, 900)), version(190, 0, 900))).verdict, Verdict::Inconclusive);
     assert_eq!(judge.push(&tick(1, Some(version(9, 9, 900)), version(190, 0, 900))).verdict, Verdict::Failed);
 }
 
 #[test]
 fn a_late_latency_onset_moves_the_whole_steps_p99_in_seconds() {
-    let mut judge = Judge::new(Rule::default());
+    let mut judge = Judge::new(Rule::Threshold(Threshold::default()));
     for tick in ticks(180, version(100, 0, 80_000), version(1_900, 0, 80_000)) {
         assert_eq!(judge.push(&tick).verdict, Verdict::Successful);
     }
@@ -141,7 +143,7 @@ fn a_late_latency_onset_moves_the_whole_steps_p99_in_seconds() {
 
 #[test]
 fn a_new_step_forgets_the_old_one_but_not_the_budget() {
-    let mut judge = Judge::new(Rule::default());
+    let mut judge = Judge::new(Rule::Threshold(Threshold::default()));
     judge.push(&tick(0, Some(version(100, 1, 900)), version(900, 0, 900)));
     judge.begin_step();
     let judgement = judge.push(&tick(1, Some(version(100, 0, 900)), version(900, 0, 900)));
@@ -153,7 +155,7 @@ fn a_new_step_forgets_the_old_one_but_not_the_budget() {
 
 #[test]
 fn ticks_count_once_and_in_order() {
-    let mut judge = Judge::new(Rule::default());
+    let mut judge = Judge::new(Rule::Threshold(Threshold::default()));
     let one = tick(3, Some(version(10, 0, 900)), version(90, 0, 900));
     assert!(judge.take(&one));
     assert!(!judge.take(&one));
@@ -171,16 +173,20 @@ fn nan_does_not_vote() {
     let bad =
         WindowStats { n: 10_000, errors: 0, p99_ms: Some(f64::NAN), mean_ms: Some(f64::INFINITY), sigma_ms: None };
     let good = WindowStats { n: 10_000, errors: 0, p99_ms: Some(1.0), mean_ms: Some(1.0), sigma_ms: Some(1.0) };
-    assert_eq!(Rule::default().recompute(&bad, &good), Verdict::Successful);
-    assert_eq!(Rule::default().recompute(&good, &bad), Verdict::Successful);
-    assert_eq!(Rule::default().recompute(&WindowStats { n: 3, ..bad }, &good), Verdict::Inconclusive);
+    assert_eq!(Rule::Threshold(Threshold::default()).recompute(&bad, &good), Some(Verdict::Successful));
+    assert_eq!(Rule::Threshold(Threshold::default()).recompute(&good, &bad), Some(Verdict::Successful));
+    assert_eq!(
+        Rule::Threshold(Threshold::default()).recompute(&WindowStats { n: 3, ..bad }, &good),
+        Some(Verdict::Inconclusive)
+    );
 }
 
 #[test]
 fn sigma_and_budget_are_reported() {
-    let judgement = judge(&Rule::default(), &ticks(3, version(100, 2, 4_500), version(900, 0, 4_000)));
+    let judgement =
+        judge(&Rule::Threshold(Threshold::default()), &ticks(3, version(100, 2, 4_500), version(900, 0, 4_000)));
     assert!(judgement.sigma.unwrap().within, "0.5 ms apart, sigma 1 ms");
-    let far = judge(&Rule::default(), &ticks(3, version(100, 0, 6_500), version(900, 0, 4_000)));
+    let far = judge(&Rule::Threshold(Threshold::default()), &ticks(3, version(100, 0, 6_500), version(900, 0, 4_000)));
     assert!(!far.sigma.unwrap().within);
     assert!(judgement.budget.alerts.iter().all(|a| a.firing), "2 % is 20 times the budget");
     assert!(far.budget.alerts.iter().all(|a| !a.firing && a.long.rate == Some(0.0)));
@@ -188,12 +194,12 @@ fn sigma_and_budget_are_reported() {
 
 #[test]
 fn the_policy_has_one_written_form() {
-    let text = serde_json::to_string(&Rule::default()).unwrap();
+    let text = serde_json::to_string(&Rule::Threshold(Threshold::default())).unwrap();
     assert_eq!(
         text,
         r#"{"rule":"threshold","p99_increase":0.1,"error_ratio":0.01,"p99_requests":500,"error_requests":10,"error_count":5,"zero_baseline_p99_ms":1.0,"error_windows_s":[5,30],"slo":0.999}"#
     );
-    assert_eq!(serde_json::from_str::<Rule>(&text).unwrap(), Rule::default());
+    assert_eq!(serde_json::from_str::<Rule>(&text).unwrap(), Rule::Threshold(Threshold::default()));
 }
 
 prop_compose! {
@@ -205,13 +211,13 @@ proptest! {
     /// The statistics in a receipt always give the verdict in the receipt.
     #[test]
     fn every_verdict_can_be_recomputed(seconds in prop::collection::vec((any_version(), any_version()), 0..80)) {
-        let rule = Rule::default();
+        let rule = Rule::Threshold(Threshold::default());
         let ticks: Vec<_> = seconds.into_iter().enumerate().map(|(i, (c, s))| tick(i as u64, Some(c), s)).collect();
         let judgement = judge(&rule, &ticks);
-        prop_assert_eq!(rule.recompute(&judgement.canary, &judgement.stable), judgement.verdict);
+        prop_assert_eq!(rule.recompute(&judgement.canary, &judgement.stable), Some(judgement.verdict));
         let text = serde_json::to_string(&judgement).unwrap();
         let again: Judgement = serde_json::from_str(&text).unwrap();
-        prop_assert_eq!(rule.recompute(&again.canary, &again.stable), judgement.verdict);
+        prop_assert_eq!(rule.recompute(&again.canary, &again.stable), Some(judgement.verdict));
     }
 
     /// A canary whose every second is at least as good as stable's is never rejected.
@@ -219,6 +225,6 @@ proptest! {
     fn no_worse_is_never_rejected(seconds in prop::collection::vec(any_version(), 1..60)) {
         let ticks: Vec<_> = seconds.into_iter().enumerate()
             .map(|(i, v)| { let v = VersionTick { errors: 0, ..v }; tick(i as u64, Some(v.clone()), v) }).collect();
-        prop_assert_ne!(judge(&Rule::default(), &ticks).verdict, Verdict::Failed);
+        prop_assert_ne!(judge(&Rule::Threshold(Threshold::default()), &ticks).verdict, Verdict::Failed);
     }
 }

@@ -60,10 +60,7 @@ pub(crate) struct Sums {
 
 impl Sums {
     pub(crate) fn add(&mut self, tick: &VersionTick) {
-        self.n = self.n.saturating_add(tick.n);
-        // More failures than requests cannot be: a data plane that says so is believed in the failures.
-        self.errors = self.errors.saturating_add(tick.errors);
-        self.n = self.n.max(self.errors);
+        self.add_counts(tick);
         for HistogramBucket(edge, count) in &tick.histogram {
             self.timed = self.timed.saturating_add(*count);
             let edge = if self.edges.len() < MAX_EDGES || self.edges.contains_key(edge) {
@@ -74,6 +71,13 @@ impl Sums {
             let slot = self.edges.entry(edge).or_default();
             *slot = slot.saturating_add(*count);
         }
+    }
+
+    fn add_counts(&mut self, tick: &VersionTick) {
+        self.n = self.n.saturating_add(tick.n);
+        // More failures than requests cannot be: a data plane that says so is believed in the failures.
+        self.errors = self.errors.saturating_add(tick.errors);
+        self.n = self.n.max(self.errors);
         if let (Some(mean), Some(sigma)) = (sane(tick.mean_ms), sane(tick.sigma_ms)) {
             let n = tick.n as f64;
             self.moments = self.moments.saturating_add(tick.n);
@@ -126,6 +130,19 @@ impl Gathered {
             self.canary.add(canary);
         }
         self.stable.add(&tick.stable);
+        self.cover(tick);
+    }
+
+    /// Takes counts and moments, not the histograms.
+    pub(crate) fn add_counts(&mut self, tick: &Tick) {
+        if let Some(canary) = &tick.canary {
+            self.canary.add_counts(canary);
+        }
+        self.stable.add_counts(&tick.stable);
+        self.cover(tick);
+    }
+
+    fn cover(&mut self, tick: &Tick) {
         self.span.from.get_or_insert(tick.at.plus_millis(-TICK_MS));
         self.span.to = Some(tick.at);
         self.span.ticks += 1;

@@ -92,6 +92,8 @@ pub(crate) fn tick(tick: &control::Tick, service: &ServiceTick) -> Option<(Servi
         stable: of(Track::Stable).unwrap_or_default(),
         canary: of(Track::Canary),
         canary_last_sent: service.canary_last_sent.map(at),
+        sticky: service.sticky,
+        judged: None,
     };
     Some((service.service.parse().ok()?, tick))
 }

@@ -18,7 +18,7 @@ pub use digest::Digest;
 pub use energy::{Energy, EnergyMethod};
 pub use event::Kind;
 pub use id::{Actor, Environment, Epoch, ReleaseId, ServiceId, Version};
-pub use tick::{HistogramBucket, Tick, Track, VersionTick};
+pub use tick::{HistogramBucket, Judged, Tick, Track, VersionTick};
 pub use time::Timestamp;
 pub use weight::Weight;
 

@@ -59,6 +59,28 @@ pub struct VersionTick {
     pub histogram: Vec<HistogramBucket>,
 }
 
+/// What the sequential judge said after a second: natural logarithms of evidence, and what could still be true.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Judged {
+    /// Evidence of all measures together.
+    pub joint: f64,
+    /// Failures against the limit.
+    pub abs: f64,
+    /// Failures against stable's.
+    pub rel: f64,
+    /// p99 against stable's.
+    pub p99: f64,
+    /// Interval of the ratio of the canary's p99 to stable's; an end that nothing bounds is absent.
+    pub ratio: [Option<f64>; 2],
+    /// Interval of the canary's share of failures minus stable's.
+    pub difference: [f64; 2],
+    /// The smallest evidence for "not worse" in this step, where it can be had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<f64>,
+    /// `regressed`, `certified`, `unrefuted` or `inconclusive`.
+    pub verdict: String,
+}
+
 /// One second of both versions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Tick {
@@ -82,4 +104,10 @@ pub struct Tick {
     /// When a request was last sent on to the canary.
     #[serde(default)]
     pub canary_last_sent: Option<Timestamp>,
+    /// True when sessions stick to a version: then requests are not split one by one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sticky: bool,
+    /// What the judge said after it; filled in by the controller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged: Option<Box<Judged>>,
 }

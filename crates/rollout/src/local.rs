@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// The rules that the built-in judge has.
-const RULES: [&str; 1] = ["threshold"];
+const RULES: [&str; 2] = ["sequential", "threshold"];
 
 /// What of this recipe the local runtime (two processes behind the weighted splitter; metrics from the built-in rule, Prometheus and
 /// HTTP) cannot do, each by name. Nothing of a recipe is ignored: what is neither done nor here has no meaning on one machine

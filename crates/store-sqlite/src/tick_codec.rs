@@ -122,6 +122,8 @@ mod tests {
             stable: version(stable),
             canary: canary.map(version),
             canary_last_sent: None,
+            sticky: false,
+            judged: None,
         }
     }
 

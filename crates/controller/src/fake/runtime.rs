@@ -280,6 +280,8 @@ impl World {
                     stable: version(profile.rate - to_canary, 0, profile.stable_us),
                     canary,
                     canary_last_sent: service.last_sent,
+                    sticky: false,
+                    judged: None,
                 };
                 (id.clone(), tick)
             })

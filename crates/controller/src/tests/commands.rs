@@ -267,13 +267,13 @@ async fn what_is_not_possible_is_refused_by_name() {
         "not in the configuration",
     );
     let datadog = RECIPE
-        .replace("plugin: {deliveryos/builtin: {}}", "datadog: {query: x}")
+        .replace("plugin: {deliveryos/builtin: {rule: threshold}}", "datadog: {query: x}")
         .replace("    interval: 1s\n", "    interval: 1s\n    successCondition: result < 1\n");
     start_refused(
         controller.start(request(&|r| r.recipe = datadog.clone())).await,
         "metric built-in: datadog is not supported",
     );
-    let sequential = RECIPE.replace("{deliveryos/builtin: {}}", "{deliveryos/builtin: {rule: sequential}}");
+    let sequential = RECIPE.replace("{rule: threshold}", "{rule: clairvoyant}");
     start_refused(controller.start(request(&|r| r.recipe = sequential.clone())).await, "sequential");
     assert_eq!(world.log.all().len(), 0, "nothing was begun");
 

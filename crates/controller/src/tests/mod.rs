@@ -4,6 +4,7 @@ mod commands;
 mod crash;
 mod faults;
 mod rollout;
+mod sequential;
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +23,7 @@ use crate::{
     fake::{FakeMetrics, FakeMigrations, FakeRuntime, MemoryLog, MemorySamples, Scripted, TokioClock, lock},
 };
 
-/// The recipe most tests use: four weights, the built-in rule beside them.
+/// The recipe most tests use: four weights, the rule `threshold` beside them.
 pub(crate) const RECIPE: &str = r#"
 apiVersion: argoproj.io/v1alpha1
 kind: Rollout
@@ -59,13 +60,13 @@ spec:
   metrics:
   - name: built-in
     interval: 1s
-    provider: {plugin: {deliveryos/builtin: {}}}
+    provider: {plugin: {deliveryos/builtin: {rule: threshold}}}
 "#;
 
 /// The same steps, judged by a Prometheus every five seconds.
 pub(crate) fn prometheus_recipe() -> String {
     RECIPE.replace(
-        "    interval: 1s\n    provider: {plugin: {deliveryos/builtin: {}}}",
+        "    interval: 1s\n    provider: {plugin: {deliveryos/builtin: {rule: threshold}}}",
         "    interval: 5s\n    successCondition: result[0] <= 0.01\n    failureLimit: 0\n    provider: {prometheus: {address: 'http://prometheus', query: errors}}",
     )
 }
@@ -154,7 +155,6 @@ impl World {
             migrations: self.migrations.clone(),
             clock: Arc::new(self.clock),
             probe: energy::Probe::system(),
-            rule: judge::Rule::default(),
         })
         .await
     }

@@ -8,6 +8,10 @@ use model::{
 use super::*;
 use crate::{SampleStore, fake::Profile};
 
+fn threshold() -> judge::Rule {
+    judge::Rule::named("threshold").unwrap()
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_healthy_release_climbs_to_the_end() {
     let world = World::new();
@@ -35,14 +39,14 @@ async fn a_healthy_release_climbs_to_the_end() {
     for analysis in &passed {
         assert_eq!((analysis.rule.as_str(), analysis.scope.as_str()), ("threshold", "built-in"));
         let (canary, stable) = (analysis.canary.as_ref().unwrap(), analysis.stable.as_ref().unwrap());
-        assert_eq!(judge::Rule::default().recompute(canary, stable), analysis.verdict, "recomputed from the receipt");
+        assert_eq!(threshold().recompute(canary, stable), Some(analysis.verdict), "recomputed from the receipt");
         // And from the ticks that its segment holds.
         let digest = analysis.segment.clone().unwrap();
         let bytes = receipt_log::Log::segment(&*world.log, &digest).await.unwrap().unwrap();
         let ticks: Vec<model::Tick> =
             std::str::from_utf8(&bytes).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect();
         assert_eq!(ticks.len() as u64, analysis.measurements);
-        assert_eq!(judge::judge(&judge::Rule::default(), &ticks).verdict, analysis.verdict);
+        assert_eq!(judge::judge(&threshold(), &ticks).verdict, analysis.verdict);
     }
     let completed = world.completed(&release).unwrap();
     assert!(completed.exposed > 20 * 2000 / 100 * 180, "{completed:?}");
@@ -91,7 +95,7 @@ async fn check_abort(profile: Profile, within_ms: i64, says: &str) {
     let harmed = world.last(&release, Kind::AnalysisFailed).payload.facts["first_harm_at"].clone();
     assert_eq!(harmed.is_string(), says == "5xx ratio", "the first harm stands beside the breach: {harmed}");
     assert_eq!(failed.to, Some(aborted.breach_at), "the breach is the end of the tick that rejects");
-    assert_eq!(judge::Rule::default().recompute(&failed.canary.unwrap(), &failed.stable.unwrap()), Verdict::Failed);
+    assert_eq!(threshold().recompute(&failed.canary.unwrap(), &failed.stable.unwrap()), Some(Verdict::Failed));
     let calls = world.runtime.calls();
     let at = |what: &str| calls.iter().find(|c| c.what == what).unwrap().at;
     assert!(at("weight 0").since(at("weight 5")) <= within_ms, "{}", world.story());

@@ -38,6 +38,15 @@ impl Clustering {
         self.y_squared_by_n += y * y / n;
     }
 
+    /// Takes what another has seen.
+    pub fn add(&mut self, other: &Self) {
+        self.seconds += other.seconds;
+        self.n += other.n;
+        self.n_squared += other.n_squared;
+        self.y += other.y;
+        self.y_squared_by_n += other.y_squared_by_n;
+    }
+
     /// The intraclass correlation, at least 0; `None` when there is too little to say. 0 when nothing failed: nothing can cluster.
     pub fn icc(&self) -> Option<f64> {
         if self.seconds < MIN_SECONDS || self.n < MIN_REQUESTS as f64 {

@@ -24,24 +24,34 @@
 //! | clocks that jump | the order of the ticks counts, never their names |
 //! | weights 0 and 100 | the split is not checked; at 100 % only the fixed limit is needed |
 
+mod audit;
+mod bands;
 mod clusters;
 mod confidence;
 mod eprocess;
+mod feed;
+mod history;
 mod latency;
 mod math;
 mod policy;
 mod replay;
+mod say;
 mod split;
 mod state;
 mod streams;
 mod tick;
 
+pub use audit::{AGREE, AuditError, audit, tables};
+pub use bands::{RATIOS, RatioBand, error_difference};
 pub use clusters::{Clustering, MAX_DESIGN_EFFECT, MIN_REQUESTS, MIN_SECONDS, ModeChoice};
 pub use confidence::{ConfidenceSequence, Strata, difference, quantile_ranks, rate_ratio};
 pub use eprocess::{EProcess, MAX_GRID, Starts, together};
+pub use feed::{Beginning, Feed, PIECE_TICKS};
+pub use history::History;
 pub use latency::{Limits, MAX_BUCKETS, hdr_edges, slower_than};
 pub use policy::{Grids, MAX_HISTORY_S, Measure, Mode, PerMeasure, Policy, PolicyError};
 pub use replay::{MAX_LINE, MAX_TICKS, Replay, ReplayError, Replayed, replay};
+pub use say::sentence;
 pub use split::{CONCENTRATION, SplitCheck, split};
 pub use state::{
     BLOCK_ABS, BLOCK_CAP, BLOCK_MAX_WEIGHT, BLOCK_PAIR, Cause, LnE, SAME, Sequential, StoppedBy, Totals, Verdict,

@@ -439,13 +439,12 @@ pub(crate) struct Misuse<'a> {
 pub(crate) fn builtin(metric: &Node) -> Option<Result<Builtin, Misuse<'_>>> {
     let plugin = metric.get("provider")?.get("plugin")?;
     let rule = plugin.entries().iter().find(|(key, _)| key.name == BUILTIN).map(|(_, node)| node)?;
-    if let Some((key, node)) = rule.entries().iter().find(|(key, _)| key.name != "rule") {
-        let field = format!("provider.plugin.{BUILTIN}.{}", key.name);
-        return Some(Err(Misuse {
-            node,
-            field,
-            message: "unknown field: the built-in rule has only `rule`".to_owned(),
-        }));
+    let wrong = |node, name: &str, message: String| {
+        Some(Err(Misuse { node, field: format!("provider.plugin.{BUILTIN}.{name}"), message }))
+    };
+    const FIELDS: [&str; 4] = ["rule", "mode", "alpha", "warmUpSeconds"];
+    if let Some((key, node)) = rule.entries().iter().find(|(key, _)| !FIELDS.contains(&key.name.as_str())) {
+        return wrong(node, &key.name, format!("unknown field: the built-in rule has {}", FIELDS.join(", ")));
     }
     for field in ["successCondition", "failureCondition", "consecutiveSuccessLimit"] {
         if let Some(node) = metric.get(field) {
@@ -453,11 +452,34 @@ pub(crate) fn builtin(metric: &Node) -> Option<Result<Builtin, Misuse<'_>>> {
             return Some(Err(Misuse { node, field: field.to_owned(), message }));
         }
     }
-    let rule = match rule.str("rule") {
-        "" => "threshold".to_owned(),
-        named => named.to_owned(),
+    let name = match rule.str("rule") {
+        "" => "sequential",
+        named => named,
     };
-    Some(Ok(Builtin { rule }))
+    let option = rule.entries().iter().find(|(key, _)| key.name != "rule");
+    if let (Some((key, node)), true) = (option, name != "sequential") {
+        return wrong(node, &key.name, "only the rule sequential takes it".to_owned());
+    }
+    let mode = match (rule.get("mode"), rule.str("mode")) {
+        (None, _) => None,
+        (_, mode @ ("requests" | "blocks")) => Some(mode.to_owned()),
+        (Some(node), _) => return wrong(node, "mode", "neither requests nor blocks".to_owned()),
+    };
+    let alpha = match rule.get("alpha") {
+        None => None,
+        Some(node) => match node.float().filter(|alpha| *alpha > 0.0 && *alpha <= 0.5) {
+            Some(alpha) => Some(alpha),
+            None => return wrong(node, "alpha", "not a chance above 0 and at most 0.5".to_owned()),
+        },
+    };
+    let warm_up_ms = match rule.get("warmUpSeconds") {
+        None => None,
+        Some(node) => match node.int().filter(|seconds| (0..=3_600).contains(seconds)) {
+            Some(seconds) => Some(seconds * 1_000),
+            None => return wrong(node, "warmUpSeconds", "not a number of seconds from 0 to 3600".to_owned()),
+        },
+    };
+    Some(Ok(Builtin { rule: name.to_owned(), mode, alpha, warm_up_ms }))
 }
 
 /// What a Rollout's annotations say of a controller that is gone.

@@ -147,6 +147,9 @@ impl Recipe {
         let analysis = |a: &mut Analysis| {
             for metric in &mut a.metrics {
                 metric.interval_ms.iter_mut().for_each(faster);
+                if let Provider::Builtin(builtin) = &mut metric.provider {
+                    faster(builtin.warm_up_ms.get_or_insert(WARM_UP_MS));
+                }
                 faster(&mut metric.initial_delay_ms);
             }
         };
@@ -257,9 +260,21 @@ pub enum Provider {
 /// The built-in rule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Builtin {
-    /// Its name: `threshold` when the recipe does not say.
+    /// Its name: `sequential` when the recipe does not say.
     pub rule: String,
+    /// Unit of evidence, `requests` or `blocks`; chosen from stable's past when the recipe does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// Chance that a healthy canary is ever stopped; the rule's own when the recipe does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alpha: Option<f64>,
+    /// The canary's first traffic in which latency does not count, ms; the rule's own when the recipe does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_up_ms: Option<i64>,
 }
+
+/// The canary's first traffic in which latency does not count, ms, unless the recipe says otherwise.
+pub const WARM_UP_MS: i64 = 30_000;
 
 /// A query to Prometheus.
 #[derive(Debug, Clone, PartialEq)]

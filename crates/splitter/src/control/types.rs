@@ -387,6 +387,9 @@ pub struct ServiceTick {
     pub weight_changed: bool,
     /// When a request was last sent on to the version that is the canary now, ever.
     pub canary_last_sent: Option<Stamp>,
+    /// True when requests with a session stick to a version.
+    #[serde(default)]
+    pub sticky: bool,
     /// Client connections open.
     pub connections: u64,
     /// Answered by the splitter itself without a version: refused requests (4xx) and empty slots (503).

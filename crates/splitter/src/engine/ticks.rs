@@ -108,6 +108,7 @@ impl Engine {
                 weight: service.weight,
                 weight_changed: std::mem::take(&mut service.changed),
                 canary_last_sent: service.canary_last_sent(&self.clock),
+                sticky: service.spec.sticky.is_some(),
                 connections: service.shared.connections.load(Ordering::Relaxed) as u64,
                 answered_here: service.shared.answered_here.swap(0, Ordering::Relaxed),
                 versions,

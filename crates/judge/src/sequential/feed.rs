@@ -1,0 +1,202 @@
+//! From the data plane's seconds to the table of ticks, and from there to the evidence.
+
+use model::{HistogramBucket, Judged, Tick as Second, Timestamp, VersionTick};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    bands::{RATIOS, RatioBand, error_difference},
+    clusters::ModeChoice,
+    history::History,
+    latency::{Limits, hdr_edges, slower_than},
+    policy::{Policy, PolicyError},
+    state::{LnE, Sequential},
+    tick::{Counts, Tick},
+};
+
+/// Ticks of one piece of the table: an hour. Full pieces are written once.
+pub const PIECE_TICKS: u32 = 3_600;
+
+/// What was fixed from stable's past before the first step. Kept in the receipt of the analysis' start, from which the evidence is rebuilt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Beginning {
+    /// The unit of evidence and what it was chosen from.
+    pub choice: ModeChoice,
+    /// The first limits; `None` when stable had too few requests: then the release's own seconds give them.
+    pub limits: Option<Limits>,
+    /// Seconds that ended later count.
+    pub from: Timestamp,
+}
+
+impl Beginning {
+    /// From stable's past. `largest_share` is the largest share of requests at which the canary is compared.
+    pub fn new(policy: &Policy, past: &History, largest_share: f64, from: Timestamp) -> Self {
+        let choice = match policy.mode {
+            Some(mode) => ModeChoice::fixed(mode),
+            None => past.choice(largest_share),
+        };
+        Self { choice, limits: past.limits(policy), from }
+    }
+}
+
+/// Feeds the judge with the seconds of one release. A function of [`Policy`], [`Beginning`] and the seconds: after a crash it is rebuilt from them.
+#[derive(Debug, Clone)]
+pub struct Feed {
+    judge: Sequential,
+    beginning: Beginning,
+    limits: Option<Limits>,
+    /// The histogram that the limits came from, when it was the release's own.
+    source: Option<Vec<HistogramBucket>>,
+    history: History,
+    step: u32,
+    weight: Option<u8>,
+    traffic_s: u32,
+    ticks: i64,
+    bands: RatioBand,
+    pieces: Vec<Vec<u8>>,
+    in_piece: u32,
+    last: Option<(String, u64, Timestamp)>,
+}
+
+impl Feed {
+    /// Nothing seen yet.
+    pub fn new(policy: Policy, beginning: Beginning) -> Result<Self, PolicyError> {
+        let history = History::new(policy.history_s);
+        let judge = Sequential::new(policy, beginning.choice.mode)?;
+        Ok(Self {
+            judge,
+            limits: beginning.limits,
+            source: None,
+            beginning,
+            history,
+            step: 0,
+            weight: None,
+            traffic_s: 0,
+            ticks: 0,
+            bands: RatioBand::default(),
+            pieces: Vec::new(),
+            in_piece: 0,
+            last: None,
+        })
+    }
+
+    /// Takes a second; `None` for one that does not count: seen before, before the beginning, or before the canary's first weight.
+    pub fn push(&mut self, second: &Second) -> Option<Judged> {
+        if second.at <= self.beginning.from {
+            return None;
+        }
+        if let Some((boot, seq, at)) = &self.last
+            && ((*boot == second.boot && second.seq <= *seq) || second.at < *at)
+        {
+            return None;
+        }
+        self.last = Some((second.boot.clone(), second.seq, second.at));
+        let weight = second.weight.percent();
+        if self.weight.is_none() && weight == 0 {
+            self.history.push(&second.stable);
+            return None;
+        }
+        let new_step = self.weight.is_some_and(|w| w != weight);
+        self.weight = Some(weight);
+        self.step += u32::from(new_step);
+        if new_step || self.limits.is_none() {
+            // From what ended before this second: what comes may be compared with it.
+            if let Some(limits) = self.history.limits(self.judge.policy()) {
+                self.limits = Some(limits);
+                self.source = Some(self.history.histogram());
+            }
+        }
+        let none = VersionTick::default();
+        let canary = second.canary.as_ref().unwrap_or(&none);
+        self.traffic_s = self.traffic_s.saturating_add(u32::from(canary.n > 0));
+        let tick = self.tick(second, canary);
+        self.judge.push(&tick);
+        if let (Some(_), Some(slow_b), Some(limits), false) =
+            (tick.canary.slow, tick.stable.slow, self.limits, tick.drop)
+        {
+            let at = |ratio: f64| hdr_edges((limits.stable_us as f64 * ratio).ceil() as u64).0;
+            let slow_c = RATIOS.map(|ratio| slower_than(&canary.histogram, at(ratio)));
+            self.bands.push(self.judge.policy(), tick.canary.n, tick.stable.n, &slow_c, slow_b);
+        }
+        self.write(&tick);
+        self.history.push(&second.stable);
+        Some(self.judged())
+    }
+
+    fn tick(&mut self, second: &Second, canary: &VersionTick) -> Tick {
+        self.ticks += 1;
+        let warm = self.traffic_s > self.judge.policy().warm_up_s;
+        let limits = self.limits.filter(|_| warm && timed(canary) && timed(&second.stable));
+        let slow = |of: &VersionTick, above: fn(&Limits) -> u64| limits.map(|l| slower_than(&of.histogram, above(&l)));
+        let counts = |of: &VersionTick, slow| Counts { n: of.n, errors: of.errors, slow };
+        Tick {
+            t: self.ticks,
+            canary: counts(canary, slow(canary, |l| l.canary_us)),
+            stable: counts(&second.stable, slow(&second.stable, |l| l.stable_us)),
+            // With sessions that stick to a version the requests are not split one by one.
+            weight: (!second.sticky).then_some(second.weight.percent()),
+            step: Some(self.step),
+            drop: second.weight_changed,
+            slow_certify: slow(canary, |l| l.certify_us),
+        }
+    }
+
+    fn write(&mut self, tick: &Tick) {
+        if self.in_piece == 0 || self.in_piece >= PIECE_TICKS {
+            self.pieces.push(Vec::new());
+            self.in_piece = 0;
+        }
+        self.in_piece += 1;
+        if let (Some(piece), Ok(line)) = (self.pieces.last_mut(), serde_json::to_vec(tick)) {
+            piece.extend_from_slice(&line);
+            piece.push(b'\n');
+        }
+    }
+
+    /// What is shown after a second.
+    pub fn judged(&self) -> Judged {
+        let LnE { joint, each } = self.judge.ln_e();
+        let policy = self.judge.policy();
+        let (low, high) = error_difference(&self.judge);
+        let (from, to) = self.bands.interval(policy, policy.alpha);
+        Judged {
+            joint,
+            abs: each.abs,
+            rel: each.rel,
+            p99: each.p99,
+            ratio: [from, to],
+            difference: [low, high],
+            certificate: self.judge.certificate().map(|c| c.array().into_iter().fold(f64::INFINITY, f64::min)),
+            verdict: self.judge.verdict().as_str().to_owned(),
+        }
+    }
+
+    /// The judge.
+    pub fn judge(&self) -> &Sequential {
+        &self.judge
+    }
+
+    /// What was fixed before the first step.
+    pub fn beginning(&self) -> &Beginning {
+        &self.beginning
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> Option<Limits> {
+        self.limits
+    }
+
+    /// The histogram that the limits in force came from, when it was the release's own and not that of the beginning.
+    pub fn source(&self) -> Option<&[HistogramBucket]> {
+        self.source.as_deref()
+    }
+
+    /// The table of ticks, in pieces that are full and the one that is not.
+    pub fn pieces(&self) -> &[Vec<u8>] {
+        &self.pieces
+    }
+}
+
+/// Whether the histogram holds the requests that it should.
+fn timed(version: &VersionTick) -> bool {
+    version.n == 0 || version.histogram.iter().fold(0_u64, |sum, b| sum.saturating_add(b.1)) >= version.n
+}
