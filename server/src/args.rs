@@ -257,6 +257,9 @@ pub enum RecipeVerb {
         /// Also refuse what this runtime cannot do
         #[arg(long, value_parser = ["local"])]
         runtime: Option<String>,
+        /// Requests a second: also warn when the rule `threshold` would often stop a healthy canary at this traffic
+        #[arg(long, value_parser = rate)]
+        rate: Option<f64>,
     },
     /// Print the timetable of a recipe
     Plan {
@@ -266,6 +269,9 @@ pub enum RecipeVerb {
         /// Divide every duration by this
         #[arg(long, default_value_t = 1.0, value_parser = speed)]
         speed: f64,
+        /// Requests a second, both versions together: also say how small a regression each step can see by its end
+        #[arg(long, value_parser = rate)]
+        rate: Option<f64>,
     },
 }
 

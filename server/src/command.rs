@@ -11,9 +11,11 @@ mod print;
 mod receipt;
 mod recipe;
 mod release;
+mod sight;
 mod splitter;
 mod token;
 mod verify_bundle;
+mod verdicts;
 mod watch;
 
 use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};

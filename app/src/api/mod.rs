@@ -13,5 +13,7 @@ pub mod encoding;
 mod error;
 #[allow(missing_docs)]
 pub mod reads;
+#[allow(missing_docs)]
+pub mod verdicts;
 
 pub use error::ApiError;

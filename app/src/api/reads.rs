@@ -88,7 +88,7 @@ pub struct ProofsPage {
 pub const MAX_PROOFS: usize = 64;
 
 #[cfg(feature = "ssr")]
-fn could_not(e: projections::ReadError) -> ApiError {
+pub(super) fn could_not(e: projections::ReadError) -> ApiError {
     ApiError::Unavailable(e.to_string())
 }
 

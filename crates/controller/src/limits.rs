@@ -81,3 +81,7 @@ pub(crate) const SPEED: f64 = 1_000.0;
 
 /// Seconds read back at once when evidence is rebuilt: their histograms are a few kB each.
 pub(crate) const REBUILD_PAGE: u32 = 1_000;
+
+/// Until so long after a weight came into force the sequential judge may still be waiting for its first votes, ms: ten requests of the canary
+/// at one a second.
+pub(crate) const PATIENCE_MS: i64 = 10_000;

@@ -10,7 +10,7 @@ use judge::{
     Judge,
     sequential::{History, Policy},
 };
-use model::{Command, Energy, Epoch, ReleaseId, ServiceId, Tick, Timestamp, Weight};
+use model::{Command, Energy, Epoch, ReleaseId, ServiceId, Tick, Timestamp, Verdict, Weight};
 use receipt_log::{AppendError, Draft};
 use rollout::{Action, Observed, ObservedVersion, Transition, VersionRef};
 use serde_json::Value;
@@ -26,7 +26,7 @@ use crate::{
     boot::{self, Active, Begun, Loaded},
     controller::{Deps, Failure},
     evidence::{Judging, rule_of},
-    limits::{BATCH, BATCHES, CALL, JOBS, LOOK, LOOK_IDLE, LOOK_SOON, NAP, PEERS, ROUNDS},
+    limits::{BATCH, BATCHES, CALL, JOBS, LOOK, LOOK_IDLE, LOOK_SOON, NAP, PATIENCE_MS, PEERS, ROUNDS},
 };
 
 /// The two ways into a service's task.
@@ -281,6 +281,11 @@ impl Task {
         };
         let builtin = self.judging.as_ref().and_then(|judging| {
             let judgement = judging.judgement()?;
+            let early = judgement.at?.since(judging.since()) < PATIENCE_MS;
+            if judgement.verdict == Verdict::Inconclusive && early && judging.feed().is_some() {
+                // The first second of a weight brings no evidence, and a block takes some: no word yet, instead of one that pauses.
+                return None;
+            }
             Some(rollout::Builtin {
                 since: judging.since(),
                 at: judgement.at?,

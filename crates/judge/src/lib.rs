@@ -42,6 +42,8 @@
 //! fast and slow windows ([`Budget`]).
 
 mod budget;
+pub mod power;
+mod random;
 mod rule;
 pub mod sequential;
 #[cfg(any(test, feature = "simulate"))]

@@ -3,6 +3,8 @@
 //! Only counts are drawn, and they are drawn exactly: requests of a second are Poisson, failures and slow requests binomial, and a window's
 //! 99th percentile is its order statistic (a beta variable put through the latency's quantile function). Reproducible: every scenario has its seed.
 
+use crate::power::above;
+pub use crate::random::Random;
 use crate::sequential::{Counts, Limits, Mode, Policy, Sequential, Tick, hdr_edges};
 
 /// Seconds of each weight.
@@ -15,103 +17,6 @@ pub const ROLLOUT_S: u32 = STEP_S * 4;
 const MEDIAN_US: f64 = 40_000.0;
 /// Share of a second that a burst spoils, and share of seconds that have one.
 const BURST: (f64, f64) = (0.3, 0.01);
-
-/// Reproducible randomness: SplitMix64 (Steele, Lea, Flood 2014).
-#[derive(Debug, Clone)]
-pub struct Random(u64);
-
-impl Random {
-    /// From a seed.
-    pub fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Uniform in (0, 1).
-    pub fn unit(&mut self) -> f64 {
-        ((self.next() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
-    }
-
-    fn normal(&mut self) -> f64 {
-        (-2.0 * self.unit().ln()).sqrt() * (std::f64::consts::TAU * self.unit()).cos()
-    }
-
-    /// Marsaglia and Tsang 2000, for shapes of at least 1.
-    fn gamma(&mut self, shape: f64) -> f64 {
-        let d = shape - 1.0 / 3.0;
-        let c = 1.0 / (9.0 * d).sqrt();
-        loop {
-            let x = self.normal();
-            let v = (1.0 + c * x).powi(3);
-            if v > 0.0 && self.unit().ln() < 0.5 * x * x + d - d * v + d * v.ln() {
-                return d * v;
-            }
-        }
-    }
-
-    fn beta(&mut self, a: f64, b: f64) -> f64 {
-        let x = self.gamma(a);
-        x / (x + self.gamma(b))
-    }
-
-    /// Exact: large numbers are halved at a random order statistic, small ones counted.
-    pub fn binomial(&mut self, n: u64, p: f64) -> u64 {
-        const FEW: f64 = 24.0;
-        let (mut n, mut p, mut sure) = (n, p.clamp(0.0, 1.0), 0);
-        loop {
-            if n == 0 || p <= 0.0 {
-                return sure;
-            }
-            if p > 0.5 {
-                return sure + n - self.binomial(n, 1.0 - p);
-            }
-            if n as f64 * p < FEW {
-                // Distances between successes are geometric.
-                let (log_q, mut at, mut count) = ((-p).ln_1p(), 0.0, 0);
-                loop {
-                    at += (self.unit().ln() / log_q).ceil().max(1.0);
-                    if at > n as f64 {
-                        return sure + count;
-                    }
-                    count += 1;
-                }
-            }
-            let half = 1 + n / 2;
-            let x = self.beta(half as f64, (n + 1 - half) as f64);
-            if x <= p {
-                (sure, n, p) = (sure + half, n - half, (p - x) / (1.0 - x));
-            } else {
-                (n, p) = (half - 1, p / x);
-            }
-        }
-    }
-
-    /// Exact, by the same halving (Ahrens and Dieter 1974).
-    pub fn poisson(&mut self, mean: f64) -> u64 {
-        let (mut mean, mut sure) = (mean, 0);
-        while mean > 16.0 {
-            let m = (mean * 0.875) as u64;
-            let x = self.gamma(m as f64);
-            if x > mean {
-                return sure + self.binomial(m - 1, mean / x);
-            }
-            (sure, mean) = (sure + m, mean - x);
-        }
-        let (limit, mut product, mut count) = ((-mean).exp(), self.unit(), 0);
-        while product > limit {
-            product *= self.unit();
-            count += 1;
-        }
-        sure + count
-    }
-}
 
 /// How latencies are distributed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +32,7 @@ impl Tail {
     pub fn above(self, us: f64) -> f64 {
         let ratio = us / MEDIAN_US;
         match self {
-            Self::Light => 0.5 * erfc(ratio.ln() / 0.5 / std::f64::consts::SQRT_2),
+            Self::Light => above(ratio.ln() / 0.5),
             Self::Heavy => 1.0 / (1.0 + ratio * ratio),
         }
     }
@@ -141,26 +46,6 @@ impl Tail {
         }
         low.exp()
     }
-}
-
-/// Numerical Recipes, Chebyshev: relative error below 1.2e-7 everywhere.
-fn erfc(x: f64) -> f64 {
-    let t = 1.0 / (1.0 + 0.5 * x.abs());
-    const C: [f64; 10] = [
-        -1.265_512_23,
-        1.000_023_68,
-        0.374_091_96,
-        0.096_784_18,
-        -0.186_288_06,
-        0.278_868_07,
-        -1.135_203_98,
-        1.488_515_87,
-        -0.822_152_23,
-        0.170_872_77,
-    ];
-    let poly = C.iter().rev().fold(0.0, |sum, c| sum * t + c);
-    let value = t * (-x * x + poly).exp();
-    if x >= 0.0 { value } else { 2.0 - value }
 }
 
 /// A canary and its traffic.
@@ -397,29 +282,6 @@ mod tests {
     }
 
     const OURS: Rules = Rules { ours: true, theirs: false };
-
-    #[test]
-    fn draws_have_their_moments() {
-        let mut random = Random::new(7);
-        let check = |random: &mut Random, draw: &dyn Fn(&mut Random) -> u64, mean: f64, variance: f64| {
-            const N: u32 = 20_000;
-            let (mut sum, mut squares) = (0.0, 0.0);
-            for _ in 0..N {
-                let x = draw(random) as f64;
-                sum += x;
-                squares += x * x;
-            }
-            let (m, n) = (sum / f64::from(N), f64::from(N));
-            let v = squares / n - m * m;
-            assert!((m - mean).abs() < 5.0 * (variance / n).sqrt(), "{m} is not {mean}");
-            assert!((v / variance - 1.0).abs() < 0.1, "{v} is not {variance}");
-        };
-        check(&mut random, &|r| r.poisson(3.0), 3.0, 3.0);
-        check(&mut random, &|r| r.poisson(2_000.0), 2_000.0, 2_000.0);
-        check(&mut random, &|r| r.binomial(2_000, 0.05), 100.0, 95.0);
-        check(&mut random, &|r| r.binomial(10, 0.7), 7.0, 2.1);
-        check(&mut random, &|r| r.binomial(100_000, 0.01), 1_000.0, 990.0);
-    }
 
     #[test]
     fn tails() {

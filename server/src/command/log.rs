@@ -11,7 +11,7 @@ use serde_json::json;
 use store_sqlite::SqliteStore;
 use tlog::VerifyingKey;
 
-use super::print;
+use super::{print, verdicts};
 use crate::{
     args::{Global, LogVerb},
     compose::VKEY_FILE,
@@ -40,8 +40,18 @@ async fn verify(global: &Global, data_dir: &Path, store: &SqliteStore, vkey: Opt
     .await;
     bar.finish_and_clear();
     let report = report.context("the log could not be read")?;
+    // What does not hold as a log is not looked into.
+    let recomputed = if report.holds { verdicts::recompute(store).await? } else { verdicts::Recomputed::default() };
+    let holds = report.holds && recomputed.first_bad.is_none();
     if global.json {
-        print::json(&report)?;
+        let mut answer = serde_json::to_value(&report)?;
+        if let Some(answer) = answer.as_object_mut() {
+            answer.insert("holds".to_owned(), holds.into());
+            answer.insert("recomputed".to_owned(), serde_json::to_value(&recomputed)?);
+        }
+        print::json(&answer)?;
+    } else if let Some((index, why)) = &recomputed.first_bad {
+        print::line(&format!("REFUSED: receipt {index}: its verdict does not follow from its ticks: {why}"))?;
     } else if let Some(bad) = &report.first_bad {
         let place = match (bad.index, bad.until) {
             (Some(from), Some(to)) => format!("receipts {from} to {to}: "),
@@ -60,8 +70,11 @@ async fn verify(global: &Global, data_dir: &Path, store: &SqliteStore, vkey: Opt
         print::line(&format!("log   {}", report.origin.as_deref().unwrap_or("(empty)")))?;
         print::line(&format!("key   {} ({key})", report.vkey.as_deref().unwrap_or("none")))?;
         print::line(&format!("root  {}", report.root))?;
+        if recomputed.verdicts > 0 {
+            print::line(&format!("judge {} verdicts follow from their ticks", recomputed.verdicts))?;
+        }
     }
-    Ok(if report.holds { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
+    Ok(if holds { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
 }
 
 async fn export(global: &Global, data_dir: &Path, store: &SqliteStore, directory: &Path) -> anyhow::Result<ExitCode> {

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use rollout::{Finding, LintReport, Recipe, Severity, lint, timetable, unsupported_locally};
 use serde_json::json;
 
-use super::print;
+use super::{print, sight};
 use crate::{
     args::{Global, RecipeVerb},
     exit::{REFUSED, WrongUse},
@@ -19,12 +19,12 @@ const MAX_FILES: usize = 1_000;
 
 pub(super) fn run(global: &Global, verb: RecipeVerb) -> anyhow::Result<ExitCode> {
     match verb {
-        RecipeVerb::Lint { files, runtime } => lint_files(global, &files, runtime.is_some()),
-        RecipeVerb::Plan { file, speed } => plan(global, &file, speed),
+        RecipeVerb::Lint { files, runtime, rate } => lint_files(global, &files, runtime.is_some(), rate),
+        RecipeVerb::Plan { file, speed, rate } => plan(global, &file, speed, rate),
     }
 }
 
-fn lint_files(global: &Global, paths: &[PathBuf], local: bool) -> anyhow::Result<ExitCode> {
+fn lint_files(global: &Global, paths: &[PathBuf], local: bool, rate: Option<f64>) -> anyhow::Result<ExitCode> {
     if paths.len() > MAX_FILES {
         return Err(WrongUse(format!("at most {MAX_FILES} files")).into());
     }
@@ -37,14 +37,22 @@ fn lint_files(global: &Global, paths: &[PathBuf], local: bool) -> anyhow::Result
         Vec::new()
     };
     let clean = report.is_clean() && refusals.is_empty();
+    let often = match rate {
+        Some(rate) if report.is_clean() => Recipe::load(&files).ok().and_then(|r| sight::false_stops(&r, rate)),
+        _ => None,
+    };
     if global.json {
         print::json(&json!({
             "clean": clean, "findings": report.findings, "documents": report.documents, "unsupported": refusals,
+            "false_stops": often.as_ref().map(|o| o.stops),
         }))?;
     } else {
         show(&report)?;
         for refusal in &refusals {
             print::line(&format!("{}: not with --runtime local: {}", refusal.field, refusal.reason))?;
+        }
+        if let Some(often) = often.filter(sight::Often::is_often) {
+            print::line(&format!("warning: {often}"))?;
         }
         let (errors, others): (Vec<&Finding>, Vec<&Finding>) =
             report.findings.iter().partition(|finding| finding.severity == Severity::Error);
@@ -60,7 +68,7 @@ fn lint_files(global: &Global, paths: &[PathBuf], local: bool) -> anyhow::Result
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
 }
 
-fn plan(global: &Global, path: &PathBuf, speed: f64) -> anyhow::Result<ExitCode> {
+fn plan(global: &Global, path: &PathBuf, speed: f64, rate: Option<f64>) -> anyhow::Result<ExitCode> {
     let (name, bytes) = read(path)?;
     let recipe = match Recipe::load(&[(&name, &bytes)]) {
         Ok(recipe) => recipe.speed(speed),
@@ -74,10 +82,11 @@ fn plan(global: &Global, path: &PathBuf, speed: f64) -> anyhow::Result<ExitCode>
         }
     };
     let rows = timetable(&recipe);
+    let sight = rate.map(|rate| sight::of(&recipe, &rows, rate));
     if global.json {
         print::json(&json!({
             "name": recipe.name, "speed": speed, "planned_ms": rollout::planned_ms(&recipe), "rows": rows,
-            "unsupported": unsupported_locally(&recipe),
+            "unsupported": unsupported_locally(&recipe), "rate": rate, "sees": sight,
         }))?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -99,6 +108,9 @@ fn plan(global: &Global, path: &PathBuf, speed: f64) -> anyhow::Result<ExitCode>
     match rollout::planned_ms(&recipe) {
         Some(ms) => print::line(&format!("planned: {}", projections::say::duration(ms)))?,
         None => print::line("planned: no fixed length: a step waits for a person or an analysis")?,
+    }
+    if let (Some(sight), Some(rate)) = (sight, rate) {
+        sight::show(&sight, rate)?;
     }
     for refusal in unsupported_locally(&recipe) {
         print::note(&format!("not with the local runtime: {}: {}", refusal.field, refusal.reason));

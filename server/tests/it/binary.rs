@@ -111,6 +111,17 @@ fn recipes_of_the_examples_are_clean_and_planned() {
     let (code, out, _) = run(directory.path(), &["recipe", "plan", example, "--json", "--speed", "6"]);
     let plan: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, &plan["planned_ms"]), (0, &serde_json::json!(120_000)), "12 minutes by 6");
+    let (code, out, _) = run(directory.path(), &["recipe", "plan", example, "--rate", "200"]);
+    assert!(code == 0 && out.contains("at 200 requests/s") && out.contains("p99 from"), "{out}");
+    // A threshold on little traffic stops healthy canaries; the default rule promises that it does not.
+    let text = fs::read_to_string(example).unwrap().replace("rule: sequential", "rule: threshold");
+    let threshold = directory.path().join("threshold.yaml");
+    fs::write(&threshold, text).unwrap();
+    let threshold = threshold.display().to_string();
+    let (code, out, _) = run(directory.path(), &["recipe", "lint", &threshold, "--rate", "200"]);
+    assert!(code == 0 && out.contains("of healthy canaries at 200 requests/s"), "{out}");
+    let (_, out, _) = run(directory.path(), &["recipe", "lint", example, "--rate", "200"]);
+    assert!(!out.contains("healthy canaries"), "{out}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod drawer;
 mod envelope;
 mod evidence;
 mod gates;
+mod judge;
 mod list;
 mod receipts;
 mod replay;

@@ -17,6 +17,7 @@ use super::{
     envelope::EnvelopeCard,
     evidence::EvidenceLine,
     gates::GatesCard,
+    judge::JudgeSection,
     receipts::ReceiptsOf,
     replay::{Past, Replay},
     stages::Stages,
@@ -151,6 +152,7 @@ fn Loaded(loaded: reads::ReleasePage) -> impl IntoView {
             <EvidenceLine view/>
             <Clocks view now/>
             <Timeline view ticks=page.ticks now whole/>
+            <JudgeSection view ticks=page.ticks now/>
             <Replay live past/>
             <GatesCard view/>
             <div class="columns">
