@@ -23,6 +23,8 @@ enum What {
     Pages(Rest),
     /// From an append to the last of a thousand clients of the live stream (`-- --data DIR`).
     Sse(Rest),
+    /// Rollouts at random under the sequential judge and under the rules that others use; writes the tables of docs/judge.md.
+    Judge(Rest),
 }
 
 #[derive(clap::Args)]
@@ -39,6 +41,7 @@ pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
         What::Log(rest) => ("log", rest, false),
         What::Pages(rest) => ("pages", rest, true),
         What::Sse(rest) => ("sse", rest, true),
+        What::Judge(rest) => return judge(workspace, rest),
     };
     let program = build(workspace)?;
     // The load and the backend stay off the first core, which is the proxy's.
@@ -75,4 +78,14 @@ pub(crate) fn seed(workspace: &Workspace, args: &[String]) -> Result<()> {
     let mut seed = run::command(&build(workspace)?.to_string_lossy());
     seed.current_dir(&workspace.root).arg("seed").args(args.iter().skip_while(|arg| *arg == "--"));
     run::step("filling the data directory", || run::run(&mut seed))
+}
+
+/// The simulation needs nothing but the judge itself.
+fn judge(workspace: &Workspace, rest: &Rest) -> Result<()> {
+    let mut cargo = run::cargo();
+    cargo.current_dir(&workspace.root);
+    cargo.args(["run", "--release", "--package", "judge", "--features", "simulate", "--example", "simulation", "--"]);
+    let docs = workspace.root.join("docs");
+    cargo.arg("--docs").arg(docs).args(rest.args.iter().skip_while(|arg| *arg == "--"));
+    run::step("measuring: judge", || run::run(&mut cargo))
 }

@@ -313,6 +313,8 @@ fn ticks(view: &ReleaseView, tale: Tale, start: Timestamp, seconds: i64) -> Vec<
             stable: version(400 - n.min(400), 0, stable),
             canary: (n > 0).then(|| version(n, errors.min(n), canary)),
             canary_last_sent: None,
+            sticky: false,
+            judged: None,
         }
     };
     (1..=seconds).map(of).collect()

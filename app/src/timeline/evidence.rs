@@ -36,22 +36,21 @@ pub struct EvidencePoint {
     pub ratio: [Option<f64>; 2],
     /// Interval of the difference of failures.
     pub difference: [f64; 2],
-    /// Canary requests until then, of the ticks that are there.
+    /// Canary requests until then.
     pub exposed: u64,
 }
 
 /// What the judge said, one point for each `grain` milliseconds: the highest evidence of each.
 pub fn evidence_points(ticks: &[Tick], grain: i64) -> Vec<EvidencePoint> {
-    let (mut out, mut highest, mut exposed): (Vec<EvidencePoint>, f64, u64) = (Vec::new(), 0.0, 0);
+    let (mut out, mut highest): (Vec<EvidencePoint>, f64) = (Vec::new(), 0.0);
     for tick in ticks {
-        exposed = exposed.saturating_add(tick.canary.as_ref().map_or(0, |c| c.n));
         let Some(judged) = tick.judged.as_deref().filter(|j| j.joint.is_finite()) else { continue };
-        let Judged { joint, ratio, difference, .. } = judged;
+        let Judged { joint, ratio, difference, exposed, .. } = judged;
         let power = joint / std::f64::consts::LN_10;
         highest = highest.max(power);
         let same = |at: Timestamp| at.as_millis() / grain.max(1) == tick.at.as_millis() / grain.max(1);
         let before = out.pop_if(|p| same(p.at)).map_or(f64::NEG_INFINITY, |p| p.power);
-        let (ratio, difference) = (*ratio, *difference);
+        let (ratio, difference, exposed) = (*ratio, *difference, *exposed);
         out.push(EvidencePoint { at: tick.at, power: power.max(before), highest, ratio, difference, exposed });
     }
     out
@@ -210,6 +209,7 @@ mod tests {
             ratio,
             difference: [-0.002, 0.004],
             certificate: None,
+            exposed: 10,
             verdict: "unrefuted".to_owned(),
         };
         Tick {
@@ -225,7 +225,7 @@ mod tests {
         let fine = evidence_points(&ticks, 1_000);
         assert_eq!(fine.len(), 3);
         assert!((fine[2].power - 1.0).abs() < 1e-9 && (fine[2].highest - 2.5).abs() < 1e-9);
-        assert_eq!(fine[2].exposed, 30);
+        assert_eq!(fine[2].exposed, 10);
         let coarse = evidence_points(&ticks, 60_000);
         assert!(coarse.iter().any(|p| (p.power - 2.5).abs() < 1e-9), "a crossing is never thinned away");
         let broken = judged(3, f64::NAN, [None, None]);

@@ -4,6 +4,11 @@
 //! ([`Rule`]), so that a verdict's receipt can name and keep the policy in force; [`Rule::recompute`] gives the verdict
 //! again from the sufficient statistics that the receipt carries, and [`judge`] from the ticks themselves.
 //!
+//! # The rule `sequential`, the default
+//! Running evidence that may be looked at every second and stops a healthy canary at most once in a hundred rollouts: [`sequential`]. Regressed
+//! is Failed; certified and unrefuted are Successful ("no regression found"); inconclusive is Inconclusive. What a recipe can see with
+//! it, and how often a threshold would stop a healthy canary, is in [`power`].
+//!
 //! # The rule `threshold`
 //! Abort when
 //! - the canary's p99 latency is more than 10 % above stable's p99, **or**
@@ -43,7 +48,7 @@
 
 mod budget;
 pub mod power;
-mod random;
+pub mod random;
 mod rule;
 pub mod sequential;
 #[cfg(any(test, feature = "simulate"))]

@@ -77,6 +77,8 @@ pub struct Judged {
     /// The smallest evidence for "not worse" in this step, where it can be had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<f64>,
+    /// Requests of the canary so far.
+    pub exposed: u64,
     /// `regressed`, `certified`, `unrefuted` or `inconclusive`.
     pub verdict: String,
 }

@@ -490,6 +490,8 @@ proptest! {
             stable: model::VersionTick::default(),
             canary: Some(model::VersionTick { n: 1, p99_ms: Some(if i == peak { 900.0 } else { 80.0 }), ..model::VersionTick::default() }),
             canary_last_sent: None,
+            sticky: false,
+            judged: None,
         }).collect();
         let thinned = thin(ticks, max);
         prop_assert!(thinned.len() <= max);

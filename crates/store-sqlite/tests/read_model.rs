@@ -343,6 +343,8 @@ fn tick(seq: u64) -> Tick {
         stable: version(100),
         canary: Some(version(5)),
         canary_last_sent: None,
+        sticky: false,
+        judged: None,
     }
 }
 

@@ -84,7 +84,7 @@ fn Judge(
         let stopped = stopped.clone();
         Memo::new(move |_| policy.with_value(|p| last.with(|l| sentence(l.as_ref(), p, stopped.as_deref()))))
     };
-    let exposed = move || ticks.with(|t| seen(t, until()).iter().filter_map(|t| t.canary.as_ref()).map(|c| c.n).sum::<u64>());
+    let exposed = move || last.with(|l| l.as_ref().map_or(0, |l| l.exposed));
     let shares = move || policy.with_value(|p| last.with(|l| l.as_ref().map(|l| share_words(l, p))));
     let rows = move || {
         let axis = view.with(|v| Axis::of(v, until()));
@@ -294,6 +294,7 @@ mod tests {
             ratio: [None, high],
             difference: [-0.01, 0.01],
             certificate: None,
+            exposed: 7,
             verdict: verdict.to_owned(),
         };
         let check = |verdict: &str, stopped: Option<&str>, says: &[&str]| {

@@ -166,6 +166,7 @@ impl Feed {
             ratio: [from, to],
             difference: [low, high],
             certificate: self.judge.certificate().map(|c| c.array().into_iter().fold(f64::INFINITY, f64::min)),
+            exposed: self.judge.totals().canary.n,
             verdict: self.judge.verdict().as_str().to_owned(),
         }
     }
