@@ -77,7 +77,8 @@ fn Judge(
         let until = until();
         view.with(|v| ticks.with(|t| timeline::evidence_chart(v, seen(t, until), until, lines)))
     };
-    let last = Memo::new(move |_| ticks.with(|t| seen(t, until()).iter().rev().find_map(|t| t.judged.as_deref().cloned())));
+    let last =
+        Memo::new(move |_| ticks.with(|t| seen(t, until()).iter().rev().find_map(|t| t.judged.as_deref().cloned())));
     let policy = StoredValue::new(basis.policy.clone());
     let stopped = basis.verdict.as_ref().and_then(|(_, f)| f.get("stopped_by")?.as_str().map(str::to_owned));
     let headline = {
