@@ -13,7 +13,9 @@ use crate::{
     components::{Header, LiveRegion},
     live::provide_live,
     pages::{Login, NotFound},
-    parts::{OverviewRoute, ReceiptRoute, ReceiptsRoute, ReleaseRoute, ReleasesRoute},
+    parts::{
+        DoraRoute, OverviewRoute, ReceiptRoute, ReceiptsRoute, ReleaseRoute, ReleasesRoute, SearchRoute, SettingsRoute,
+    },
 };
 
 /// All pages.
@@ -37,6 +39,9 @@ pub fn App() -> impl IntoView {
                     <Route path=path!("/releases/:id") view={Lazy::<ReleaseRoute>::new()} ssr=WHOLE/>
                     <Route path=path!("/receipts") view={Lazy::<ReceiptsRoute>::new()} ssr=WHOLE/>
                     <Route path=path!("/receipts/:index") view={Lazy::<ReceiptRoute>::new()} ssr=WHOLE/>
+                    <Route path=path!("/dora/:metric") view={Lazy::<DoraRoute>::new()} ssr=WHOLE/>
+                    <Route path=path!("/settings") view={Lazy::<SettingsRoute>::new()} ssr=WHOLE/>
+                    <Route path=path!("/search") view={Lazy::<SearchRoute>::new()} ssr=WHOLE/>
                     <Route path=path!("/login") view=Login ssr=WHOLE/>
                 </Routes>
             </main>

@@ -17,8 +17,11 @@ mod components;
 #[cfg(feature = "ssr")]
 mod gallery;
 pub mod live;
+pub mod metrics;
 mod pages;
 pub mod parts;
+pub mod places;
+pub mod range;
 mod shell;
 pub mod timeline;
 pub mod verifier;

@@ -13,7 +13,9 @@ use leptos::{
 };
 use leptos_router::LazyRoute;
 
-use crate::pages::{OverviewPage, ReceiptPage, ReceiptsPage, ReleasePage, ReleasesPage};
+use crate::pages::{
+    DoraPage, OverviewPage, ReceiptPage, ReceiptsPage, ReleasePage, ReleasesPage, SearchPage, SettingsPage,
+};
 
 /// `part: Route = Page, function that draws it, function that loads its part;`
 macro_rules! lazy_pages {
@@ -53,6 +55,9 @@ lazy_pages! {
     overview: OverviewRoute = OverviewPage, draw_overview, load_overview;
     lists: ReleasesRoute = ReleasesPage, draw_releases, load_releases;
     lists: ReceiptsRoute = ReceiptsPage, draw_receipts, load_receipts;
+    lists: DoraRoute = DoraPage, draw_dora, load_dora;
+    lists: SearchRoute = SearchPage, draw_search, load_search;
+    lists: SettingsRoute = SettingsPage, draw_settings, load_settings;
     release: ReleaseRoute = ReleasePage, draw_release, load_release;
     receipt: ReceiptRoute = ReceiptPage, draw_receipt, load_receipt;
 }

@@ -43,10 +43,21 @@ pub fn state(row: &ReleaseRow) -> (Tone, String) {
         Phase::Progressing | Phase::Paused { until: Some(_), .. } => (Tone::Run, row.weight.to_string()),
         Phase::Paused { until: None, .. } => (Tone::Wait, format!("held at {}", row.weight)),
         Phase::Aborting => (Tone::Bad, "aborting".to_owned()),
-        Phase::Ended(Outcome::Promoted) => (Tone::Good, "promoted".to_owned()),
-        Phase::Ended(Outcome::Aborted) => (Tone::Bad, "aborted".to_owned()),
-        Phase::Ended(Outcome::RolledBack) => (Tone::Back, "rolled back".to_owned()),
+        Phase::Ended(ended) => {
+            let (tone, word) = outcome(*ended);
+            (tone, word.to_owned())
+        }
     }
+}
+
+/// How a rollout ended, in a word.
+pub fn outcome(outcome: Outcome) -> (Tone, &'static str) {
+    let tone = match outcome {
+        Outcome::Promoted => Tone::Good,
+        Outcome::Aborted => Tone::Bad,
+        Outcome::RolledBack => Tone::Back,
+    };
+    (tone, outcome.as_str())
 }
 
 /// The headline of a release's page: a sentence whose middle part is set apart.

@@ -3,7 +3,7 @@ import type { Page } from "@playwright/test";
 import { ABORTED, PROMOTED, headline, live, openEnded, openRolling } from "../fixtures/pages";
 import { expect, test } from "../fixtures/test";
 
-const PAGES = ["/", "/releases", PROMOTED, ABORTED, `${ABORTED}?receipt=0`, `${PROMOTED}?from=2&to=9&at=3`, "/receipts", "/receipts/0"];
+const PAGES = ["/", "/releases", PROMOTED, ABORTED, `${ABORTED}?receipt=0`, `${PROMOTED}?from=2&to=9&at=3`, "/receipts", "/receipts/0", "/dora/change-failures", "/settings", "/search?q=checkout"];
 
 test.setTimeout(240_000);
 

@@ -25,6 +25,7 @@ use http_body_util::{BodyExt, Limited};
 use serde_json::json;
 
 pub use limit::Limiter;
+pub(crate) use login::plain_page;
 pub use login::{LoginLink, log_in, log_out, login_page};
 
 use crate::router::{App, Need, need};

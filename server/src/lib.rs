@@ -14,6 +14,9 @@
 //! - Answers to clients carry no text of an internal error, and no secret is ever in one.
 //! - Every queue, body and time has a named limit.
 
+// Pages are deep types, and their layout is computed here.
+#![recursion_limit = "256"]
+
 pub mod admin;
 pub mod args;
 pub mod auth;

@@ -1,5 +1,6 @@
 //! Every route with the role it needs, and the layers around them.
 
+mod access_forms;
 mod api;
 mod gates;
 mod log_files;
@@ -46,7 +47,7 @@ pub enum Need {
     Public,
     /// Viewer, and reads only, whatever its method: the pages' own reads are POST.
     Read,
-    /// Viewer, and it ends their own session.
+    /// Viewer, and it ends their own session. An administrator may end others' by it.
     Own,
     /// Operator: it changes what runs.
     Operate,
@@ -89,7 +90,8 @@ pub fn need(method: &Method, path: &str, log_is_public: bool) -> Need {
         "/healthz" | "/login" | "/favicon.svg" | "/favicon.ico" | "/robots.txt" => Need::Public,
         "/logout" => Need::Own,
         "/checkpoint" if log_is_public => Need::Public,
-        "/api/v1/tokens" => Need::Administer,
+        "/api/v1/tokens" | "/settings/tokens" if !safe => Need::Administer,
+        "/settings/revoke" if !safe => Need::Own,
         _ if path.starts_with("/pkg/") => Need::Public,
         // Entries are what receipts state; hashes say nothing about them.
         _ if log_is_public && path.starts_with("/tile/") && !path.starts_with("/tile/entries/") => Need::Public,
@@ -153,7 +155,7 @@ impl Deref for App {
 }
 
 /// The routes of the server itself, in the order of [`router`].
-const OWN: [(Method, &str); 19] = [
+const OWN: [(Method, &str); 21] = [
     (Method::GET, "/healthz"),
     (Method::GET, "/login"),
     (Method::POST, "/login"),
@@ -173,6 +175,8 @@ const OWN: [(Method, &str); 19] = [
     (Method::GET, "/api/v1/receipts/{index}"),
     (Method::POST, "/api/v1/tokens"),
     (Method::POST, "/api/v1/gates"),
+    (Method::POST, "/settings/tokens"),
+    (Method::POST, "/settings/revoke"),
 ];
 
 /// Every route: the server's own, the pages, the server functions.
@@ -208,7 +212,9 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/releases/{id}/commands", post(api::steer))
         .route("/api/v1/segments/{digest}", get(api::segment))
         .route("/api/v1/receipts/{index}", get(api::receipt))
-        .route("/api/v1/tokens", post(api::create_token));
+        .route("/api/v1/tokens", post(api::create_token))
+        .route("/settings/tokens", post(access_forms::create))
+        .route("/settings/revoke", post(access_forms::revoke));
     let small = pages::add(own, &app)
         .fallback(fallback)
         .layer(middleware::from_fn_with_state(app.clone(), auth::gate))

@@ -12,7 +12,15 @@ pub mod context;
 pub mod encoding;
 mod error;
 #[allow(missing_docs)]
+pub mod find;
+#[allow(missing_docs)]
+pub mod lists;
+#[allow(missing_docs)]
+pub mod metrics;
+#[allow(missing_docs)]
 pub mod reads;
+#[allow(missing_docs)]
+pub mod settings;
 #[allow(missing_docs)]
 pub mod verdicts;
 

@@ -5,13 +5,10 @@ use model::{ReleaseId, Tick, Timestamp};
 use projections::{Overview, Receipt, ReceiptProof, ReleaseRow, ReleaseView};
 use serde::{Deserialize, Serialize};
 
-use super::{ApiError, encoding::TextJson};
+use super::{ApiError, encoding::TextJson, metrics::Tiles};
 
 /// Points of a timeline: two a pixel of its widest drawing would not be seen.
 pub const MAX_POINTS: u32 = 720;
-
-/// Rows of a page of a list.
-pub const PAGE: u32 = 50;
 
 /// Who is logged in, and what their forms carry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,15 +30,8 @@ pub struct OverviewPage {
     pub overview: Overview,
     /// The last tick of each release under way that has one.
     pub latest: Vec<(ReleaseId, Tick)>,
-}
-
-/// A page of releases.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ReleasesPage {
-    /// Newest first.
-    pub rows: Vec<ReleaseRow>,
-    /// Start of the last row when there may be more.
-    pub next_before: Option<Timestamp>,
+    /// Delivery metrics.
+    pub metrics: Tiles,
 }
 
 /// A release with its ticks.
@@ -53,15 +43,6 @@ pub struct ReleasePage {
     pub ticks: Vec<Tick>,
     /// The release of this service before it.
     pub previous: Option<ReleaseRow>,
-}
-
-/// A page of receipts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ReceiptsPage {
-    /// Newest first.
-    pub receipts: Vec<Receipt>,
-    /// Index below which the next page begins, when there may be more.
-    pub next_before: Option<u64>,
 }
 
 /// A receipt with what is needed to check it.
@@ -93,7 +74,7 @@ pub(super) fn could_not(e: projections::ReadError) -> ApiError {
 }
 
 #[cfg(feature = "ssr")]
-fn parsed<T: std::str::FromStr<Err = model::ParseError>>(text: &str) -> Result<Option<T>, ApiError> {
+pub(super) fn parsed<T: std::str::FromStr<Err = model::ParseError>>(text: &str) -> Result<Option<T>, ApiError> {
     if text.is_empty() {
         Ok(None)
     } else {
@@ -127,28 +108,8 @@ pub async fn get_overview() -> Result<OverviewPage, ApiError> {
         let ticks = answered(read.ticks(&row.id, now.plus_millis(-FRESH_MS), now, 20).await.map_err(could_not))?;
         latest.extend(ticks.into_iter().next_back().map(|t| (row.id.clone(), t)));
     }
-    Ok(OverviewPage { overview, latest })
-}
-
-/// Releases, newest first. Empty text means no such filter.
-#[server(prefix = "/api", endpoint = "get_releases", output = Post<TextJson>)]
-pub async fn get_releases(service: String, state: String, before: String) -> Result<ReleasesPage, ApiError> {
-    use super::context::{answered, reader};
-    answered(
-        async {
-            let filter = projections::ReleaseFilter {
-                service: parsed(&service)?,
-                state: (!state.is_empty()).then_some(state),
-                before: parsed(&before)?,
-                limit: PAGE,
-                ..projections::ReleaseFilter::default()
-            };
-            let rows = reader()?.releases(filter).await.map_err(could_not)?;
-            let full = rows.len() >= PAGE as usize;
-            Ok(ReleasesPage { next_before: rows.last().filter(|_| full).map(|r| r.started), rows })
-        }
-        .await,
-    )
+    let metrics = answered(super::metrics::tiles(&*read).await)?;
+    Ok(OverviewPage { overview, latest, metrics })
 }
 
 /// One release with its ticks.
@@ -182,38 +143,6 @@ pub async fn get_release(release: String) -> Result<ReleasePage, ApiError> {
 pub async fn get_ticks(release: ReleaseId, from: Timestamp, to: Timestamp) -> Result<Vec<Tick>, ApiError> {
     use super::context::{answered, reader};
     answered(async { reader()?.ticks(&release, from, to, MAX_POINTS).await.map_err(could_not) }.await)
-}
-
-/// Receipts, newest first. Empty text means no such filter.
-#[server(prefix = "/api", endpoint = "get_receipts", output = Post<TextJson>)]
-pub async fn get_receipts(
-    release: String,
-    kind: String,
-    actor: String,
-    before: String,
-) -> Result<ReceiptsPage, ApiError> {
-    use super::context::{answered, reader};
-    answered(
-        async {
-            let before = if before.is_empty() {
-                None
-            } else {
-                Some(before.parse().map_err(|_| ApiError::Invalid(format!("{before:?} is not an index")))?)
-            };
-            let filter = projections::ReceiptFilter {
-                release: parsed(&release)?,
-                kind: parsed(&kind)?,
-                actor: parsed(&actor)?,
-                before,
-                limit: PAGE,
-                ..projections::ReceiptFilter::default()
-            };
-            let receipts = reader()?.receipts(filter).await.map_err(could_not)?;
-            let full = receipts.len() >= PAGE as usize;
-            Ok(ReceiptsPage { next_before: receipts.last().filter(|r| full && r.index > 0).map(|r| r.index), receipts })
-        }
-        .await,
-    )
 }
 
 /// One receipt with its proof.

@@ -3,6 +3,7 @@
 use leptos::{either::Either, prelude::*};
 use leptos_router::components::A;
 
+use super::Palette;
 use crate::{
     api::{ApiError, reads::Session},
     live::{Stream, use_live},
@@ -30,19 +31,36 @@ pub fn Header(
                 <A href="/" exact=true>"Overview"</A>
                 <A href="/releases">"Releases"</A>
                 <A href="/receipts">"Receipts"</A>
+                <A href="/settings">"Settings"</A>
             </nav>
             <div class="right">
+                <Palette/>
                 <span class=move || format!("stream {}", word().0)>{move || word().1}</span>
                 <Suspense>
                     {move || Suspend::new(async move {
                         match session.await {
-                            Ok(Some(s)) => Either::Left(view! { <span class="me" title=format!("role {}", s.role)>{s.actor}</span> }),
+                            Ok(Some(s)) => Either::Left(view! { <Me session=s/> }),
                             _ => Either::Right(view! { <a class="me door" href="/login">"Log in"</a> }),
                         }
                     })}
                 </Suspense>
             </div>
         </header>
+    }
+}
+
+/// Who is logged in, and the way out. With a token there is no session to end.
+#[component]
+fn Me(session: Session) -> impl IntoView {
+    let Session { actor, role, form_token, .. } = session;
+    view! {
+        <span class="me" title=format!("role {role}")>{actor}</span>
+        {(!form_token.is_empty()).then(|| view! {
+            <form method="post" action="/logout" class="logout">
+                <input type="hidden" name="form_token" value=form_token/>
+                <button type="submit">"Log out"</button>
+            </form>
+        })}
     }
 }
 

@@ -2,13 +2,16 @@
 
 use leptos::{either::Either, prelude::*};
 use leptos_meta::Title;
-use model::{ReleaseId, Tick};
+use model::{Kind, ReleaseId, Tick};
 use projections::{ReleaseRow, say};
 
 use super::releases::ReleaseTable;
 use crate::{
-    api::reads::{self, get_overview},
-    components::{Heading, ProblemNote, State, WeightBar},
+    api::{
+        metrics::get_tiles,
+        reads::{self, get_overview},
+    },
+    components::{Heading, MetricTile, ProblemNote, State, WeightBar},
     live::{Arrival, follow, use_live},
     words::{self, Tone},
 };
@@ -22,7 +25,7 @@ pub fn OverviewPage() -> impl IntoView {
         <Transition fallback=|| view! { <p class="wait-note">"Reading the log"</p> }>
             {move || Suspend::new(async move {
                 match page.await {
-                    Ok(loaded) => Either::Left(view! { <Loaded loaded refresh=move || page.refetch()/> }),
+                    Ok(loaded) => Either::Left(view! { <Loaded loaded refresh=move || page.refetch()/> }.into_any()),
                     Err(error) => Either::Right(view! { <ProblemNote error/> }),
                 }
             })}
@@ -35,12 +38,21 @@ fn Loaded(loaded: reads::OverviewPage, refresh: impl Fn() + Clone + 'static) -> 
     let as_of = loaded.overview.as_of;
     let overview = RwSignal::new(loaded.overview);
     let latest = RwSignal::new(loaded.latest);
+    let metrics = RwSignal::new(loaded.metrics.tiles);
     follow(as_of, move |arrival| match arrival {
         Arrival::Receipt(receipt) => {
             let mut unknown = false;
             overview.update(|o| unknown = o.fold(&receipt));
             if unknown {
                 refresh();
+            }
+            if receipt.payload.kind == Kind::CanaryCompleted {
+                // The metrics are counted where all rollouts are; a rollout ends every few minutes at most.
+                leptos::task::spawn_local(async move {
+                    if let Ok(fresh) = get_tiles().await {
+                        let _ = metrics.try_set(fresh.tiles);
+                    }
+                });
             }
         }
         Arrival::Tick(release, tick) => latest.update(|all| match all.iter_mut().find(|(id, _)| *id == release) {
@@ -75,6 +87,15 @@ fn Loaded(loaded: reads::OverviewPage, refresh: impl Fn() + Clone + 'static) -> 
                 {move || {
                     flying.with(Vec::is_empty).then(|| view! { <p class="row none">"No release is under way."</p> })
                 }}
+            </section>
+            <section class="metrics" aria-labelledby="metrics">
+                <h2 id="metrics">
+                    {format!("Last {} days ", dora::DAYS)}
+                    <span>"all services, all environments · "<a class="door" href="/dora/deployments">"definitions"</a></span>
+                </h2>
+                <div class="tiles">
+                    {move || metrics.get().into_iter().map(|tile| view! { <MetricTile tile/> }).collect_view()}
+                </div>
             </section>
             <section aria-labelledby="recent">
                 <h2 id="recent">"Releases " <span><a class="door" href="/releases">"all"</a></span></h2>

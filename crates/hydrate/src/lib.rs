@@ -1,5 +1,8 @@
 //! The browser's entry: takes over the page that the server rendered.
 
+// Pages are deep types, and their layout is computed here.
+#![recursion_limit = "256"]
+
 use wasm_bindgen::prelude::wasm_bindgen;
 
 /// Called by the page's one script, once the module is loaded.

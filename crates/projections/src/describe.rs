@@ -154,7 +154,12 @@ fn known(p: &Payload) -> Option<Description> {
         }
         Kind::CommandAccepted => {
             let f: CommandSeen = p.facts().ok()?;
-            d(format!("{} asked to {}", p.actor, f.command.replace('-', " ")), quoted(&f.reason))
+            let detail = match p.facts.get("subject").and_then(|subject| subject.as_str()) {
+                // A command about somebody and not about a release.
+                Some(subject) => format!("of {subject}"),
+                None => quoted(&f.reason),
+            };
+            d(format!("{} asked to {}", p.actor, f.command.replace('-', " ")), detail)
         }
         Kind::CommandRefused => {
             let f: CommandSeen = p.facts().ok()?;

@@ -4,6 +4,8 @@
 //! nothing: what it is asked about is in the request, and nothing in it is taken on the server's word but the key that the
 //! browser kept at its first visit.
 
+pub mod range;
+
 use receipts::{ReceiptParts, Report, Seen};
 use serde::{Deserialize, Serialize};
 use tlog::{Hash, VerifyingKey};
@@ -49,6 +51,39 @@ enum Answer {
 pub fn verify(request: &str) -> String {
     let answer = checked(request).map_or_else(Answer::Unreadable, |report| Answer::Report(Box::new(report)));
     serde_json::to_string(&answer).unwrap_or_else(|_| r#"{"unreadable":"the report cannot be written"}"#.to_owned())
+}
+
+/// A stretch of the log being checked; see [`range::RangeCheck`].
+#[wasm_bindgen]
+pub struct Range(range::RangeCheck);
+
+#[wasm_bindgen]
+impl Range {
+    /// From a request in JSON; on failure why it cannot be read.
+    #[wasm_bindgen(constructor)]
+    pub fn new(request: &str) -> Result<Range, String> {
+        range::RangeCheck::new(request).map(Range)
+    }
+
+    /// What is to be fetched now, if anything.
+    pub fn wanted(&self) -> Option<String> {
+        self.0.wanted()
+    }
+
+    /// Takes what was fetched.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.0.feed(bytes);
+    }
+
+    /// A few milliseconds of work; false when there is none now.
+    pub fn work(&mut self) -> bool {
+        self.0.work()
+    }
+
+    /// How far it is, in JSON.
+    pub fn progress(&self) -> String {
+        serde_json::to_string(self.0.progress()).unwrap_or_default()
+    }
 }
 
 /// Panics, which would be bugs, go to the browser's console.

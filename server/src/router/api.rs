@@ -14,17 +14,16 @@ use model::{Actor, Command, CommandId, CommandKind, Digest, Environment, Release
 use projections::{ReleaseFilter, ReleaseRow, ReleaseView};
 use serde::{Deserialize, Serialize};
 
-use super::App;
+use super::{
+    App,
+    access_forms::{MAX_TOKEN_DAYS, NotMade, make_token},
+};
 use crate::exit;
 
 /// Longest recipe with its templates: the largest of Argo's own examples has 6 kB.
 const MAX_RECIPE: usize = 256 * 1024;
 /// Speeds that make sense: from a hundredth to a thousand times as fast.
 const SPEEDS: std::ops::RangeInclusive<f64> = 0.01..=1_000.0;
-/// Days that a token lives at most.
-const MAX_TOKEN_DAYS: u16 = 365;
-/// Milliseconds of a day.
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Body of `POST /api/v1/releases`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -273,10 +272,11 @@ pub(super) async fn create_token(
     if !(1..=MAX_TOKEN_DAYS).contains(&body.days) {
         return Err(Problem::invalid(format!("days is 1 to {MAX_TOKEN_DAYS}")));
     }
-    let made =
-        app.access.make_token(body.name.clone(), body.role, i64::from(body.days) * DAY_MS, app.clock.now()).await;
-    let made = made.map_err(|error| Problem::unavailable(&error))?;
-    tracing::info!(by = %who.actor, name = %body.name, role = %body.role, "token made");
+    let made = make_token(&app, &who, &body.name, body.role, body.days).await;
+    let made = made.map_err(|error| match error {
+        NotMade::Unwritten(cause) => Problem::unavailable(&cause),
+        NotMade::Unstored(cause) => Problem::unavailable(&cause),
+    })?;
     let created = Created { token: made.secret.expose().to_owned(), expires: made.expires };
     Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(created)).into_response())
 }

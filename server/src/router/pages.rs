@@ -115,6 +115,8 @@ fn context(app: &App, request: &Request) -> impl Fn() + Clone + Send + Sync + 's
         provide_context(app.read.clone());
         provide_context(app.delivery.clone());
         provide_context(app.clock.clone());
+        provide_context(app.access.clone());
+        provide_context(app.store.clone());
         provide_context(LogKey(app.vkey.clone()));
         if let (Some(nonce), Some(response)) = (leptos::nonce::use_nonce(), use_context::<ResponseOptions>()) {
             let policy = format!(

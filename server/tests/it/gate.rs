@@ -39,6 +39,9 @@ fn body(route: &Route, form_token: &str) -> (&'static str, String) {
                 NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
             ),
         ),
+        "/settings/tokens" => {
+            ("application/x-www-form-urlencoded", format!("name=ci&role=viewer&days=1&form_token={form_token}"))
+        }
         _ => (
             "application/x-www-form-urlencoded",
             format!("release=checkout-1&kind=abort&reason=&command_id=0123456789&form_token={form_token}"),
@@ -112,9 +115,15 @@ async fn nothing_changes_by_a_request_that_is_not_ours() {
     let admin = server.session(Role::Admin).await;
     let changing: Vec<Route> = inventory().into_iter().filter(|route| route.need.changes()).collect();
     let names: Vec<&str> = changing.iter().map(|route| route.path.as_str()).collect();
-    for known in
-        ["/logout", "/api/release_command", "/api/v1/releases", "/api/v1/releases/{id}/commands", "/api/v1/tokens"]
-    {
+    for known in [
+        "/logout",
+        "/api/release_command",
+        "/api/v1/releases",
+        "/api/v1/releases/{id}/commands",
+        "/api/v1/tokens",
+        "/settings/tokens",
+        "/settings/revoke",
+    ] {
         assert!(names.contains(&known), "{known} is missing in {names:?}");
     }
     for route in &changing {
@@ -192,7 +201,9 @@ async fn nothing_changes_by_a_request_that_is_not_ours() {
 #[tokio::test]
 async fn what_is_ours_is_let_through() {
     let server = Server::start().await;
-    for route in inventory().into_iter().filter(|route| route.need.changes() && route.path != "/logout") {
+    // Those that end something have tests of their own.
+    let ends = ["/logout", "/settings/revoke"];
+    for route in inventory().into_iter().filter(|route| route.need.changes() && !ends.contains(&route.path.as_str())) {
         let session = server.session(Role::Admin).await;
         let before = effects(&server).await;
         for proper in [Sent::proper(&session), Sent { site: None, ..Sent::proper(&session) }] {
@@ -214,6 +225,52 @@ async fn what_is_ours_is_let_through() {
     }
     let commands = server.reached.commands.lock().unwrap();
     assert!(commands.iter().all(|command| command.actor == crate::support::actor(Role::Admin)));
+}
+
+#[tokio::test]
+async fn tokens_and_sessions_are_made_and_ended_with_a_receipt() {
+    let server = Server::start().await;
+    let admin = server.session(Role::Admin).await;
+    let viewer = server.session(Role::Viewer).await;
+    let post = async |session: &Session, path: &str, form: String| {
+        let form = format!("{form}&form_token={}", session.form_token);
+        let request = request(Method::POST, path)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(header::ORIGIN, ORIGIN)
+            .header(header::COOKIE, format!("{}={}", server.cookie, session.secret))
+            .body(Body::from(form));
+        server.send(request.unwrap()).await
+    };
+    let last = async || {
+        let size = *server.log.size().borrow();
+        server.log.range(size - 1, 1).await.unwrap().remove(0).payload
+    };
+    let made = text(post(&admin, "/settings/tokens", "name=ci&role=operator&days=30".to_owned()).await).await;
+    let secret = made.split("dlv_token_").nth(1).unwrap().split('<').next().unwrap();
+    let secret = format!("dlv_token_{secret}");
+    assert_eq!(server.app.access.token(&secret, server.app.clock.now()).await.unwrap().role, Role::Operator);
+    let receipt = last().await;
+    assert_eq!(receipt.actor, crate::support::actor(Role::Admin));
+    assert_eq!((&receipt.facts["command"], &receipt.facts["subject"]), (&"create-token".into(), &"ci".into()));
+    assert!(!serde_json::to_string(&receipt).unwrap().contains("dlv_"), "no secret is written down");
+    for wrong in ["name=&role=operator&days=30", "name=ci&role=root&days=30", "name=ci&role=viewer&days=366"] {
+        assert_eq!(post(&admin, "/settings/tokens", wrong.to_owned()).await.status(), StatusCode::BAD_REQUEST);
+    }
+
+    let list = async |kind| server.app.access.list(kind).await.unwrap();
+    let token = list(access::CredentialKind::Token).await.remove(0).hash;
+    let sessions = list(access::CredentialKind::Session).await;
+    let of = |role: Role| sessions.iter().find(|s| s.actor == crate::support::actor(role)).unwrap().hash.clone();
+    for others in [token.clone(), of(Role::Admin), "0".repeat(64)] {
+        let status = post(&viewer, "/settings/revoke", format!("id={others}")).await.status();
+        assert_eq!(status, StatusCode::NOT_FOUND, "a viewer ends their own sessions only");
+    }
+    assert_eq!(post(&admin, "/settings/revoke", format!("id={token}")).await.status(), StatusCode::SEE_OTHER);
+    assert!(list(access::CredentialKind::Token).await.is_empty());
+    assert_eq!(last().await.facts["command"], "revoke-token");
+    let own = of(Role::Viewer);
+    assert_eq!(post(&viewer, "/settings/revoke", format!("id={own}")).await.status(), StatusCode::SEE_OTHER);
+    assert_eq!(post(&viewer, "/settings/revoke", format!("id={own}")).await.status(), StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The log, newest first, filtered by the address.
+//! The log, newest first, filtered by the address; with JavaScript it can be followed as it grows.
 
 use leptos::{either::Either, prelude::*};
 use leptos_meta::Title;
@@ -6,29 +6,21 @@ use leptos_router::hooks::use_query_map;
 use model::Kind;
 use projections::{Receipt, describe, say};
 
+use super::range::RangeCheck;
 use crate::{
-    api::reads::{self, get_receipts},
-    components::{Ago, Heading, ProblemNote},
+    api::{
+        ApiError,
+        lists::{self, ReceiptsAsked, get_receipts},
+    },
+    components::{Ago, Heading, MoreLink, ProblemLine},
+    live::{Arrival, follow, use_live},
     words,
 };
 
-/// What the address asks for.
-#[derive(Debug, Clone, PartialEq, Default)]
-struct Asked {
-    release: String,
-    kind: String,
-    actor: String,
-    before: String,
-}
-
-impl Asked {
-    fn href(&self, before: &str) -> String {
-        words::query(
-            "/receipts",
-            &[("release", &self.release), ("kind", &self.kind), ("actor", &self.actor), ("before", before)],
-        )
-    }
-}
+/// Ranges that a press chooses.
+const RANGES: [(&str, &str); 3] = [("24h", "24 hours"), ("7d", "7 days"), ("30d", "30 days")];
+/// Rows of one page of the browser: more are slow to draw, and nobody reads them.
+const MAX_ROWS: usize = 1_000;
 
 /// The explorer.
 #[component]
@@ -37,19 +29,26 @@ pub fn ReceiptsPage() -> impl IntoView {
     let asked = Memo::new(move |_| {
         let q = query.read();
         let get = |name| q.get(name).unwrap_or_default();
-        Asked { release: get("release"), kind: get("kind"), actor: get("actor"), before: get("before") }
+        ReceiptsAsked {
+            release: get("release"),
+            kind: get("kind"),
+            actor: get("actor"),
+            before: get("before"),
+            from: get("from"),
+            until: get("until"),
+        }
     });
-    let page = Resource::new_blocking(move || asked.get(), |a| get_receipts(a.release, a.kind, a.actor, a.before));
+    let page = Resource::new_blocking(move || asked.get(), get_receipts);
     view! {
         <Title text="Receipts"/>
         <section class="page">
             <Heading>"Receipts"</Heading>
-            {move || view! { <Filters asked=asked.get()/> }}
+            {move || view! { <Filters asked=asked.get()/> }.into_any()}
             <Transition fallback=|| view! { <p class="wait-note">"Reading the log"</p> }>
                 {move || Suspend::new(async move {
                     match page.await {
-                        Ok(loaded) => Either::Left(view! { <Loaded loaded asked=asked.get_untracked()/> }),
-                        Err(error) => Either::Right(view! { <ProblemNote error/> }),
+                        Ok(loaded) => Either::Left(view! { <Loaded loaded asked=asked.get_untracked()/> }.into_any()),
+                        Err(error) => Either::Right(view! { <ProblemLine error/> }),
                     }
                 })}
             </Transition>
@@ -58,13 +57,21 @@ pub fn ReceiptsPage() -> impl IntoView {
 }
 
 #[component]
-fn Filters(asked: Asked) -> impl IntoView {
+fn Filters(asked: ReceiptsAsked) -> impl IntoView {
     let kinds = Kind::ALL.iter().map(|k| {
         let on = asked.kind == k.as_str();
         view! { <option value=k.as_str() selected=on>{words::kind_name(*k)}</option> }
     });
+    let ranges = RANGES.map(|(word, said)| {
+        let on = asked.from == word && asked.until.is_empty();
+        let from = if on { String::new() } else { word.to_owned() };
+        let href = ReceiptsAsked { from, until: String::new(), before: String::new(), ..asked.clone() }.href();
+        view! { <a class="chip" class:on=on href=href aria-current=on.then_some("true")>{said}{on.then_some(" ×")}</a> }
+    });
+    let clear = (asked != ReceiptsAsked::default()).then(|| view! { <a class="door" href="/receipts">"show all"</a> });
+    let more = [&asked.from, &asked.until, &asked.before].iter().any(|text| !text.is_empty());
     view! {
-        <form class="filters" method="get" action="/receipts">
+        <form class="filters" method="get" action="/receipts" role="search">
             <label>"Kind "
                 <select name="kind">
                     <option value="">"all"</option>
@@ -73,45 +80,139 @@ fn Filters(asked: Asked) -> impl IntoView {
             </label>
             <label>"Release " <input name="release" value=asked.release autocomplete="off" maxlength="80"/></label>
             <label>"By " <input name="actor" value=asked.actor autocomplete="off" maxlength="120"/></label>
-            <label>"Below " <input name="before" value=asked.before inputmode="numeric" autocomplete="off" maxlength="20"/></label>
+            <span class="chips">{ranges.collect_view()}</span>
+            <details class="more" open=more>
+                <summary>"Range"</summary>
+                <div>
+                    <label>"From " <input name="from" value=asked.from autocomplete="off" maxlength="40" placeholder="30d or 2026-05-01"/></label>
+                    <label>"Until " <input name="until" value=asked.until autocomplete="off" maxlength="40" placeholder="2026-05-07"/></label>
+                    <label>"Below index " <input name="before" value=asked.before inputmode="numeric" autocomplete="off" maxlength="20"/></label>
+                </div>
+            </details>
             <button type="submit">"Filter"</button>
+            {clear}
         </form>
     }
 }
 
 #[component]
-fn Loaded(loaded: reads::ReceiptsPage, asked: Asked) -> impl IntoView {
-    let older = loaded.next_before.map(|i| asked.href(&i.to_string()));
-    let newest = (!asked.before.is_empty()).then(|| asked.href(""));
-    let none = loaded.receipts.is_empty();
-    view! {
-        {if none {
-            Either::Left(view! { <p class="none">"No receipt fits."</p> })
+fn Loaded(loaded: lists::ReceiptsPage, asked: ReceiptsAsked) -> impl IntoView {
+    let as_of = loaded.as_of;
+    let rows = RwSignal::new(loaded.receipts);
+    let next = RwSignal::new(loaded.next_before);
+    // Followed only on wish: a list that moves cannot be read.
+    let (tail, waiting) = (RwSignal::new(false), RwSignal::new(Vec::<Receipt>::new()));
+    let (busy, problem) = (RwSignal::new(false), RwSignal::new(None::<ApiError>));
+    let grows = asked.before.is_empty() && asked.until.is_empty();
+    let take = asked.clone();
+    follow(as_of, move |arrival| {
+        let Arrival::Receipt(receipt) = arrival else { return };
+        if !take.takes(&receipt) {
+            return;
+        }
+        if tail.get_untracked() {
+            let _ = rows.try_update(|rows| put_on_top(rows, vec![*receipt]));
         } else {
-            Either::Right(view! {
-                <div class="wide">
-                    <table class="receipts full">
-                        <thead>
-                            <tr>
-                                <th class="n">"Index"</th>
-                                <th>"Time"</th>
-                                <th>"Kind"</th>
-                                <th>"What happened"</th>
-                                <th>"Release"</th>
-                                <th>"By"</th>
-                                <th class="n">"Energy"</th>
-                            </tr>
-                        </thead>
-                        <tbody>{loaded.receipts.into_iter().map(|receipt| view! { <Line receipt/> }).collect_view()}</tbody>
-                    </table>
-                </div>
-            })
-        }}
+            let _ = waiting.try_update(|waiting| {
+                waiting.push(*receipt);
+                // Only so many are kept as are shown; the number goes on.
+                if waiting.len() > MAX_ROWS {
+                    waiting.remove(0);
+                }
+            });
+        }
+    });
+    let show_new = move || {
+        let new = waiting.try_update(std::mem::take).unwrap_or_default();
+        let _ = rows.try_update(|rows| put_on_top(rows, new));
+    };
+    let more_of = asked.clone();
+    let more = Callback::new(move |()| {
+        let Some(before) = next.get_untracked() else { return };
+        if busy.get_untracked() {
+            return;
+        }
+        busy.set(true);
+        let asked = ReceiptsAsked { before: before.to_string(), ..more_of.clone() };
+        leptos::task::spawn_local(async move {
+            match get_receipts(asked).await {
+                Ok(page) => {
+                    let _ = rows.try_update(|rows| rows.extend(page.receipts));
+                    let _ = next.try_set(page.next_before);
+                }
+                Err(error) => {
+                    let _ = problem.try_set(Some(error));
+                }
+            }
+            let _ = busy.try_set(false);
+        });
+    });
+    let href_of = asked.clone();
+    let href = Signal::derive(move || {
+        next.get().map(|before| ReceiptsAsked { before: before.to_string(), ..href_of.clone() }.href())
+    });
+    let here = Signal::derive(move || rows.with(Vec::len) < MAX_ROWS);
+    let newest = (!asked.before.is_empty()).then(|| ReceiptsAsked { before: String::new(), ..asked.clone() }.href());
+    let awake = use_live().awake;
+    let shown = Signal::derive(move || {
+        rows.with(|rows| (rows.last().map_or(0, |r| r.index), rows.first().map_or(0, |r| r.index)))
+    });
+    view! {
+        <p class="tail" class:off=move || !(grows && awake.get())>
+            <label>
+                <input
+                    type="checkbox"
+                    prop:checked=move || tail.get()
+                    on:change=move |e| {
+                        tail.set(event_target_checked(&e));
+                        if tail.get_untracked() {
+                            show_new();
+                        }
+                    }
+                />
+                " Follow"
+            </label>
+            <button type="button" hidden=move || waiting.with(Vec::is_empty) on:click=move |_| show_new()>
+                {move || say::plural(waiting.with(|w| w.len() as u64), "new receipt", "new receipts")}
+            </button>
+        </p>
+        <p class="none" hidden=move || !rows.with(Vec::is_empty)>"No receipt fits."</p>
+        <div class="wide" hidden=move || rows.with(Vec::is_empty)>
+            <table class="receipts full">
+                <thead>
+                    <tr>
+                        <th class="n">"Index"</th>
+                        <th>"Time"</th>
+                        <th>"Kind"</th>
+                        <th>"What happened"</th>
+                        <th>"Release"</th>
+                        <th>"By"</th>
+                        <th class="n">"Energy"</th>
+                    </tr>
+                </thead>
+                <tbody>
+                    <For each=move || rows.get() key=|receipt| receipt.index let:receipt>
+                        <Line receipt/>
+                    </For>
+                </tbody>
+            </table>
+        </div>
         <nav class="pager" aria-label="Pages of the list">
             {newest.map(|href| view! { <a class="door" href=href>"newest"</a> })}
-            {older.map(|href| view! { <a class="door" href=href>"older"</a> })}
+            <MoreLink href here busy more/>
+            {move || problem.get().map(|e| view! { <span class="note unknown" role="alert">{e.to_string()}</span> })}
         </nav>
+        <RangeCheck range=shown/>
     }
+}
+
+/// Puts receipts, oldest first, above those that are there; what is there already stays as it is.
+fn put_on_top(rows: &mut Vec<Receipt>, new: Vec<Receipt>) {
+    let newest = rows.first().map(|receipt| receipt.index);
+    let new = new.into_iter().rev().filter(|receipt| newest.is_none_or(|newest| receipt.index > newest));
+    rows.splice(0..0, new.collect::<Vec<_>>());
+    // Whoever follows reads at the top.
+    rows.truncate(MAX_ROWS * 2);
 }
 
 #[component]

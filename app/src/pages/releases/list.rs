@@ -1,20 +1,31 @@
-//! All releases, newest first, filtered by the address.
+//! All releases, filtered and ordered by the address.
+//!
+//! Without JavaScript the list is pages of [`PAGE`] rows, each with a link to the next. With it the next rows are put below the ones
+//! that are there, by themselves when their end is scrolled to, up to [`MAX_ROWS`]; then the link leads on.
 
 use leptos::{either::Either, prelude::*};
 use leptos_meta::Title;
 use leptos_router::hooks::use_query_map;
-use projections::{ReleaseRow, say};
+use model::Kind;
+use projections::{Receipt, ReleaseSort, say};
 
+use super::table::ReleaseTable;
 use crate::{
-    api::reads::{self, get_releases},
-    components::{Ago, Heading, ProblemNote, StateOf},
-    live::use_live,
-    words,
+    api::{
+        ApiError,
+        lists::{self, ReleasesAsked, get_releases},
+    },
+    components::{Heading, MoreLink, ProblemLine},
+    live::{Arrival, follow},
 };
 
 /// States that the list is filtered by.
 const STATES: [(&str, &str); 4] =
     [("in-flight", "under way"), ("promoted", "promoted"), ("aborted", "aborted"), ("rolled-back", "rolled back")];
+/// Ranges that a press chooses.
+const RANGES: [(&str, &str); 3] = [("24h", "24 hours"), ("7d", "7 days"), ("30d", "30 days")];
+/// Rows of one page of the browser: more are slow to draw, and nobody reads them.
+const MAX_ROWS: usize = 1_000;
 
 /// The list.
 #[component]
@@ -23,20 +34,29 @@ pub fn ReleasesPage() -> impl IntoView {
     let asked = Memo::new(move |_| {
         let q = query.read();
         let get = |name| q.get(name).unwrap_or_default();
-        (get("service"), get("state"), get("before"))
+        ReleasesAsked {
+            q: get("q"),
+            state: get("state"),
+            service: get("service"),
+            environment: get("environment"),
+            actor: get("actor"),
+            from: get("from"),
+            until: get("until"),
+            sort: get("sort"),
+            after: get("after"),
+        }
     });
-    let page =
-        Resource::new_blocking(move || asked.get(), |(service, state, before)| get_releases(service, state, before));
+    let page = Resource::new_blocking(move || asked.get(), get_releases);
     view! {
         <Title text="Releases"/>
         <section class="page">
             <Heading>"Releases"</Heading>
-            {move || view! { <Filters asked=asked.get()/> }}
+            {move || view! { <Filters asked=asked.get()/> }.into_any()}
             <Transition fallback=|| view! { <p class="wait-note">"Reading the log"</p> }>
                 {move || Suspend::new(async move {
                     match page.await {
-                        Ok(loaded) => Either::Left(view! { <Loaded loaded asked=asked.get_untracked()/> }),
-                        Err(error) => Either::Right(view! { <ProblemNote error/> }),
+                        Ok(loaded) => Either::Left(view! { <Loaded loaded asked=asked.get_untracked()/> }.into_any()),
+                        Err(error) => Either::Right(view! { <ProblemLine error/> }),
                     }
                 })}
             </Transition>
@@ -45,107 +65,184 @@ pub fn ReleasesPage() -> impl IntoView {
 }
 
 #[component]
-fn Filters(asked: (String, String, String)) -> impl IntoView {
-    let (service, state, _) = asked;
-    let chips = STATES.into_iter().map(|(word, said)| {
-        let on = state == word;
-        let href = words::query("/releases", &[("service", &service), ("state", if on { "" } else { word })]);
+fn Filters(asked: ReleasesAsked) -> impl IntoView {
+    let asked = asked.first();
+    let chip = |on: bool, href: String, said: &'static str| {
         view! { <a class="chip" class:on=on href=href aria-current=on.then_some("true")>{said}{on.then_some(" ×")}</a> }
+    };
+    let states = STATES.map(|(word, said)| {
+        let on = asked.state == word;
+        let state = if on { String::new() } else { word.to_owned() };
+        chip(on, ReleasesAsked { state, ..asked.clone() }.href(), said)
     });
+    let ranges = RANGES.map(|(word, said)| {
+        let on = asked.from == word && asked.until.is_empty();
+        let from = if on { String::new() } else { word.to_owned() };
+        chip(on, ReleasesAsked { from, until: String::new(), ..asked.clone() }.href(), said)
+    });
+    let more = [&asked.service, &asked.environment, &asked.actor, &asked.until].iter().any(|text| !text.is_empty());
+    let clear = asked.filtered().then(|| {
+        let href = ReleasesAsked { sort: asked.sort.clone(), ..ReleasesAsked::default() }.href();
+        view! { <a class="door" href=href>"show all"</a> }
+    });
+    let kept = |name: &'static str, value: &str| {
+        (!value.is_empty()).then(|| view! { <input type="hidden" name=name value=value.to_owned()/> })
+    };
     view! {
-        <form class="filters" method="get" action="/releases">
-            <span class="chips">{chips.collect_view()}</span>
-            {(!state.is_empty()).then(|| view! { <input type="hidden" name="state" value=state.clone()/> })}
-            <label>"Service " <input name="service" value=service autocomplete="off" maxlength="80"/></label>
+        <form class="filters" method="get" action="/releases" role="search">
+            <label>"Find "
+                <input class="find" type="search" name="q" value=asked.q.clone() autocomplete="off" maxlength="500" placeholder="words, or a digest"/>
+            </label>
+            <span class="chips">{states.collect_view()}</span>
+            <span class="chips">{ranges.collect_view()}</span>
+            {kept("state", &asked.state)}
+            {kept("sort", &asked.sort)}
+            <details class="more" open=more>
+                <summary>"More filters"</summary>
+                <div>
+                    <label>"Service " <input name="service" value=asked.service.clone() autocomplete="off" maxlength="80"/></label>
+                    <label>"Environment " <input name="environment" value=asked.environment.clone() autocomplete="off" maxlength="80"/></label>
+                    <label>"By " <input name="actor" value=asked.actor.clone() autocomplete="off" maxlength="120"/></label>
+                    <label>"From " <input name="from" value=asked.from.clone() autocomplete="off" maxlength="40" placeholder="30d or 2026-05-01"/></label>
+                    <label>"Until " <input name="until" value=asked.until.clone() autocomplete="off" maxlength="40" placeholder="2026-05-07"/></label>
+                </div>
+            </details>
             <button type="submit">"Filter"</button>
+            {clear}
         </form>
     }
 }
 
 #[component]
-fn Loaded(loaded: reads::ReleasesPage, asked: (String, String, String)) -> impl IntoView {
-    let (service, state, before) = asked;
-    let first = before.is_empty();
-    let older = loaded
-        .next_before
-        .map(|t| words::query("/releases", &[("service", &service), ("state", &state), ("before", &t.to_string())]));
-    let newest = words::query("/releases", &[("service", &service), ("state", &state)]);
-    let none = loaded.rows.is_empty();
-    let rows = Signal::stored(loaded.rows);
-    view! {
-        {if none {
-            Either::Left(view! { <p class="none">"No release fits."</p> })
+fn Loaded(loaded: lists::ReleasesPage, asked: ReleasesAsked) -> impl IntoView {
+    let as_of = loaded.as_of;
+    let (rows, of, next) = (RwSignal::new(loaded.rows), RwSignal::new(loaded.of), RwSignal::new(loaded.next));
+    // What a row includes already; rows that came later know more of the log.
+    let known = StoredValue::new(vec![(rows.with_untracked(Vec::len), as_of)]);
+    let (busy, problem) = (RwSignal::new(false), RwSignal::new(None::<ApiError>));
+    let first = asked.after.is_empty();
+    let newest_first = first && asked.sort.parse::<ReleaseSort>().unwrap_or_default() == ReleaseSort::default();
+
+    let again = asked.first();
+    follow(as_of, move |arrival| {
+        let Arrival::Receipt(receipt) = arrival else { return };
+        if !fold(rows, known, &receipt) && first && receipt.payload.kind == Kind::CanaryStarted {
+            // Whether it fits the filters is for the server to say.
+            let asked = again.clone();
+            leptos::task::spawn_local(async move {
+                let Ok(fresh) = get_releases(asked).await else { return };
+                let _ = of.try_set(fresh.of);
+                if newest_first {
+                    put_on_top(rows, known, fresh);
+                }
+            });
+        }
+    });
+
+    let more_of = asked.clone();
+    let more = Callback::new(move |()| {
+        let Some(after) = next.get_untracked() else { return };
+        if busy.get_untracked() {
+            return;
+        }
+        busy.set(true);
+        let asked = ReleasesAsked { after, ..more_of.clone() };
+        leptos::task::spawn_local(async move {
+            match get_releases(asked).await {
+                Ok(page) => {
+                    let _ = known.try_update_value(|known| known.push((page.rows.len(), page.as_of)));
+                    let _ = rows.try_update(|rows| rows.extend(page.rows));
+                    let _ = next.try_set(page.next);
+                }
+                Err(error) => {
+                    let _ = problem.try_set(Some(error));
+                }
+            }
+            let _ = busy.try_set(false);
+        });
+    });
+    let href_of = asked.clone();
+    let href = Signal::derive(move || next.get().map(|after| ReleasesAsked { after, ..href_of.clone() }.href()));
+    let here = Signal::derive(move || rows.with(Vec::len) < MAX_ROWS);
+    let newest = asked.first().href();
+    let filtered = asked.filtered();
+    let count = move || {
+        let (shown, of) = (rows.with(|rows| rows.len() as u64), of.get());
+        if first && shown == of {
+            say::plural(of, "release", "releases")
         } else {
-            Either::Right(view! { <ReleaseTable rows/> })
+            format!("{} of {} releases", say::count(shown), say::count(of))
+        }
+    };
+    view! {
+        <p class="mute count">{count}</p>
+        {move || {
+            if rows.with(Vec::is_empty) {
+                Either::Left(view! { <p class="none">{if filtered { "No release fits." } else { "There is no release yet." }}</p> })
+            } else {
+                Either::Right(())
+            }
         }}
+        <div hidden=move || rows.with(Vec::is_empty)>
+            <ReleaseTable rows=rows.into() sorted=asked.first()/>
+        </div>
         <nav class="pager" aria-label="Pages of the list">
-            {(!first).then(|| view! { <a class="door" href=newest>"newest"</a> })}
-            {older.map(|href| view! { <a class="door" href=href>"older"</a> })}
+            {(!first).then(|| view! { <a class="door" href=newest>"first page"</a> })}
+            <MoreLink href here busy more/>
+            {move || problem.get().map(|e| view! { <span class="note unknown" role="alert">{e.to_string()}</span> })}
         </nav>
     }
 }
 
-/// Rows of releases.
-#[component]
-pub fn ReleaseTable(
-    /// Newest first.
-    rows: Signal<Vec<ReleaseRow>>,
-) -> impl IntoView {
-    view! {
-        <div class="wide">
-            <table class="releases">
-                <thead>
-                    <tr>
-                        <th>"State"</th>
-                        <th>"Release"</th>
-                        <th>"Environment"</th>
-                        <th>"Started"</th>
-                        <th>"Took"</th>
-                        <th>"Worst finding"</th>
-                        <th class="n">"Exposed"</th>
-                        <th class="n">"Energy"</th>
-                        <th>"By"</th>
-                    </tr>
-                </thead>
-                <tbody>{move || rows.get().into_iter().map(|row| view! { <Row row/> }).collect_view()}</tbody>
-            </table>
-        </div>
+/// Takes a receipt into the row of its release; false when that is not here.
+fn fold(
+    rows: RwSignal<Vec<projections::ReleaseRow>>,
+    known: StoredValue<Vec<(usize, Option<u64>)>>,
+    receipt: &Receipt,
+) -> bool {
+    let Some(release) = &receipt.payload.release else { return true };
+    let Some(at) = rows.try_with_untracked(|rows| rows.iter().position(|row| row.id == *release)).flatten() else {
+        return false;
+    };
+    let mut end = 0;
+    let included = known
+        .try_with_value(|known| {
+            known.iter().find_map(|(rows, as_of)| {
+                end += rows;
+                (at < end).then_some(*as_of)
+            })
+        })
+        .flatten()
+        .flatten();
+    if included.is_none_or(|as_of| receipt.index > as_of) {
+        rows.update(|rows| {
+            if let Some(row) = rows.get_mut(at) {
+                row.fold(receipt);
+            }
+        });
     }
+    true
 }
 
-#[component]
-fn Row(row: ReleaseRow) -> impl IntoView {
-    let now = use_live().now;
-    let href = format!("/releases/{}", row.id);
-    let (started, ended) = (row.started, row.ended);
-    let took = move || match ended {
-        Some(end) => say::duration(end.since(started)),
-        None => format!("{} so far", say::clock(now.get().since(started))),
+/// Puts releases that are not here on top.
+fn put_on_top(
+    rows: RwSignal<Vec<projections::ReleaseRow>>,
+    known: StoredValue<Vec<(usize, Option<u64>)>>,
+    fresh: lists::ReleasesPage,
+) {
+    let Some(newest) = rows.try_with_untracked(|rows| rows.first().map(|row| (row.started, row.id.clone()))) else {
+        return;
     };
-    let worst = match row.worst.clone() {
-        Some(worst) => Either::Left(view! { <span>{worst}</span> }),
-        None => Either::Right(view! { <span class="mute">"none"</span> }),
-    };
-    let joules = row.joules;
-    let bounds = (joules.n > 0).then(|| {
-        format!(
-            "{} to {}, {}",
-            say::joules(joules.low),
-            say::joules(joules.high),
-            say::plural(joules.n, "receipt", "receipts")
-        )
-    });
-    view! {
-        <tr>
-            <td><StateOf row=row.clone()/></td>
-            <td class="name"><a class="door" href=href><b>{row.service.to_string()}</b>" "{row.version.to_string()}</a></td>
-            <td>{row.environment.to_string()}</td>
-            <td><Ago at=row.started/></td>
-            <td>{took}</td>
-            <td class="worst">{worst}</td>
-            <td class="n">{say::count(row.exposed)}</td>
-            <td class="n" title=bounds>{say::joules_sum(&joules)}</td>
-            <td class="by">{row.actor.to_string()}</td>
-        </tr>
+    let new: Vec<_> = fresh
+        .rows
+        .into_iter()
+        .take_while(|row| newest.as_ref().is_none_or(|newest| (row.started, row.id.clone()) > *newest))
+        .collect();
+    if new.is_empty() {
+        return;
     }
+    let _ = known.try_update_value(|known| known.insert(0, (new.len(), fresh.as_of)));
+    let _ = rows.try_update(|rows| {
+        rows.splice(0..0, new);
+    });
 }

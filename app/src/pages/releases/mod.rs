@@ -13,9 +13,10 @@ mod receipts;
 mod replay;
 mod show;
 mod stages;
+mod table;
 mod timeline;
 
-pub use list::{ReleaseTable, ReleasesPage};
+pub use list::ReleasesPage;
 pub use show::ReleasePage;
 
 /// The parts of a release's page, for the gallery.
@@ -26,3 +27,4 @@ pub(crate) mod parts {
         timeline::Timeline,
     };
 }
+pub use table::ReleaseTable;

@@ -1,0 +1,105 @@
+//! Delivery metrics in words.
+
+use dora::{Absent, Metric, SMALL_SAMPLE, Tile, Value};
+use projections::say;
+
+/// A value as it is shown: `0.4 / day`, `8.3 %`, `41 s`, `n/a`.
+pub fn value(value: Value) -> String {
+    match value {
+        Value::PerDay(v) if v > 0.0 && v < 0.095 => format!("{v:.2} / day"),
+        Value::PerDay(v) if v < 10.0 => format!("{v:.1} / day"),
+        Value::PerDay(v) => format!("{v:.0} / day"),
+        Value::Ratio(v) if v > 0.0 && v < 0.1 => format!("{:.1} %", v * 100.0),
+        Value::Ratio(v) => format!("{:.0} %", v * 100.0),
+        // A length of time is far below what the cast could not hold.
+        Value::Millis(v) => say::duration(v.round() as i64),
+        Value::Absent(_) => "n/a".to_owned(),
+    }
+}
+
+/// The two lines under a value: what was counted, and what to keep in mind.
+pub fn notes(tile: &Tile, days: u32) -> (String, String) {
+    if let Value::Absent(why) = tile.value {
+        return (why.why().to_owned(), then(why).to_owned());
+    }
+    let small = if tile.n < SMALL_SAMPLE { "small sample" } else { "" };
+    match tile.metric {
+        Metric::Deployments => {
+            (format!("{} in {days} days", say::count(tile.k)), say::plural(tile.services, "service", "services"))
+        }
+        Metric::TimeToRestore if tile.left_out > 0 => (
+            format!("{} of {} failures", say::count(tile.k), say::count(tile.n)),
+            "the others were not timed".to_owned(),
+        ),
+        Metric::TimeToRestore => {
+            (format!("median of {}", say::plural(tile.k, "failure", "failures")), small.to_owned())
+        }
+        _ => (format!("{} of {}", say::count(tile.k), say::count(tile.n)), small.to_owned()),
+    }
+}
+
+/// What to do about a value that is not there.
+fn then(why: Absent) -> &'static str {
+    match why {
+        Absent::NoRollouts => "in these days",
+        Absent::NoFailures => "nothing to restore",
+        Absent::NoClock => "by the data plane",
+        Absent::NoChangeSource | Absent::NoIncidentSource => "is connected",
+    }
+}
+
+/// The line of a spark line in a box of 90 by 22: an SVG path with gaps, and dots where a part stands alone.
+pub fn spark(parts: &[Option<f64>]) -> String {
+    use std::fmt::Write as _;
+    let top = parts.iter().flatten().copied().fold(0.0_f64, f64::max);
+    let step = 88.0 / (parts.len().max(2) - 1) as f64;
+    let mut path = String::new();
+    let mut joined = false;
+    for (i, part) in parts.iter().enumerate() {
+        let Some(v) = part.filter(|v| v.is_finite()) else {
+            joined = false;
+            continue;
+        };
+        let (x, y) = (1.0 + i as f64 * step, 20.0 - if top > 0.0 { v / top * 18.0 } else { 0.0 });
+        let alone = !joined && parts.get(i + 1).copied().flatten().is_none();
+        let word = if joined { 'L' } else { 'M' };
+        // Writing into a string cannot fail.
+        let _ = write!(path, "{word}{x:.1} {y:.1}");
+        if alone {
+            path.push_str("h.1");
+        }
+        joined = true;
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values() {
+        for (v, said) in [
+            (Value::PerDay(0.0), "0.0 / day"),
+            (Value::PerDay(0.033), "0.03 / day"),
+            (Value::PerDay(0.4), "0.4 / day"),
+            (Value::PerDay(333.3), "333 / day"),
+            (Value::Ratio(0.0), "0 %"),
+            (Value::Ratio(0.0833), "8.3 %"),
+            (Value::Ratio(0.6), "60 %"),
+            (Value::Millis(41_000.4), "41 s"),
+            (Value::Absent(Absent::NoRollouts), "n/a"),
+        ] {
+            assert_eq!(value(v), said);
+        }
+    }
+
+    #[test]
+    fn spark_lines_keep_their_gaps() {
+        assert_eq!(spark(&[]), "");
+        assert_eq!(spark(&[None, None]), "");
+        assert_eq!(spark(&[Some(0.0), Some(1.0), None]), "M1.0 20.0L45.0 2.0");
+        assert_eq!(spark(&[Some(2.0), None, Some(1.0)]), "M1.0 2.0h.1M89.0 11.0h.1");
+        assert_eq!(spark(&[Some(f64::NAN), Some(1.0)]), "M89.0 2.0h.1");
+    }
+}

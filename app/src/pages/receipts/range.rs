@@ -1,0 +1,220 @@
+//! A stretch of the log, verified in the browser, with progress.
+//!
+//! The arithmetic is in the verifier's own module, which also says what it needs next; here it is fetched, and what came of it is
+//! shown. The key is the one that the browser kept at its first visit.
+
+use leptos::{either::Either, prelude::*};
+use projections::say;
+
+use crate::{live::use_live, words::Tone};
+
+/// What the verifier says of its work.
+#[derive(Debug, Clone, PartialEq, Default, serde::Deserialize)]
+#[cfg_attr(not(feature = "hydrate"), allow(dead_code, reason = "made in the browser only"))]
+struct Progress {
+    first: u64,
+    end: u64,
+    done: u64,
+    bytes: u64,
+    head: Option<receipts::Seen>,
+    goes_on: bool,
+    ended: bool,
+    refused: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(not(feature = "hydrate"), allow(dead_code, reason = "made in the browser only"))]
+enum State {
+    Idle,
+    Running(Progress),
+    Failed(String),
+}
+
+/// The block: which receipts, a button, a bar, the verdict.
+#[component]
+pub(super) fn RangeCheck(
+    /// First and last receipt that are proposed.
+    #[prop(into)]
+    range: Signal<(u64, u64)>,
+) -> impl IntoView {
+    let state = RwSignal::new(State::Idle);
+    // Counts the checks: who began an older one stops at its next step.
+    let turn = StoredValue::new(0_u32);
+    let (first, last) = (RwSignal::new(None::<u64>), RwSignal::new(None::<u64>));
+    let asked = move || (first.get().unwrap_or(range.get().0), last.get().unwrap_or(range.get().1));
+    let start = move |ev: leptos::ev::SubmitEvent| {
+        ev.prevent_default();
+        let (first, last) = asked();
+        turn.update_value(|turn| *turn = turn.wrapping_add(1));
+        state.set(State::Running(Progress::default()));
+        #[cfg(feature = "hydrate")]
+        browser::check(first, last, state, turn);
+        #[cfg(not(feature = "hydrate"))]
+        let _ = (first, last);
+    };
+    let stop = move |_| {
+        turn.update_value(|turn| *turn = turn.wrapping_add(1));
+        state.set(State::Idle);
+    };
+    let running = move || state.with(|state| matches!(state, State::Running(p) if !p.ended));
+    let awake = use_live().awake;
+    view! {
+        <section class="range" aria-labelledby="verify">
+            <h2 id="verify">"Verify a range "<span>"in this browser"</span></h2>
+            <form class="filters" on:submit=start hidden=move || !awake.get()>
+                <label>"From "
+                    <input inputmode="numeric" pattern="[0-9]+" maxlength="20" prop:value=move || asked().0.to_string()
+                        on:change=move |e| first.set(event_target_value(&e).trim().parse().ok())/>
+                </label>
+                <label>"to "
+                    <input inputmode="numeric" pattern="[0-9]+" maxlength="20" prop:value=move || asked().1.to_string()
+                        on:change=move |e| last.set(event_target_value(&e).trim().parse().ok())/>
+                </label>
+                <button type="submit" disabled=running>"Verify"</button>
+                <button type="button" hidden=move || !running() on:click=stop>"Stop"</button>
+            </form>
+            <p class="none" hidden=move || awake.get()>"This needs the page's own code, which is not running. In a terminal: "<code>"deliveryos log verify"</code></p>
+            {move || match state.get() {
+                State::Idle => Either::Left(()),
+                State::Failed(why) => Either::Right(view! { <p class="state unknown" role="status">"Could not be checked: "{why}</p> }.into_any()),
+                State::Running(progress) => Either::Right(view! { <Shown progress/> }.into_any()),
+            }}
+        </section>
+    }
+}
+
+#[component]
+fn Shown(progress: Progress) -> impl IntoView {
+    let Progress { first, end, done, bytes, head, goes_on, ended, refused } = progress;
+    let of = end.saturating_sub(first);
+    let (tone, said) = match (&refused, ended) {
+        (Some(why), _) => (Tone::Bad, format!("Refused: {why}")),
+        (None, true) => (
+            Tone::Good,
+            format!(
+                "Receipts {} to {} hold: {} signed, hashed and in the tree",
+                say::count(first),
+                say::count(end.saturating_sub(1)),
+                say::plural(done, "receipt", "receipts")
+            ),
+        ),
+        (None, false) => (Tone::Run, format!("{} of {} receipts", say::count(done), say::count(of))),
+    };
+    let covered = head.map(|head| {
+        let goes_on = if goes_on { "; it goes on from the log that this browser saw last" } else { "" };
+        format!(
+            "Against the signed checkpoint over {}{goes_on}. {} kB read.",
+            say::plural(head.size, "receipt", "receipts"),
+            say::count(bytes / 1000)
+        )
+    });
+    let root = head.map(|head| head.root.to_string());
+    // A verdict is announced, its progress is not.
+    view! {
+        <progress max=of.max(1).to_string() value=done.to_string() aria-label="Receipts verified"></progress>
+        <p class=format!("verdict state {}", tone.class()) role=ended.then_some("status")>{said}</p>
+        <p class="mute">{covered}</p>
+        {ended.then(|| view! { <p class="mute">"Root "<code class="hash">{root}</code></p> })}
+    }
+}
+
+#[cfg(feature = "hydrate")]
+mod browser {
+    use leptos::{prelude::*, task::spawn_local};
+    use receipts::Seen;
+    use wasm_bindgen::prelude::*;
+    use wasm_bindgen_futures::JsFuture;
+
+    use super::{Progress, State};
+    use crate::api::settings::get_settings;
+
+    /// Where a browser keeps key and last head: what the check of one receipt kept holds here, and the other way round.
+    const KEY: &str = "deliveryos.log.vkey";
+    const HEAD: &str = "deliveryos.log.head";
+
+    // One turn of the loop fetches what is wanted or works for a few milliseconds, and then lets the page live.
+    #[wasm_bindgen(inline_js = "
+        let loaded;
+        export function begin_range(request) {
+            loaded ??= import('/pkg/verifier.js').then(async (m) => { await m.default({ module_or_path: '/pkg/verifier.wasm' }); return m; });
+            return loaded.then((m) => new m.Range(request), (e) => { loaded = undefined; throw e; });
+        }
+        export async function turn_range(range) {
+            const path = range.wanted();
+            if (path !== undefined) {
+                const answer = await fetch(path);
+                if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+                range.feed(new Uint8Array(await answer.arrayBuffer()));
+            }
+            const until = performance.now() + 16;
+            while (range.work() && performance.now() < until);
+            await new Promise((done) => setTimeout(done));
+            return range.progress();
+        }
+    ")]
+    extern "C" {
+        fn begin_range(request: &str) -> js_sys::Promise;
+        fn turn_range(range: &JsValue) -> js_sys::Promise;
+    }
+
+    pub(super) fn check(first: u64, last: u64, state: RwSignal<State>, turn: StoredValue<u32>) {
+        let mine = turn.get_value();
+        spawn_local(async move {
+            if let Err(why) = checked(first, last, state, turn, mine).await
+                && turn.try_get_value() == Some(mine)
+            {
+                let _ = state.try_set(State::Failed(why));
+            }
+        });
+    }
+
+    async fn checked(
+        first: u64,
+        last: u64,
+        state: RwSignal<State>,
+        turn: StoredValue<u32>,
+        mine: u32,
+    ) -> Result<(), String> {
+        let storage = window().local_storage().ok().flatten();
+        let stored = |name: &str| storage.as_ref().and_then(|s| s.get_item(name).ok().flatten());
+        let (vkey, pinned_now) = match stored(KEY) {
+            Some(kept) => (kept, false),
+            None => (get_settings().await.map_err(|e| e.to_string())?.vkey, true),
+        };
+        let seen: Option<Seen> = stored(HEAD).and_then(|text| serde_json::from_str(&text).ok());
+        let request = serde_json::json!({ "vkey": vkey, "seen": seen, "first": first, "last": last }).to_string();
+        let range = JsFuture::from(begin_range(&request)).await.map_err(|e| said(&e))?;
+        loop {
+            let answer =
+                JsFuture::from(turn_range(&range)).await.map_err(|e| said(&e))?.as_string().unwrap_or_default();
+            let progress: Progress = serde_json::from_str(&answer).map_err(|e| e.to_string())?;
+            if turn.try_get_value() != Some(mine) {
+                return Ok(());
+            }
+            let ended = progress.ended;
+            if ended
+                && progress.refused.is_none()
+                && let (Some(storage), Some(head)) = (&storage, progress.head)
+            {
+                // Only what holds is remembered, and only a longer log replaces a shorter one.
+                if pinned_now {
+                    let _ = storage.set_item(KEY, &vkey);
+                }
+                if seen.is_none_or(|seen| head.size > seen.size)
+                    && let Ok(text) = serde_json::to_string(&head)
+                {
+                    let _ = storage.set_item(HEAD, &text);
+                }
+            }
+            let _ = state.try_set(State::Running(progress));
+            if ended {
+                return Ok(());
+            }
+        }
+    }
+
+    fn said(e: &JsValue) -> String {
+        let message = js_sys::Reflect::get(e, &JsValue::from_str("message")).ok().and_then(|m| m.as_string());
+        message.or_else(|| e.as_string()).unwrap_or_else(|| "the verifier could not be loaded".to_owned())
+    }
+}
