@@ -8,6 +8,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use access::Role;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use model::{Actor, Environment, ReleaseId, ServiceId, Version};
+use registry::{Platform, Reference};
 
 pub use attest::{AttestVerb, Build, Made, SignedBy, VerifyBundle, Vuln};
 pub use gate::{Check, GateVerb};
@@ -103,6 +104,11 @@ pub enum Verb {
     Token(TokenVerb),
     /// The data plane, a process of its own (started by `serve`)
     Splitter(Splitter),
+    /// Copy an image with all its evidence to another registry or folder, prove that it arrived, then tag it
+    Promote(Promote),
+    /// Make an image from a program, or show one with its evidence
+    #[command(subcommand)]
+    Image(ImageVerb),
     /// The small HTTP service that `demo` delivers
     DemoService(DemoService),
     /// Print completions for a shell
@@ -392,6 +398,71 @@ pub struct Splitter {
     pub stop: bool,
 }
 
+/// `promote`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Promote {
+    /// What: `oci:FOLDER[:TAG|@DIGEST]` or `HOST/REPOSITORY:TAG|@DIGEST`
+    #[arg(value_name = "SRC")]
+    pub source: Reference,
+    /// Where to: `oci:FOLDER[:TAG]` or `HOST/REPOSITORY[:TAG]`; without a tag it keeps the source's
+    #[arg(value_name = "DST")]
+    pub destination: Reference,
+    /// Of an index only the image for this platform, as linux/amd64
+    #[arg(long, value_name = "OS/ARCH")]
+    pub platform: Option<Platform>,
+    /// Say what would be copied, and copy nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Let the tag name this image even when it names another one
+    #[arg(long)]
+    pub move_tag: bool,
+    /// Do not read blobs back from the destination: presence and length are enough
+    #[arg(long)]
+    pub trust_blobs: bool,
+    /// HTTP without TLS also to hosts that are not this machine
+    #[arg(long)]
+    pub plain_http: bool,
+    /// Why
+    #[arg(long, default_value = "")]
+    pub reason: String,
+}
+
+/// `image …`.
+#[derive(Debug, Subcommand)]
+pub enum ImageVerb {
+    /// Make an image of one program in a layout; the same program gives the same digest
+    Build {
+        /// `oci:FOLDER:TAG`
+        #[arg(value_name = "DST")]
+        destination: Reference,
+        /// The program
+        #[arg(value_name = "PROGRAM")]
+        program: PathBuf,
+        /// Its path in the image [default: app/ and its name]
+        #[arg(long)]
+        path: Option<String>,
+        /// Labels, as NAME=VALUE
+        #[arg(long, value_parser = pair, value_name = "NAME=VALUE")]
+        label: Vec<(String, String)>,
+        /// Arguments that it is run with
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Show an image with its children and evidence; every manifest is hashed
+    Show {
+        /// `oci:FOLDER[:TAG|@DIGEST]` or `HOST/REPOSITORY:TAG|@DIGEST`
+        image: Reference,
+        /// HTTP without TLS also to hosts that are not this machine
+        #[arg(long)]
+        plain_http: bool,
+    },
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
 /// `demo-service`.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct DemoService {
@@ -491,5 +562,8 @@ mod tests {
             false,
         );
         check("deliveryos completions bash", true);
+        check("deliveryos promote oci:dev:v1 registry.example.com/app --platform linux/amd64 --dry-run --json", true);
+        check("deliveryos promote nginx oci:dev", false);
+        check("deliveryos image build oci:dev:v1 ./app --label a=b -- serve --port 1", true);
     }
 }

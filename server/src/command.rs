@@ -5,9 +5,12 @@ pub mod client;
 mod completions;
 mod demo_service;
 mod gate;
+mod image;
 mod judge;
 mod log;
+pub(crate) mod place;
 mod print;
+mod promote;
 mod receipt;
 mod recipe;
 mod release;
@@ -64,6 +67,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             // Starts its own runtimes, one a thread.
             splitter::run(state_dir, &options)
         }
+        Verb::Promote(options) => small_runtime()?.block_on(promote::run(&global, options)),
+        Verb::Image(verb) => small_runtime()?.block_on(image::run(&global, verb)),
         Verb::DemoService(options) => small_runtime()?.block_on(demo_service::run(options)),
         Verb::Completions { shell } => completions::run(shell),
     }

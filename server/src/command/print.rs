@@ -39,6 +39,16 @@ pub(crate) fn bar(length: u64, what: &'static str) -> indicatif::ProgressBar {
     bar
 }
 
+/// The same for bytes.
+pub(crate) fn bytes_bar(what: &'static str) -> indicatif::ProgressBar {
+    let bar = bar(0, what);
+    let template = "{msg:12} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+    if let Ok(style) = indicatif::ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}
+
 /// A table: columns as wide as their widest cell, the last one free.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()> {
     let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
