@@ -4,6 +4,7 @@
 mod binary;
 mod bundles;
 mod events;
+mod garbage;
 mod gate;
 mod gates;
 mod headers;
