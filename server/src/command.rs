@@ -17,8 +17,8 @@ mod release;
 mod sight;
 mod splitter;
 mod token;
-mod verify_bundle;
 mod verdicts;
+mod verify_bundle;
 mod watch;
 
 use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};

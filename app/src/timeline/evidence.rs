@@ -154,12 +154,7 @@ fn band(
     };
     let beyond = last[0].is_some_and(|low| low > bound);
     let ink = if beyond { Ink::BadText } else { Ink::CanaryText };
-    end_labels(
-        root,
-        lane,
-        end,
-        vec![(y(bound), Ink::LimitText, bound_words.to_owned()), (y(middle), ink, words(*last))],
-    )
+    lane.end_labels(root, end, vec![(y(bound), Ink::LimitText, bound_words.to_owned()), (y(middle), ink, words(*last))])
 }
 
 /// `0.95 to 1.32`, `at most 1.32`.
