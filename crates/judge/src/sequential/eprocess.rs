@@ -84,6 +84,11 @@ impl EProcess {
         log_add_exp(log_sum_exp(s) - (self.alternatives as f64).ln(), waiting.ln())
     }
 
+    /// Never below [`Self::ln_e`], and cheap: the largest of the alternatives (a mean is not above it), or what has not started.
+    pub(super) fn at_most(&self) -> f64 {
+        self.ln_s.iter().take(self.alternatives).copied().fold(0.0, f64::max)
+    }
+
     fn share(&self) -> f64 {
         (1.0 - self.starts.first) / f64::from(self.starts.further.max(1))
     }

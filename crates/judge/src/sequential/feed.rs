@@ -197,7 +197,59 @@ impl Feed {
     }
 }
 
+impl Feed {
+    /// Bytes that it takes, without the table of ticks, which is a record and grows with the rollout: evidence, intervals and stable's past.
+    pub fn state_bytes(&self) -> usize {
+        let grids = &self.judge.policy().grids;
+        let numbers: usize =
+            [&grids.up, &grids.down, &grids.p_up, &grids.p_down, &grids.l].iter().map(|g| g.capacity()).sum();
+        let source = self.source.as_ref().map_or(0, Vec::capacity) * size_of::<HistogramBucket>();
+        size_of::<Self>() + numbers * size_of::<f64>() + source + self.history.heap_bytes()
+    }
+}
+
 /// Whether the histogram holds the requests that it should.
 fn timed(version: &VersionTick) -> bool {
     version.n == 0 || version.histogram.iter().fold(0_u64, |sum, b| sum.saturating_add(b.1)) >= version.n
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Epoch, Weight};
+
+    use super::*;
+    use crate::sequential::{MAX_BUCKETS, Mode};
+
+    /// Largest state of a release.
+    const STATE_BYTES: usize = 64 * 1024;
+
+    #[test]
+    fn the_state_is_small_whatever_the_latencies_are() {
+        let beginning =
+            Beginning { choice: ModeChoice::fixed(Mode::Requests), limits: None, from: Timestamp::from_millis(0) };
+        let mut feed = Feed::new(Policy::default(), beginning).unwrap();
+        let mut largest = 0;
+        for second in 0..700_u64 {
+            // Every bucket that a histogram can have, other ones each second.
+            let histogram: Vec<_> =
+                (0..MAX_BUCKETS as u64).step_by(11).map(|i| HistogramBucket(1 + i * i / 16 + second, 1)).collect();
+            let version = VersionTick { n: histogram.len() as u64, histogram, ..VersionTick::default() };
+            feed.push(&Second {
+                seq: second,
+                boot: "b".to_owned(),
+                at: Timestamp::from_millis(1_000 * (second as i64 + 1)),
+                weight: Weight::new(if second / 100 % 2 == 0 { 5 } else { 25 }).unwrap(),
+                weight_changed: false,
+                epoch: Epoch(1),
+                stable: version.clone(),
+                canary: Some(version),
+                canary_last_sent: None,
+                sticky: false,
+                judged: None,
+            });
+            largest = largest.max(feed.state_bytes());
+        }
+        assert!(feed.source().is_some(), "the limits' histogram is part of it");
+        assert!((32 * 1024..=STATE_BYTES).contains(&largest), "{largest} bytes");
+    }
 }

@@ -12,11 +12,14 @@ use super::{
 
 /// The past is forgotten in so many pieces.
 const PIECES: u32 = 10;
-/// Most buckets of a piece: four and a half doublings of latency at [`coarse`] width. Beyond it a request counts in the next larger bucket
+/// Most buckets of a piece: four doublings of latency at [`coarse`] width. Beyond it a request counts in the next larger bucket
 /// that is there, which can only overstate stable's latency.
-const MAX_PIECE: usize = 600;
+const MAX_PIECE: usize = 512;
+/// Most buckets of all pieces together: six doublings. Beyond it the fastest requests share a bucket, which says nothing about a 99th percentile
+/// unless that is among them, and then overstates it.
+const MAX_MERGED: usize = 768;
 
-/// Counts, latencies and clustering of stable's last minutes. Bounded: ten pieces of at most 600 buckets of 8 bytes.
+/// Counts, latencies and clustering of stable's last minutes. Bounded: ten pieces of at most 512 buckets of 8 bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct History {
     piece_s: u32,
@@ -76,7 +79,20 @@ impl History {
             }
             same
         });
+        if let Some(last) = all.len().checked_sub(MAX_MERGED).filter(|excess| *excess > 0) {
+            let folded = all.drain(..last).fold(0_u64, |sum, b| sum.saturating_add(b.1));
+            if let Some(first) = all.first_mut() {
+                first.1 = first.1.saturating_add(folded);
+            }
+        }
+        all.shrink_to_fit();
         all
+    }
+
+    /// Bytes beyond its own size.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let buckets: usize = self.pieces.iter().map(|p| p.buckets.capacity()).sum();
+        buckets * size_of::<(u32, u32)>() + self.pieces.capacity() * size_of::<Piece>()
     }
 
     /// Limits from the past; `None` from too few requests.
@@ -186,6 +202,15 @@ mod tests {
         piece.add(&wide);
         assert_eq!(piece.buckets.iter().map(|b| u64::from(b.1)).sum::<u64>(), 10_000);
         assert!(piece.buckets.len() <= MAX_PIECE && piece.buckets.windows(2).all(|w| w[0].0 < w[1].0));
+        let mut history = History::new(300);
+        for second in 0..400_u64 {
+            let wide: Vec<_> = (0..5_000_u64).map(|i| HistogramBucket(1 + (i + second) * i, 1)).collect();
+            history.push(&VersionTick { n: 5_000, histogram: wide, ..VersionTick::default() });
+        }
+        let merged = history.histogram();
+        assert!(merged.len() <= MAX_MERGED && merged.windows(2).all(|w| w[0].0 < w[1].0));
+        let kept: u64 = history.pieces.iter().flat_map(|p| &p.buckets).map(|b| u64::from(b.1)).sum();
+        assert_eq!(merged.iter().map(|b| b.1).sum::<u64>(), kept);
         // A coarse edge is one of the fine histogram's too.
         for us in (1..3_000_000_u64).step_by(977) {
             let edge = u64::from(coarse(us));

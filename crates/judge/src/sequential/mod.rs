@@ -53,6 +53,8 @@ pub use policy::{Grids, MAX_HISTORY_S, Measure, Mode, PerMeasure, Policy, Policy
 pub use replay::{MAX_LINE, MAX_TICKS, Replay, ReplayError, Replayed, replay};
 pub use say::sentence;
 pub use split::{CONCENTRATION, SplitCheck, split};
+#[cfg(any(test, feature = "simulate"))]
+pub(crate) use state::Row;
 pub use state::{
     BLOCK_ABS, BLOCK_CAP, BLOCK_MAX_WEIGHT, BLOCK_PAIR, Cause, LnE, SAME, Sequential, StoppedBy, Totals, Verdict,
 };

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     confidence::ConfidenceSequence,
-    eprocess::{EProcess, Starts, together},
+    eprocess::{EProcess, MAX_GRID, Starts, together},
     policy::{Measure, Mode, PerMeasure, Policy, PolicyError},
     split::SplitCheck,
-    streams::{TwoStreams, block_difference, block_share, one_stream},
+    streams::{OneStream, TwoStreams, block_difference, block_share},
     tick::{Counts, Tick},
 };
 
@@ -120,7 +120,7 @@ impl Block {
 
 /// Failures in a row, whole seconds at a time: the order inside a second is not known, so a second with a success ends the row.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-struct Row {
+pub(crate) struct Row {
     failed: u64,
     stable: u64,
     stable_failed: u64,
@@ -128,7 +128,7 @@ struct Row {
 
 impl Row {
     /// True when so many in a row failed while under half of stable's did.
-    fn take(&mut self, limit: u64, c: Counts, b: Counts) -> bool {
+    pub(crate) fn take(&mut self, limit: u64, c: Counts, b: Counts) -> bool {
         if c.n == 0 {
             return false;
         }
@@ -149,6 +149,8 @@ impl Row {
 pub struct Sequential {
     policy: Policy,
     mode: Mode,
+    /// F2 of each alternative of `p_up`, and of `p_down`.
+    against_limit: [[OneStream; MAX_GRID]; 2],
     abs: EProcess,
     rel: EProcess,
     p99: EProcess,
@@ -182,8 +184,14 @@ impl Sequential {
             Mode::Blocks => (g.l.len(), g.l.len()),
         };
         let certificate = Self::no_certificate(&policy);
+        let against_limit = [&g.p_up, &g.p_down].map(|grid| {
+            let mut streams = [OneStream::default(); MAX_GRID];
+            streams.iter_mut().zip(grid).for_each(|(stream, p)| *stream = OneStream::new(policy.p0, *p));
+            streams
+        });
         Ok(Self {
             mode,
+            against_limit,
             abs: EProcess::new(abs, starts),
             rel: EProcess::new(pair, starts),
             p99: EProcess::new(pair, starts),
@@ -244,6 +252,11 @@ impl Sequential {
             Mode::Requests => self.requests(c, b, tick.slow_certify),
             Mode::Blocks => self.blocks(c, b),
         }
+        // F4 is a mean too: where no part is above the highest so far, neither is their sum, and nothing can have crossed.
+        let most = [&self.abs, &self.rel, &self.p99].map(EProcess::at_most).into_iter().fold(0.0, f64::max);
+        if most <= self.highest {
+            return;
+        }
         let joint = self.ln_e().joint;
         self.highest = self.highest.max(joint);
         if joint - self.policy.abort_at() >= SAME {
@@ -275,26 +288,42 @@ impl Sequential {
     }
 
     fn requests(&mut self, c: Counts, b: Counts, slow_certify: Option<u64>) {
-        let Policy { grids, p0, delta, delta_good, .. } = &self.policy;
+        let Policy { grids, delta, delta_good, .. } = &self.policy;
         let [certify_abs, certify_rel, certify_p99] = &mut self.certificate;
+        // Without a step nothing is certified.
+        let certify = self.step.is_some();
         if c.n > 0 {
-            self.abs.multiply(grids.p_up.iter().map(|p| one_stream(c.errors, c.n, *p0, *p)));
-            certify_abs.multiply(grids.p_down.iter().map(|p| one_stream(c.errors, c.n, *p0, *p)));
+            let [up, down] = &self.against_limit;
+            self.abs.multiply(up.iter().map(|s| s.ln_e(c.errors, c.n)));
+            if certify {
+                certify_abs.multiply(down.iter().map(|s| s.ln_e(c.errors, c.n)));
+            }
             (self.voted[0], self.abs_voted_in_step) = (true, true);
         }
         if c.n == 0 || b.n == 0 {
             return;
         }
-        let pair = |delta: f64, rho: f64| TwoStreams::new(c.n, b.n, 1.0, delta, rho);
-        let ln_e = |t: Option<TwoStreams>, y_c: u64, y_b: u64| t.map_or(0.0, |t| t.ln_e(y_c, y_b));
-        self.rel.multiply(grids.up.iter().map(|rho| ln_e(pair(*delta, *rho), c.errors, b.errors)));
-        certify_rel.multiply(grids.down.iter().map(|rho| ln_e(pair(*delta_good, *rho), c.errors, b.errors)));
+        let slow = c.slow.zip(b.slow);
+        let pairs = |grid: &[f64]| {
+            let mut pairs = [None; MAX_GRID];
+            pairs.iter_mut().zip(grid).for_each(|(pair, rho)| *pair = TwoStreams::new(c.n, b.n, 1.0, 0.0, *rho));
+            pairs
+        };
+        let errors =
+            |t: Option<TwoStreams>, delta: f64| t.map_or(0.0, |t| t.with_margin(c.n, delta).ln_e(c.errors, b.errors));
+        let slower = |t: Option<TwoStreams>, slow_c: u64, slow_b: u64| t.map_or(0.0, |t| t.ln_e(slow_c, slow_b));
+        let up = pairs(&grids.up);
+        self.rel.multiply(up.iter().map(|t| errors(*t, *delta)));
         self.voted[1] = true;
-        if let (Some(slow_c), Some(slow_b)) = (c.slow, b.slow) {
-            self.p99.multiply(grids.up.iter().map(|rho| ln_e(pair(0.0, *rho), slow_c, slow_b)));
+        if let Some((slow_c, slow_b)) = slow {
+            self.p99.multiply(up.iter().map(|t| slower(*t, slow_c, slow_b)));
             self.voted[2] = true;
-            if let Some(slow_c) = slow_certify.map(|s| s.min(c.n)) {
-                certify_p99.multiply(grids.down.iter().map(|rho| ln_e(pair(0.0, *rho), slow_c, slow_b)));
+        }
+        if certify {
+            let down = pairs(&grids.down);
+            certify_rel.multiply(down.iter().map(|t| errors(*t, *delta_good)));
+            if let (Some((_, slow_b)), Some(slow_c)) = (slow, slow_certify.map(|s| s.min(c.n))) {
+                certify_p99.multiply(down.iter().map(|t| slower(*t, slow_c, slow_b)));
                 self.can_certify = true;
             }
         }

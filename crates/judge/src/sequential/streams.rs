@@ -20,6 +20,8 @@ pub struct TwoStreams {
     pub stable: f64,
     /// What the canary's requests cost.
     pub cost: f64,
+    /// `a` itself.
+    a: f64,
 }
 
 impl TwoStreams {
@@ -28,11 +30,17 @@ impl TwoStreams {
         if n_c == 0 || n_b == 0 {
             return None;
         }
-        let (n_c, n_b) = (n_c as f64, n_b as f64);
-        let stable = ((n_c * r + n_b) / (n_c * r * rho + n_b)).ln();
-        let canary = rho.ln() + stable;
-        let cost = if delta == 0.0 { 0.0 } else { n_c * (delta * (canary.exp() - 1.0)).ln_1p() };
-        Some(Self { canary, stable, cost })
+        let (c, b) = (n_c as f64, n_b as f64);
+        let d = (c * r + b) / (c * r * rho + b);
+        let stable = d.ln();
+        Some(Self { canary: rho.ln() + stable, stable, cost: 0.0, a: rho * d }.with_margin(n_c, delta))
+    }
+
+    /// The same tick and alternative with another δ: only the cost depends on it.
+    #[must_use]
+    pub fn with_margin(self, n_c: u64, delta: f64) -> Self {
+        let cost = if delta == 0.0 { 0.0 } else { n_c as f64 * (delta * (self.a - 1.0)).ln_1p() };
+        Self { cost, ..self }
     }
 
     /// `ln e` for so many failures of each.
@@ -48,8 +56,25 @@ impl TwoStreams {
 /// **Null:** for p₁ > p₀, each request fails with probability at most p₀ given the past; for p₁ < p₀, at least p₀. **Source:** Wald's
 /// likelihood ratio. **Does not promise** to tell the canary from an outage that stable shares.
 pub fn one_stream(e: u64, n: u64, p0: f64, p1: f64) -> f64 {
-    let (e, n) = (e as f64, n as f64);
-    e * (p1 / p0).ln() + (n - e) * ((-p1).ln_1p() - (-p0).ln_1p())
+    OneStream::new(p0, p1).ln_e(e, n)
+}
+
+/// F2's factors, which depend on the alternative alone: see [`one_stream`].
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct OneStream {
+    failed: f64,
+    passed: f64,
+}
+
+impl OneStream {
+    pub(super) fn new(p0: f64, p1: f64) -> Self {
+        Self { failed: (p1 / p0).ln(), passed: (-p1).ln_1p() - (-p0).ln_1p() }
+    }
+
+    pub(super) fn ln_e(self, e: u64, n: u64) -> f64 {
+        let (e, n) = (e as f64, n as f64);
+        e * self.failed + (n - e) * self.passed
+    }
 }
 
 /// F5a, one closed block of the canary: `ln e = ln(1 + l d/p₀)` with `d = e_c/n_c − p₀`.

@@ -1,11 +1,15 @@
 //! Rollouts at random: what the judge, and the rules that others use, do with healthy and with faulty canaries.
 //!
-//! Only counts are drawn, and they are drawn exactly: requests of a second are Poisson, failures and slow requests binomial, and a window's
-//! 99th percentile is its order statistic (a beta variable put through the latency's quantile function). Reproducible: every scenario has its seed.
+//! Only counts are drawn, and they are drawn exactly: requests of a second are Poisson (so each version's are, on their own), failures and slow
+//! requests binomial, and a window's 99th percentile is its order statistic (a beta variable put through the latency's quantile function).
+//! Reproducible: every scenario has its seed.
+
+mod others;
 
 use crate::power::above;
 pub use crate::random::Random;
-use crate::sequential::{Counts, Limits, Mode, Policy, Sequential, Tick, hdr_edges};
+use crate::sequential::{Clustering, Counts, Limits, Mode, ModeChoice, Policy, Row, Sequential, Tick, hdr_edges};
+use others::Others;
 
 /// Seconds of each weight.
 pub const STEP_S: u32 = 180;
@@ -79,12 +83,15 @@ pub struct Stop {
 /// What every rule did with one rollout.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Outcome {
-    /// The stated rule on disjoint windows of 60 s: Argo's analysis with an interval of 60 s at its default failure limit is the same.
+    /// The stated rule on disjoint windows of 60 s.
     pub threshold_60: Option<Stop>,
     /// The same on windows of 10 s.
     pub threshold_10: Option<Stop>,
     /// The same, skipped below 500 requests a version.
     pub threshold_10_min: Option<Stop>,
+    /// An analysis of Argo's with its defaults, as a step after each weight: one measurement (no `interval`), the first failed one aborts
+    /// (`failureLimit` 0), of the stated conditions over that weight's time.
+    pub argo: Option<Stop>,
     /// Mann and Whitney on values of 60 s, in Kayenta's manner.
     pub mann_whitney: Option<Stop>,
     /// The sequential judge, requests.
@@ -93,6 +100,24 @@ pub struct Outcome {
     pub blocks: Option<Stop>,
     /// The hard stop.
     pub hard_stop: Option<Stop>,
+    /// The unit of evidence that stable's 300 s of history choose.
+    pub chosen: Option<Mode>,
+}
+
+impl Outcome {
+    /// What the rules of others did.
+    pub fn others(&self) -> [Option<Stop>; 5] {
+        [self.threshold_60, self.threshold_10, self.threshold_10_min, self.argo, self.mann_whitney]
+    }
+
+    /// What the product does by default: evidence in the unit that the history chose, and the hard stop beside it.
+    pub fn product(&self) -> Option<Stop> {
+        let evidence = match self.chosen? {
+            Mode::Requests => self.requests,
+            Mode::Blocks => self.blocks,
+        };
+        [evidence, self.hard_stop].into_iter().flatten().min_by_key(|stop| stop.at)
+    }
 }
 
 impl Scenario {
@@ -115,74 +140,83 @@ impl Scenario {
         Limits { stable_us, canary_us, certify_us, requests: n as u64 }
     }
 
+    /// What stable's history chooses: 300 seconds of all the traffic.
+    fn choice(&self, random: &mut Random, slow_p: f64) -> Mode {
+        let (mut errors, mut slow) = (Clustering::default(), Clustering::default());
+        for _ in 0..300 {
+            let counts = self.second(random, self.rate, self.errors.1, slow_p).counts;
+            errors.push(counts.errors, counts.n);
+            slow.push(counts.slow.unwrap_or(0), counts.n);
+        }
+        // The largest weight at which versions are compared is 50 %.
+        ModeChoice::new(&errors, &slow, self.rate / 2.0).mode
+    }
+
+    /// A second of a version that has `rate` requests in the mean.
+    fn second(&self, random: &mut Random, rate: f64, errors: f64, slow: f64) -> Second {
+        let burst = self.bursts && random.unit() < BURST.1;
+        let (errors, share) = if burst { (errors.max(BURST.0), slow.max(BURST.0)) } else { (errors, slow) };
+        // The slow and the other requests of a Poisson number are independent Poisson numbers.
+        let slow = random.poisson(rate * share);
+        let n = slow + random.poisson(rate * (1.0 - share));
+        Second {
+            counts: Counts { n, errors: random.binomial(n, errors), slow: Some(slow) },
+            stuck: if burst { slow } else { 0 },
+        }
+    }
+
     /// One rollout under all rules.
     pub fn run(&self, random: &mut Random, rules: Rules) -> Outcome {
         let limits = self.limits(random);
         let slow_p = (self.tail.above(limits.canary_us as f64 / self.slower), self.tail.above(limits.stable_us as f64));
-        let judge = |mode| Sequential::new(Policy::default(), mode).ok();
+        let mut out = Outcome { chosen: rules.ours.then(|| self.choice(random, slow_p.1)), ..Outcome::default() };
+        let judge = |mode| Sequential::new(Policy::default(), mode).ok().filter(|_| rules.ours);
         let (mut requests, mut blocks) = (judge(Mode::Requests), judge(Mode::Blocks));
-        let (mut w60, mut w10) = (Window::default(), Window::default());
-        let mut minutes: Minutes = Minutes::default();
-        let (mut out, mut exposed) = (Outcome::default(), 0);
+        let (mut row, hard_stop) = (Row::default(), Policy::default().hard_stop);
+        let (mut others, mut exposed) = (Others::default(), 0);
         for second in 0..ROLLOUT_S {
             let step = second / STEP_S;
-            let weight = WEIGHTS.get(step as usize).copied().unwrap_or(100);
-            let n = random.poisson(self.rate);
-            let n_c = random.binomial(n, f64::from(weight) / 100.0);
-            let burst = |random: &mut Random| if self.bursts && random.unit() < BURST.1 { BURST.0 } else { 0.0 };
-            let draw = |random: &mut Random, n: u64, errors: f64, slow: f64, burst: f64| Counts {
-                n,
-                errors: random.binomial(n, errors.max(burst)),
-                slow: Some(random.binomial(n, slow.max(burst))),
-            };
-            let (burst_c, burst_b) = (burst(random), burst(random));
-            let canary = draw(random, n_c, self.errors.0, slow_p.0, burst_c);
-            let stable = draw(random, n - n_c, self.errors.1, slow_p.1, burst_b);
-            exposed += n_c;
+            let weight = f64::from(WEIGHTS.get(step as usize).copied().unwrap_or(100)) / 100.0;
+            let canary = self.second(random, self.rate * weight, self.errors.0, slow_p.0);
+            let stable = self.second(random, self.rate * (1.0 - weight), self.errors.1, slow_p.1);
+            exposed += canary.counts.n;
             let stop = Stop { at: second + 1, exposed };
-            let tick = Tick { t: i64::from(second) + 1, canary, stable, step: Some(step), ..Tick::default() };
+            let tick =
+                Tick { t: i64::from(second) + 1, canary: canary.counts, stable: stable.counts, ..Tick::default() };
             for (judge, slot) in [(&mut requests, &mut out.requests), (&mut blocks, &mut out.blocks)] {
-                if let Some(j) = judge.as_mut().filter(|_| rules.ours) {
+                if let Some(j) = judge.as_mut() {
                     j.push(&tick);
-                    if j.crossed_at().is_some() {
-                        *slot = Some(stop);
-                    }
-                    if out.hard_stop.is_none() && j.hard_stop_at().is_some() {
-                        out.hard_stop = Some(stop);
-                    }
+                    first(slot, j.crossed_at().is_some(), stop);
                 }
                 if slot.is_some() {
                     *judge = None;
                 }
             }
-            if rules.theirs {
-                w60.add(canary, stable);
-                w10.add(canary, stable);
-                if (second + 1) % 10 == 0 {
-                    let (breach, enough) = w10.breach(self, random);
-                    first(&mut out.threshold_10, breach, stop);
-                    first(&mut out.threshold_10_min, breach && enough, stop);
-                    w10 = Window::default();
-                }
-                if (second + 1) % 60 == 0 {
-                    let (breach, _) = w60.breach(self, random);
-                    first(&mut out.threshold_60, breach, stop);
-                    minutes.add(&w60, self, random);
-                    first(&mut out.mann_whitney, minutes.high(), stop);
-                    w60 = Window::default();
-                }
+            if rules.ours || rules.hard_stop {
+                let now = row.take(hard_stop, canary.counts, stable.counts);
+                first(&mut out.hard_stop, now, stop);
             }
-            let done = (!rules.ours || (requests.is_none() && blocks.is_none()))
-                && (!rules.theirs
-                    || [out.threshold_60, out.threshold_10, out.threshold_10_min, out.mann_whitney]
-                        .iter()
-                        .all(Option::is_some));
+            if rules.theirs {
+                others.take(self, random, canary, stable, stop, &mut out);
+            }
+            let done = requests.is_none()
+                && blocks.is_none()
+                && (!rules.hard_stop || out.hard_stop.is_some())
+                && (!rules.theirs || out.others().iter().all(Option::is_some));
             if done {
                 break;
             }
         }
         out
     }
+}
+
+/// A second of one version.
+#[derive(Debug, Clone, Copy, Default)]
+struct Second {
+    counts: Counts,
+    /// Requests slow in a burst: slower than all others.
+    stuck: u64,
 }
 
 /// Which rules are run.
@@ -192,85 +226,23 @@ pub struct Rules {
     pub ours: bool,
     /// The others.
     pub theirs: bool,
+    /// The hard stop alone, until the rollout's end.
+    pub hard_stop: bool,
+}
+
+impl Rules {
+    /// The sequential judge alone.
+    pub const OURS: Self = Self { ours: true, theirs: false, hard_stop: false };
+    /// All of them.
+    pub const ALL: Self = Self { ours: true, theirs: true, hard_stop: false };
+    /// The hard stop alone.
+    pub const HARD_STOP: Self = Self { ours: false, theirs: false, hard_stop: true };
 }
 
 fn first(slot: &mut Option<Stop>, now: bool, stop: Stop) {
     if slot.is_none() && now {
         *slot = Some(stop);
     }
-}
-
-/// Counts of a window.
-#[derive(Debug, Clone, Copy, Default)]
-struct Window {
-    canary: (u64, u64),
-    stable: (u64, u64),
-}
-
-impl Window {
-    fn add(&mut self, c: Counts, b: Counts) {
-        self.canary = (self.canary.0 + c.n, self.canary.1 + c.errors);
-        self.stable = (self.stable.0 + b.n, self.stable.1 + b.errors);
-    }
-
-    /// The 99th percentile of each version's window, and its share of failures.
-    fn values(&self, scenario: &Scenario, random: &mut Random) -> [(Option<f64>, Option<f64>); 2] {
-        let value = |random: &mut Random, (n, errors): (u64, u64), slower: f64| {
-            if n == 0 {
-                return (None, None);
-            }
-            let rank = n - n / 100;
-            let share = 1.0 - random.beta(rank as f64, (n - rank + 1) as f64);
-            (Some(scenario.tail.quantile(share.max(1e-12)) * slower), Some(errors as f64 / n as f64))
-        };
-        [value(random, self.canary, scenario.slower), value(random, self.stable, 1.0)]
-    }
-
-    /// The stated rule; and whether both versions have 500 requests.
-    fn breach(&self, scenario: &Scenario, random: &mut Random) -> (bool, bool) {
-        let [(c, errors), (b, _)] = self.values(scenario, random);
-        let slow = c.zip(b).is_some_and(|(c, b)| c > b * 1.1);
-        (slow || errors.is_some_and(|e| e > 0.01), self.canary.0 >= 500 && self.stable.0 >= 500)
-    }
-}
-
-/// Values of each minute, for Mann and Whitney.
-#[derive(Debug, Clone, Default)]
-struct Minutes {
-    p99: (Vec<f64>, Vec<f64>),
-    errors: (Vec<f64>, Vec<f64>),
-}
-
-impl Minutes {
-    fn add(&mut self, window: &Window, scenario: &Scenario, random: &mut Random) {
-        let [(c, ec), (b, eb)] = window.values(scenario, random);
-        if let (Some(c), Some(b), Some(ec), Some(eb)) = (c, b, ec, eb) {
-            self.p99.0.push(c);
-            self.p99.1.push(b);
-            self.errors.0.push(ec);
-            self.errors.1.push(eb);
-        }
-    }
-
-    /// One metric classified as high: the lower end of the 98 % interval of the shift is above a quarter of the shift.
-    fn high(&self) -> bool {
-        [&self.p99, &self.errors].into_iter().any(|(c, b)| is_high(c, b))
-    }
-}
-
-fn is_high(canary: &[f64], stable: &[f64]) -> bool {
-    const Z: f64 = 2.326_347_874; // 98 %, two-sided
-    const TOLERANCE: f64 = 0.25;
-    let (m, n) = (canary.len() as f64, stable.len() as f64);
-    let mut shifts: Vec<f64> = canary.iter().flat_map(|c| stable.iter().map(move |b| c - b)).collect();
-    shifts.sort_by(f64::total_cmp);
-    let rank = m * n / 2.0 - Z * (m * n * (m + n + 1.0) / 12.0).sqrt();
-    if rank < 1.0 {
-        return false;
-    }
-    let low = shifts.get(rank.floor() as usize - 1).copied().unwrap_or(0.0);
-    let median = shifts.get(shifts.len() / 2).copied().unwrap_or(0.0);
-    low > 0.0 && low > TOLERANCE * median
 }
 
 #[cfg(test)]
@@ -280,8 +252,6 @@ mod tests {
     fn scenario(rate: f64, slower: f64, errors: (f64, f64), bursts: bool) -> Scenario {
         Scenario { name: "test", rate, tail: Tail::Light, slower, errors, bursts, healthy: slower <= 1.0 }
     }
-
-    const OURS: Rules = Rules { ours: true, theirs: false };
 
     #[test]
     fn tails() {
@@ -297,7 +267,7 @@ mod tests {
             let mut random = Random::new(s.seed());
             let (mut requests, mut blocks, mut hard) = (0, 0, 0);
             for _ in 0..100 {
-                let out = s.run(&mut random, OURS);
+                let out = s.run(&mut random, Rules::OURS);
                 requests += u32::from(out.requests.is_some());
                 blocks += u32::from(out.blocks.is_some());
                 hard += u32::from(out.hard_stop.is_some());
@@ -320,7 +290,7 @@ mod tests {
         for (rate, slower, errors, requests_s, blocks_s) in cases {
             let s = scenario(rate, slower, errors, false);
             let mut random = Random::new(s.seed());
-            let outs: Vec<Outcome> = (0..101).map(|_| s.run(&mut random, OURS)).collect();
+            let outs: Vec<Outcome> = (0..101).map(|_| s.run(&mut random, Rules::OURS)).collect();
             let median = |stop: fn(&Outcome) -> Option<Stop>| {
                 let mut at: Vec<u32> = outs.iter().map(|o| stop(o).map_or(u32::MAX, |s| s.at)).collect();
                 at.sort_unstable();
