@@ -147,6 +147,11 @@ impl BrowserTarget {
         Self::dir(workspace).join(TARGET).join(profile(release)).join(file)
     }
 
+    /// A compiled program: the file has the name as it is written.
+    pub(crate) fn program(workspace: &Workspace, release: bool, name: &str) -> PathBuf {
+        Self::dir(workspace).join(TARGET).join(profile(release)).join(format!("{name}.wasm"))
+    }
+
     fn dir(workspace: &Workspace) -> PathBuf {
         workspace.target.join("browser")
     }
@@ -358,6 +363,15 @@ fn npm_install(workspace: &Workspace, dir: &Path, what: &str) -> Result<Found> {
         }
         Ok(Found::Missing(format!("`npm ci` in {} failed:\n{}", workspace.relative(dir), tail(&ended.text, 8))))
     })
+}
+
+/// Node.js, which runs WebAssembly where no browser is.
+pub(crate) fn node() -> Result<Found> {
+    let find = || ["node", "nodejs"].into_iter().find_map(run::find);
+    if find().is_none() {
+        apt_install(&["nodejs"], "Node.js")?;
+    }
+    Ok(find().map_or_else(|| Found::Missing("Install it: `sudo apt-get install -y nodejs`.".to_owned()), Found::At))
 }
 
 /// A Chromium for Playwright.

@@ -196,8 +196,41 @@ fn unit(workspace: &Workspace, only: &[String]) -> Result<Vec<Line>> {
         for program in programs.iter().filter(|program| program.package == package.name) {
             lines.push(run_program(workspace, program)?);
         }
+        if package.name == GOLDEN.0 {
+            lines.push(golden_in_the_browsers_target(workspace)?);
+        }
     }
     Ok(lines)
+}
+
+/// A crate's program that computes golden values and ends with 0 when all agree, else with the number of the first that does not.
+const GOLDEN: (&str, &str) = ("judge", "judge-golden");
+/// The browser's target has no command line: `main` is a function of the module, and its value is the program's.
+const RUN_MODULE: &str = "WebAssembly.instantiate(require('fs').readFileSync(process.argv[1]), {})\
+     .then(({ instance }) => process.exit(instance.exports.main(0, 0)), error => { console.error(error); process.exit(254); });";
+
+/// The judge's golden values where browsers and auditors recompute them: in WebAssembly, run by Node.
+fn golden_in_the_browsers_target(workspace: &Workspace) -> Result<Line> {
+    let start = Instant::now();
+    let (package, name) = GOLDEN;
+    let line = |counts| Line { name: format!("{package} (WebAssembly)"), counts, time: start.elapsed() };
+    let Some(node) = setup::node()?.required_on_ci("Node.js")? else {
+        return Ok(line(Counts { skipped: 1, ..Counts::default() }));
+    };
+    let mut cargo = setup::browser_target(workspace)?.cargo_build(workspace, false);
+    cargo.args(["--package", package, "--bin", name, "--features", "golden"]);
+    run::step("compile the golden values for the browser", || run::run(&mut cargo))?;
+    let module = setup::BrowserTarget::program(workspace, false, name);
+    let status = run::command(&node.to_string_lossy()).args(["-e", RUN_MODULE]).arg(&module).status()?;
+    if status.success() {
+        return Ok(line(Counts { passed: 1, ..Counts::default() }));
+    }
+    eprintln!(
+        "{package}: FAILED in WebAssembly: {} of {} is the first golden value that differs, or it did not run",
+        status.code().map_or_else(|| "no".to_owned(), |code| code.to_string()),
+        module.display()
+    );
+    Ok(line(Counts { failed: 1, ..Counts::default() }))
 }
 
 /// Compiles all tests in one go, so that every crate has the features it has in the executable.

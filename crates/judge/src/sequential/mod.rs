@@ -62,6 +62,4 @@ pub use streams::{TwoStreams, block_difference, block_share, one_stream};
 pub use tick::{Counts, MAX_COUNT, Tick};
 
 #[cfg(test)]
-mod golden;
-#[cfg(test)]
 mod hostile;
