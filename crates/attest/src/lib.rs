@@ -3,6 +3,8 @@
 //! * [`Policy`]: whose signature is wanted (a person or workflow by certificate, or a key), and what kind of evidence.
 //! * [`TrustRoot`]: the authorities that are believed: from a file, or those of the public instance, embedded.
 //! * [`Verifier`]: bundle and artifact in, [`Proved`] or a [`Refused`] with its reason out.
+//! * [`EvidencePolicy`] and [`Judging`]: all the bundles of an image held against what it must have.
+//! * [`log_entry`]: what a log of signatures takes, verified.
 //! * [`SigningKey`]: statements and files become bundles, with or without a log's entry.
 //!
 //! # Invariants
@@ -10,18 +12,22 @@
 //! - Verification never uses a network. What is not in the bundle or the trust root does not exist.
 //! - A bundle is refused, never repaired. Every size has a named limit.
 
+mod evidence_policy;
+mod judgement;
 mod policy;
 mod predicate;
 mod refused;
 mod sigstore;
 mod statement;
 
+pub use evidence_policy::{EvidencePolicy, EvidencePolicyError, Requirement};
+pub use judgement::{Answered, Judgement, Judging, MAX_BUNDLES, NotProved, Proof, Reason};
 pub use policy::{Expected, KeyPolicy, Match, Policy, PolicyError, Signer};
 pub use predicate::{Build, PredicateError, cyclonedx, vulnerabilities};
 pub use refused::Refused;
 pub use sigstore::{
-    Artifact, Evidence, LogEntry, Proved, ProvedSigner, PublicKey, SignError, Signed, SigningKey, TrustRoot, Verifier,
-    digest_of, limits,
+    Artifact, Described, EntryError, Evidence, LogEntry, Proved, ProvedSigner, PublicKey, SignError, Signed,
+    SigningKey, TrustRoot, Verifier, digest_of, limits, log_entry,
 };
 pub use statement::{
     COSIGN_SIGNATURE, COSIGN_VULN, CYCLONEDX, SLSA_PROVENANCE, STATEMENT_V1, Statement, StatementError, Subject,

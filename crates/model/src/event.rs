@@ -88,6 +88,8 @@ kinds! {
     DoraSnapshot = "delivery.dora.snapshot",
     /// The log's signing key changed (or was first made).
     KeyRotated = "delivery.key.rotated",
+    /// An entry was appended to the log of signatures.
+    SignatureLogged = "delivery.signature.logged",
     /// A command was accepted, before anything moved.
     CommandAccepted = "delivery.command.accepted",
     /// A command was refused.
@@ -348,6 +350,25 @@ pub struct RollbackExecuted {
     pub result: String,
     /// How long it took, ms.
     pub took_ms: i64,
+}
+
+/// Facts of [`Kind::SignatureLogged`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignatureLogged {
+    /// Name of the log of signatures.
+    pub log: String,
+    /// The entry's place in it.
+    pub index: u64,
+    /// RFC 6962 hash of the entry, hexadecimal.
+    pub leaf: String,
+    /// Kind and version of the entry.
+    pub entry: String,
+    /// Digest of what was signed: a file's, or of a DSSE envelope's pre-authentication encoding.
+    pub signed: String,
+    /// Kind of the key, by Sigstore's name for it.
+    pub key_details: String,
+    /// True when a certificate names the signer, false for a bare key.
+    pub by_certificate: bool,
 }
 
 /// Facts of [`Kind::CommandAccepted`] and [`Kind::CommandRefused`].

@@ -3,6 +3,7 @@
 //! * [`Place`]: the port, a place that holds images; its conformance suite is behind the feature `conformance`.
 //! * [`graph`]: an image with everything that belongs to it: children of an index, referrers of each, cosign's tags of old.
 //! * [`promote`]: copies a graph, proves that it arrived, and only then tags it.
+//! * [`bundles`]: Sigstore bundles beside an image, attached and found as cosign 3 does.
 //! * [`environments`]: who may promote what where, and when: a pure decision.
 //! * [`image`]: makes an image from a program, the same bytes each time.
 //!
@@ -13,6 +14,7 @@
 //! - Nothing is tagged before its evidence is there and was read back.
 //! - Every size, count, time and retry has its limit in [`limits`].
 
+pub mod bundles;
 pub mod environments;
 mod error;
 pub mod graph;

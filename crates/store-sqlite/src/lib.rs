@@ -1,6 +1,6 @@
 //! The embedded store: log, projections, samples and access in one SQLite file.
 //!
-//! [`SqliteStore`] implements `receipt_log::Store`, `projections::ReadModel`, `controller::SampleStore` and
+//! [`SqliteStore`] implements `receipt_log::Store`, `rekor::TreeStore` (through [`RekorTree`]), `projections::ReadModel`, `controller::SampleStore` and
 //! `access::AccessStore` over `<data-dir>/deliveryos.db`.
 //!
 //! # Invariants
@@ -20,9 +20,11 @@ mod lists;
 mod log_store;
 mod open;
 mod read_model;
+mod rekor_tree;
 mod samples;
 mod tick_codec;
 mod writer;
 
 pub use error::OpenError;
 pub use open::{DATABASE_FILE, LOCK_FILE, SqliteStore};
+pub use rekor_tree::RekorTree;

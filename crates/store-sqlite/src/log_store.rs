@@ -248,7 +248,7 @@ pub(crate) fn stored_entry(row: &SqliteRow) -> Result<StoredEntry, StoreError> {
     Ok(StoredEntry { index, entry: bytes.into(), leaf })
 }
 
-fn hash(row: &SqliteRow, column: usize) -> Result<Hash, StoreError> {
+pub(crate) fn hash(row: &SqliteRow, column: usize) -> Result<Hash, StoreError> {
     let bytes: Option<Vec<u8>> = row.try_get(column).map_err(store_error)?;
     let bytes = bytes.ok_or_else(|| damaged("a node of the tree is missing"))?;
     Hash::from_slice(&bytes).map_err(damaged)
@@ -264,7 +264,7 @@ pub(crate) fn signed(index: u64) -> Result<i64, StoreError> {
     i64::try_from(index).map_err(|_| StoreError::Failed(format!("{index} is beyond every log")))
 }
 
-fn node_id(id: NodeId) -> Result<i64, StoreError> {
+pub(crate) fn node_id(id: NodeId) -> Result<i64, StoreError> {
     // Levels from 64 on would overflow the id's bits: 2^63 / 2^56 = 128 levels fit.
     if id.index >= 1 << (NODE_INDEX_BITS - 1) || id.level >= 64 {
         return Err(StoreError::Failed(format!("{id:?} is beyond every log")));

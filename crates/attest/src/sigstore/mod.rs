@@ -2,7 +2,9 @@
 
 mod bare;
 mod checks;
+mod describe;
 pub mod limits;
+mod log_entry;
 mod make;
 mod proved;
 #[cfg(test)]
@@ -17,6 +19,8 @@ use sigstore_verify as sv;
 use sv::types::{Bundle, DerPublicKey, MediaType, Sha256Hash, SignatureContent};
 
 pub use bare::digest_of;
+pub use describe::Described;
+pub use log_entry::{EntryError, log_entry};
 pub use make::{SignError, Signed, SigningKey};
 pub use proved::{Evidence, LogEntry, Proved, ProvedSigner};
 pub use trust::TrustRoot;
