@@ -23,9 +23,13 @@ enum What {
     Pages(Rest),
     /// From an append to the last of a thousand clients of the live stream (`-- --data DIR`).
     Sse(Rest),
-    /// Rollouts at random under the sequential judge and under the rules that others use; writes the tables of docs/judge.md.
+    /// Rollouts at random under the sequential judge and under the rules that others use; writes the tables of docs/judge.md. With `-- --real`:
+    /// healthy and faulty canaries on the real splitter, twenty at once.
     Judge(Rest),
 }
+
+/// Asks for the judge on the real splitter instead of its simulation.
+const REAL: &str = "--real";
 
 #[derive(clap::Args)]
 struct Rest {
@@ -41,6 +45,7 @@ pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
         What::Log(rest) => ("log", rest, false),
         What::Pages(rest) => ("pages", rest, true),
         What::Sse(rest) => ("sse", rest, true),
+        What::Judge(rest) if rest.args.iter().any(|arg| arg == REAL) => ("judge", rest, true),
         What::Judge(rest) => return judge(workspace, rest),
     };
     let program = build(workspace)?;
@@ -61,7 +66,7 @@ pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
             bench.arg("--peers").arg(setup::bench_peers(workspace)?);
         }
     }
-    bench.stdin(Stdio::null()).args(rest.args.iter().skip_while(|arg| *arg == "--"));
+    bench.stdin(Stdio::null()).args(rest.args.iter().skip_while(|arg| *arg == "--").filter(|arg| *arg != REAL));
     run::step(&format!("measuring: {name}"), || run::run(&mut bench))
 }
 

@@ -15,6 +15,7 @@ mod seed;
 mod serve;
 mod splitter;
 mod sse;
+mod verdicts;
 mod wrk;
 
 use anyhow::{Context, Result};
@@ -42,6 +43,8 @@ enum Verb {
     Splitter(splitter::Options),
     /// From the POST of an abort to the last request at the canary, under load; and how soon a bad canary has no traffic.
     Abort(recovery::Options),
+    /// The sequential judge on the real splitter: healthy canaries that reach 100 %, faulty ones that are stopped, and how soon.
+    Judge(verdicts::Options),
     /// Durable appends per second and their latency, by number of writers.
     Log(log::Options),
     /// Start-up, time to first byte and memory of the pages over a large log.
@@ -57,6 +60,7 @@ fn main() -> Result<()> {
     let (name, measured) = match args.verb {
         Verb::Splitter(options) => ("splitter", splitter::run(&options, &args.deliveryos, args.peers.as_deref())?),
         Verb::Abort(options) => ("abort", recovery::run(&options, &args.deliveryos)?),
+        Verb::Judge(options) => ("judge", verdicts::run(&options, &args.deliveryos)?),
         Verb::Log(options) => ("log", log::run(&options)?),
         Verb::Pages(options) => ("pages", pages::run(&options, &args.deliveryos)?),
         Verb::Sse(options) => ("sse", sse::run(&options, &args.deliveryos)?),

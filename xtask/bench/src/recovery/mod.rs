@@ -12,11 +12,11 @@
 //! verified offline. That is the order in the log, looked at after the abort: when the disk had it is not measured here.
 
 mod backend;
-mod clock;
+pub(crate) mod clock;
 mod detect;
 mod recipe;
-mod site;
-mod spread;
+pub(crate) mod site;
+pub(crate) mod spread;
 mod watchers;
 
 use anyhow::{Context, Result, bail};

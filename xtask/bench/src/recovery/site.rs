@@ -10,35 +10,46 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-pub(super) const SERVICE: &str = "checkout";
+pub(crate) const SERVICE: &str = "checkout";
 /// Longest wait for anything: start-up on busy cores.
-pub(super) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 /// Identity of the canary, which no program's file gives here.
 const DIGEST: &str = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
 /// A server that runs. Dropping it ends the server, its splitter and the stable version.
-pub(super) struct Site {
+pub(crate) struct Site {
     program: PathBuf,
     directory: tempfile::TempDir,
     server: Option<Process>,
-    pub(super) pages: SocketAddr,
-    pub(super) traffic: SocketAddr,
-    pub(super) token: String,
+    pub(crate) pages: SocketAddr,
+    pub(crate) traffic: SocketAddr,
+    pub(crate) token: String,
     http: reqwest::Client,
 }
 
 impl Site {
-    pub(super) async fn start(
+    pub(crate) async fn start(
         program: &Path,
         on: &Path,
         canary: SocketAddr,
         source: Option<SocketAddr>,
     ) -> Result<Self> {
+        let [pages, traffic] = free()?;
+        Self::serve(program, on, pages, traffic, |program| configuration(program, pages, traffic, canary, source)).await
+    }
+
+    /// A server with another configuration; one of its services listens on `traffic`.
+    pub(crate) async fn serve(
+        program: &Path,
+        on: &Path,
+        pages: SocketAddr,
+        traffic: SocketAddr,
+        configuration: impl FnOnce(&Path) -> String,
+    ) -> Result<Self> {
         let program = std::path::absolute(program)?;
         let directory = tempfile::tempdir_in(std::path::absolute(on)?).with_context(|| format!("{}", on.display()))?;
-        let [pages, traffic] = free()?;
         let config = directory.path().join("deliveryos.toml");
-        std::fs::write(&config, configuration(&program, pages, traffic, canary, source))?;
+        std::fs::write(&config, configuration(&program))?;
         let words = ["env".to_owned(), data(directory.path()), "RUST_LOG=warn".to_owned(), text(&program)];
         let command: Vec<String> =
             words.into_iter().chain(["serve".to_owned(), "--config".to_owned(), text(&config)]).collect();
@@ -96,7 +107,7 @@ impl Site {
     }
 
     /// A request to the API with the token; its status and document.
-    pub(super) async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, Value)> {
+    pub(crate) async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, Value)> {
         let mut request =
             self.http.request(method, format!("http://{}{path}", self.pages)).bearer_auth(&self.token).timeout(LIMIT);
         if let Some(body) = body {
@@ -108,9 +119,21 @@ impl Site {
     }
 
     /// Starts a release as soon as the one before is over; its id.
-    pub(super) async fn release(&self, id: &str, recipe: &str, speed: f64) -> Result<String> {
+    pub(crate) async fn release(&self, id: &str, recipe: &str, speed: f64) -> Result<String> {
+        self.release_of(SERVICE, "v2", id, recipe, speed).await
+    }
+
+    /// The same of any service and version.
+    pub(crate) async fn release_of(
+        &self,
+        service: &str,
+        version: &str,
+        id: &str,
+        recipe: &str,
+        speed: f64,
+    ) -> Result<String> {
         let body = json!({
-            "id": id, "service": SERVICE, "version": "v2", "recipe": recipe, "speed": speed, "reason": "measured",
+            "id": id, "service": service, "version": version, "recipe": recipe, "speed": speed, "reason": "measured",
         });
         let since = Instant::now();
         loop {
@@ -128,7 +151,7 @@ impl Site {
     }
 
     /// The receipts of a release that has ended.
-    pub(super) async fn receipts(&self, release: &str) -> Result<Vec<Value>> {
+    pub(crate) async fn receipts(&self, release: &str) -> Result<Vec<Value>> {
         let since = Instant::now();
         loop {
             let (_, view) = self.ask(Method::GET, &format!("/api/v1/releases/{release}"), None).await?;
@@ -143,12 +166,12 @@ impl Site {
     }
 
     /// The splitter's control socket.
-    pub(super) async fn splitter(&self) -> Result<Client> {
+    pub(crate) async fn splitter(&self) -> Result<Client> {
         Ok(Client::connect(&self.directory.path().join("splitter").join(SOCKET_NAME)).await?)
     }
 
     /// Ends the server and has its whole log verified offline.
-    pub(super) fn verify(&mut self) -> Result<bool> {
+    pub(crate) fn verify(&mut self) -> Result<bool> {
         self.server = None;
         let said = self.run(&["log", "verify", "--json"])?;
         let said: Value = serde_json::from_str(&said)?;
@@ -166,8 +189,13 @@ impl Drop for Site {
 }
 
 /// What the splitter says of the service.
-pub(super) async fn status(splitter: &mut Client) -> Result<ServiceStatus> {
-    let Response::Status(status) = splitter.call(Request::Status { service: Some(SERVICE.to_owned()) }).await? else {
+pub(crate) async fn status(splitter: &mut Client) -> Result<ServiceStatus> {
+    status_of(splitter, SERVICE).await
+}
+
+/// The same of any service.
+pub(crate) async fn status_of(splitter: &mut Client, service: &str) -> Result<ServiceStatus> {
+    let Response::Status(status) = splitter.call(Request::Status { service: Some(service.to_owned()) }).await? else {
         bail!("the splitter answered something else");
     };
     status.services.into_iter().next().context("the splitter does not know the service")
@@ -198,10 +226,10 @@ fn configuration(
 }
 
 /// Addresses that are free now.
-fn free() -> Result<[SocketAddr; 2]> {
-    let held = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
-    let [pages, traffic] = &held;
-    Ok([pages.local_addr()?, traffic.local_addr()?])
+pub(crate) fn free<const N: usize>() -> Result<[SocketAddr; N]> {
+    let held: Vec<TcpListener> = (0..N).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+    let addresses: Vec<SocketAddr> = held.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
+    addresses.try_into().map_err(|_| anyhow::anyhow!("no addresses"))
 }
 
 fn text(path: &Path) -> String {

@@ -4,18 +4,18 @@ use serde_json::{Value, json};
 use std::fmt;
 
 /// By nearest rank: each is one of the values.
-pub(super) struct Spread {
+pub(crate) struct Spread {
     count: usize,
-    p50: f64,
+    pub(crate) p50: f64,
     p90: f64,
-    pub(super) p99: f64,
-    pub(super) max: f64,
+    pub(crate) p99: f64,
+    pub(crate) max: f64,
 }
 
 impl Spread {
-    pub(super) const HEAD: &str = "  count      p50      p90      p99      max";
+    pub(crate) const HEAD: &str = "  count      p50      p90      p99      max";
 
-    pub(super) fn of(mut values: Vec<f64>) -> Self {
+    pub(crate) fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let rank = |percent: usize| {
             let rank = (values.len() * percent).div_ceil(100).max(1);
@@ -24,7 +24,7 @@ impl Spread {
         Self { count: values.len(), p50: rank(50), p90: rank(90), p99: rank(99), max: rank(100) }
     }
 
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         json!({ "count": self.count, "p50": self.p50, "p90": self.p90, "p99": self.p99, "max": self.max })
     }
 }
