@@ -60,6 +60,7 @@ pub(crate) fn rule_of(builtin: &rollout::recipe::Builtin) -> Result<Rule, String
     if let Some(alpha) = builtin.alpha {
         policy.alpha = alpha;
     }
+    policy.end_certified_steps = builtin.end_certified_steps;
     if let Some(ms) = builtin.warm_up_ms {
         policy.warm_up_s = u32::try_from(ms.max(0).saturating_add(999) / 1_000).unwrap_or(u32::MAX);
     }
@@ -108,6 +109,11 @@ impl Judging {
     /// The sequential judge's feed, where that is the rule.
     pub(crate) fn feed(&self) -> Option<&Feed> {
         self.judge.feed()
+    }
+
+    /// True when the canary is certified for the weight that is judged.
+    pub(crate) fn is_certified(&self) -> bool {
+        self.feed().is_some_and(|feed| feed.judge().verdict() == judge::sequential::Verdict::Certified)
     }
 
     /// A second from before a crash: it counts as evidence as it did then.

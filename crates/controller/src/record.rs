@@ -182,7 +182,13 @@ fn facts(transition: &Transition, c: &Context<'_>) -> Result<Map<String, Value>,
             step: c.before.step,
         }),
         Transition::PauseEnded { at, step, actor, .. } => object(&CanaryResumed {
-            reason: actor.as_ref().map_or_else(|| "its time is up".to_owned(), |a| format!("ended by {a}")),
+            reason: match actor {
+                Some(actor) => format!("ended by {actor}"),
+                None if c.before.pauses.iter().any(|p| p.until.is_some_and(|until| until > *at)) => {
+                    "certified before its time was up".to_owned()
+                }
+                None => "its time is up".to_owned(),
+            },
             paused_ms: c.before.pauses.iter().map(|p| at.since(p.started)).max().unwrap_or(0),
             step: *step,
         }),

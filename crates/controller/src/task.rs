@@ -10,7 +10,7 @@ use judge::{
     Judge,
     sequential::{History, Policy},
 };
-use model::{Command, Energy, Epoch, ReleaseId, ServiceId, Tick, Timestamp, Verdict, Weight};
+use model::{Command, Energy, Epoch, ReleaseId, ServiceId, Tick, Timestamp, Weight};
 use receipt_log::{AppendError, Draft};
 use rollout::{Action, Observed, ObservedVersion, Transition, VersionRef};
 use serde_json::Value;
@@ -282,8 +282,8 @@ impl Task {
         let builtin = self.judging.as_ref().and_then(|judging| {
             let judgement = judging.judgement()?;
             let early = judgement.at?.since(judging.since()) < PATIENCE_MS;
-            if judgement.verdict == Verdict::Inconclusive && early && judging.feed().is_some() {
-                // The first second of a weight brings no evidence, and a block takes some: no word yet, instead of one that pauses.
+            if early && judging.feed().is_some_and(|feed| feed.judge().waits_for_votes()) {
+                // The second in which a weight changes brings no evidence, and a block takes some more: no word yet, instead of one that pauses.
                 return None;
             }
             Some(rollout::Builtin {
@@ -291,6 +291,7 @@ impl Task {
                 at: judgement.at?,
                 verdict: judgement.verdict,
                 message: judgement.message.clone(),
+                certified: judging.is_certified(),
             })
         });
         Observed {

@@ -42,6 +42,9 @@ pub struct Measurement {
     pub verdict: Verdict,
     /// Value, condition or error in one sentence.
     pub message: String,
+    /// Changes of the weight before it: a word on an earlier weight clears nothing.
+    #[serde(default)]
+    pub weight_changes: u32,
 }
 
 /// Counters of one metric in one run.

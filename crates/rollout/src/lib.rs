@@ -28,7 +28,7 @@
 //!
 //! | where | word | means |
 //! |---|---|---|
-//! | metric's `provider.plugin` | `deliveryos/builtin: {}` | the built-in judge, every second, on the data plane's own counters: `rule: sequential` (with `mode`, `alpha`, `warmUpSeconds`) or `rule: threshold` |
+//! | metric's `provider.plugin` | `deliveryos/builtin: {}` | the built-in judge, every second, on the data plane's own counters: `rule: sequential` (with `mode`, `alpha`, `warmUpSeconds`, `endCertifiedSteps`) or `rule: threshold` |
 //! | `trafficRouting.plugins` | `deliveryos/splitter: {}` | the built-in splitter (also without it) |
 //! | Rollout's annotations | `deliveryos.dev/dead-man-seconds` (60) | how long the data plane goes on without its controller |
 //! | Rollout's annotations | `deliveryos.dev/on-controller-loss` (`resume`) | `resume` or `abort` when the controller is back |

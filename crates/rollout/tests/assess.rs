@@ -32,7 +32,7 @@ fn at(s: i64) -> Timestamp {
 }
 
 fn measurement(s: i64, verdict: Verdict) -> Measurement {
-    Measurement { started: at(s), finished: at(s), verdict, message: String::new() }
+    Measurement { started: at(s), finished: at(s), verdict, message: String::new(), weight_changes: 0 }
 }
 
 /// A metric in which these measurements were taken, one a minute: S, F, I, E.

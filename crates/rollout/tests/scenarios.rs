@@ -6,7 +6,7 @@
 //! recipe FILE              under tests/scenarios/ or examples/
 //! release [with-envelope-acts] [again] [unsigned]
 //! ready | unready | gone   the canary's process
-//! word VERDICT [TEXT]      what the built-in judge says from now on; `word none`
+//! word VERDICT [TEXT]      what the built-in judge says from now on; `word none`; `word certified`: Successful, and certified
 //! tick 5m                  time passes, the controller runs whenever it wants to
 //! measure METRIC JSON      the measurement that was asked for answers
 //! fail METRIC TEXT         it does not
@@ -87,6 +87,7 @@ struct Scene {
     signing: bool,
     readiness: bool,
     word: Option<(Verdict, String)>,
+    certified: bool,
     asked: Vec<(String, String, Timestamp)>,
 }
 
@@ -151,6 +152,7 @@ impl Scene {
             signing: !release.contains("unsigned"),
             readiness: false,
             word: None,
+            certified: false,
             asked: Vec::new(),
         };
         let _ = writeln!(scene.out, "> {release}");
@@ -180,9 +182,10 @@ impl Scene {
             }
             "gone" => (self.canary, self.weight) = (None, Weight::ZERO),
             "word" => {
+                self.certified = first == "certified";
                 self.word = match first {
                     "none" => None,
-                    "Successful" => Some((Verdict::Successful, text.to_owned())),
+                    "Successful" | "certified" => Some((Verdict::Successful, text.to_owned())),
                     "Failed" => Some((Verdict::Failed, text.to_owned())),
                     "Inconclusive" => Some((Verdict::Inconclusive, text.to_owned())),
                     other => panic!("{other}"),
@@ -268,6 +271,7 @@ impl Scene {
             at: self.now,
             verdict: *verdict,
             message: message.clone(),
+            certified: self.certified,
         };
         Observed {
             at: self.now,

@@ -28,11 +28,13 @@ pub struct Profile {
     pub canary_us: u64,
     /// Of a hundred requests to the canary so many fail.
     pub canary_errors: u64,
+    /// Of a thousand requests to stable so many take ten times as long.
+    pub stable_slow: u64,
 }
 
 impl Default for Profile {
     fn default() -> Self {
-        Self { rate: 2_000, stable_us: 8_000, canary_us: 8_000, canary_errors: 0 }
+        Self { rate: 2_000, stable_us: 8_000, canary_us: 8_000, canary_errors: 0, stable_slow: 0 }
     }
 }
 
@@ -277,7 +279,11 @@ impl World {
                     weight: service.weight,
                     weight_changed: std::mem::take(&mut service.changed),
                     epoch,
-                    stable: version(profile.rate - to_canary, 0, profile.stable_us),
+                    stable: slowed(
+                        version(profile.rate - to_canary, 0, profile.stable_us),
+                        profile.stable_slow,
+                        profile.stable_us * 10,
+                    ),
                     canary,
                     canary_last_sent: service.last_sent,
                     sticky: false,
@@ -301,6 +307,16 @@ fn version(n: u64, errors: u64, us: u64) -> VersionTick {
         histogram: if n > 0 { vec![HistogramBucket(us, n)] } else { Vec::new() },
         ..VersionTick::default()
     }
+}
+
+/// Moves so many of a thousand to a bucket of their own.
+fn slowed(mut version: VersionTick, per_mille: u64, us: u64) -> VersionTick {
+    let slow = version.n * per_mille / 1_000;
+    if let Some(all) = version.histogram.first_mut().filter(|_| slow > 0) {
+        all.1 -= slow;
+        version.histogram.push(HistogramBucket(us, slow));
+    }
+    version
 }
 
 #[async_trait]

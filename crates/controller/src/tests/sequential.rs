@@ -117,6 +117,51 @@ async fn too_little_traffic_pauses_and_is_never_shown_as_success() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_weight_that_is_judged_at_once_waits_for_its_first_votes() {
+    // Nothing is known of stable's past: blocks. The promotion asks for a word in the very second in which 100 % came into force.
+    let world = World::new();
+    world.runtime.profile(Profile { rate: 100, ..Profile::default() });
+    let controller = world.controller().await;
+    let recipe = recipe().replace("      - setWeight: 100\n      - pause: {duration: 20s}\n", "");
+    assert!(recipe.contains("setWeight: 50") && !recipe.contains("setWeight: 100"));
+    let release = controller.start(world.request(2, &recipe)).await.unwrap();
+    assert_eq!(world.until_ended(&release).await, Outcome::Promoted);
+    assert_eq!(world.weights(&release), [5, 25, 50, 100]);
+    for (facts, table) in verdicts(&world, &release).await {
+        assert_eq!((&facts["mode"], &facts["said"]), (&"blocks".into(), &"unrefuted".into()), "{facts:?}");
+        audit(&facts, [table.as_slice()]).unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certified_step_ends_early_only_where_the_recipe_asks() {
+    let check = async |asked: bool, at_least_s: i64, at_most_s: i64| {
+        let world = World::new();
+        world.runtime.profile(Profile { stable_slow: 5, ..Profile::default() });
+        let controller = world.controller().await;
+        tokio::time::sleep(Duration::from_secs(90)).await;
+        let options = format!("{{warmUpSeconds: 0, endCertifiedSteps: {asked}}}");
+        let recipe =
+            recipe().replace("{warmUpSeconds: 0}", &options).replacen("{duration: 20s}", "{duration: 300s}", 1);
+        let release = controller.start(world.request(2, &recipe)).await.unwrap();
+        assert_eq!(world.until_ended(&release).await, Outcome::Promoted);
+        let calls = world.runtime.calls();
+        let at = |what: &str| calls.iter().find(|c| c.what == what).unwrap().at;
+        let took = at("weight 25").since(at("weight 5"));
+        assert!(
+            (at_least_s * 1_000..=at_most_s * 1_000).contains(&took),
+            "asked {asked}: {took} ms\n{}",
+            world.story()
+        );
+        let resumed = world.receipts(&release).into_iter().find(|r| r.payload.kind == Kind::CanaryResumed).unwrap();
+        let why = if asked { "certified before its time was up" } else { "its time is up" };
+        assert_eq!(resumed.payload.facts["reason"], why);
+    };
+    check(true, 59, 64).await;
+    check(false, 300, 304).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_evidence_outlives_the_controller() {
     let world = World::new();
     let controller = world.controller().await;

@@ -365,16 +365,25 @@ impl Sequential {
 
     /// The verdict now.
     pub fn verdict(&self) -> Verdict {
-        let required = self.abs_voted_in_step && (self.voted[1] || self.weight == Some(100));
         if self.crossed_at.is_some() || self.hard_stop_at.is_some() {
             Verdict::Regressed
-        } else if self.damaged > 0 || self.split_failed() || !required {
+        } else if self.damaged > 0 || self.split_failed() || !self.has_votes() {
             Verdict::Inconclusive
         } else if self.is_certified() {
             Verdict::Certified
         } else {
             Verdict::Unrefuted
         }
+    }
+
+    /// Whether the measures that are needed have voted: the fixed limit in this step, and below 100 % the comparison with stable.
+    fn has_votes(&self) -> bool {
+        self.abs_voted_in_step && (self.voted[1] || self.weight == Some(100))
+    }
+
+    /// True when nothing can be said only because too few requests have come: more of them will tell. Damage and a wrong split are not mended by waiting.
+    pub fn waits_for_votes(&self) -> bool {
+        self.verdict() == Verdict::Inconclusive && self.damaged == 0 && !self.split_failed()
     }
 
     /// Evidence for "not worse" in this step, each measure against its margin; `None` where it cannot be had: in blocks, or without step and `slow_certify`.

@@ -9,7 +9,7 @@ use super::{
     transition::{AnalysisScope, Transition},
 };
 use crate::{
-    assess::{AnalysisPhase, RunState},
+    assess::{AnalysisPhase, Measurement, RunState},
     engine::observed::Builtin,
     recipe::{Analysis, Metric, Provider, Step},
 };
@@ -194,6 +194,18 @@ impl<'a> Planner<'a> {
         self.observed.builtin.clone().filter(|b| b.since == self.status.applied_at)
     }
 
+    /// Whether the recipe lets a certified step end early, and this one is certified.
+    pub(super) fn is_certified(&self) -> bool {
+        let asked = self.recipe.background.as_ref().filter(|b| self.status.step >= b.starting_step).is_some_and(|b| {
+            b.analysis
+                .metrics
+                .iter()
+                .any(|m| !m.dry_run && matches!(&m.provider, Provider::Builtin(rule) if rule.end_certified_steps))
+        });
+        let fresh = self.now.plus_millis(-WORD_MAY_BE_OLDER_MS);
+        asked && self.valid_word().is_some_and(|w| w.certified && w.verdict == Verdict::Successful && w.at >= fresh)
+    }
+
     /// Whether the built-in rule lets the release go on: its word since `from` is Successful. Records that word. True without such a rule.
     pub(super) fn judged_since(&mut self, from: Timestamp) -> bool {
         if self.status.exposure() == Weight::ZERO || self.status.promote_full || self.status.fast_rollback {
@@ -216,7 +228,10 @@ impl<'a> Planner<'a> {
         }
         let from = from.plus_millis(-WORD_MAY_BE_OLDER_MS).max(self.status.applied_at);
         let last = run.metrics.get(&metric.name).and_then(|s| s.last.clone());
-        if last.as_ref().is_some_and(|l| l.verdict == Verdict::Successful && l.finished >= from) {
+        let cleared = |l: &Measurement| {
+            l.verdict == Verdict::Successful && l.finished >= from && l.weight_changes == self.status.weight_changes
+        };
+        if last.as_ref().is_some_and(cleared) {
             return true;
         }
         let is_new = |w: &Builtin| w.at >= from && last.as_ref().is_none_or(|l| w.at != l.started);

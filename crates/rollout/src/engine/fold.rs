@@ -76,9 +76,10 @@ impl Status {
             }
             Transition::AnalysisStarted { at, run, scope } => self.analysis_started(*at, run, *scope),
             Transition::Measured { at, started, run, metric, verdict, message } => {
+                let weight_changes = self.weight_changes;
                 if let Some(state) = self.run_mut(run).filter(|r| r.verdict.is_none()) {
                     let (started, finished, message) = (*started, *at, message.clone());
-                    let measurement = Measurement { started, finished, verdict: *verdict, message };
+                    let measurement = Measurement { started, finished, verdict: *verdict, message, weight_changes };
                     state.metrics.entry(metric.clone()).or_default().take(measurement);
                 }
             }

@@ -49,4 +49,6 @@ pub struct Builtin {
     pub verdict: Verdict,
     /// One sentence that names metric, value and limit.
     pub message: String,
+    /// True when the canary is certified for this weight: not only is nothing found against it, "worse than the margin" is refuted.
+    pub certified: bool,
 }

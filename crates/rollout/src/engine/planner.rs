@@ -335,11 +335,13 @@ impl<'a> Planner<'a> {
             self.wait_for_pause(until);
             return;
         };
-        if pause.until.is_none_or(|until| until > self.now) {
-            self.wait_for_pause(pause.until);
+        // A pause without an end waits for a person, whatever is certified.
+        let Some(until) = pause.until else { return self.wait_for_pause(None) };
+        if until > self.now && !self.is_certified() {
+            self.wait_for_pause(Some(until));
             return;
         }
-        if self.judged_since(pause.until.unwrap_or(self.now)) {
+        if self.judged_since(until.min(self.now)) {
             self.record(Transition::PauseEnded { at: self.now, step, advance: true, actor: None });
         }
     }

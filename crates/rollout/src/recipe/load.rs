@@ -442,7 +442,7 @@ pub(crate) fn builtin(metric: &Node) -> Option<Result<Builtin, Misuse<'_>>> {
     let wrong = |node, name: &str, message: String| {
         Some(Err(Misuse { node, field: format!("provider.plugin.{BUILTIN}.{name}"), message }))
     };
-    const FIELDS: [&str; 4] = ["rule", "mode", "alpha", "warmUpSeconds"];
+    const FIELDS: [&str; 5] = ["rule", "mode", "alpha", "warmUpSeconds", "endCertifiedSteps"];
     if let Some((key, node)) = rule.entries().iter().find(|(key, _)| !FIELDS.contains(&key.name.as_str())) {
         return wrong(node, &key.name, format!("unknown field: the built-in rule has {}", FIELDS.join(", ")));
     }
@@ -479,7 +479,14 @@ pub(crate) fn builtin(metric: &Node) -> Option<Result<Builtin, Misuse<'_>>> {
             None => return wrong(node, "warmUpSeconds", "not a number of seconds from 0 to 3600".to_owned()),
         },
     };
-    Some(Ok(Builtin { rule: name.to_owned(), mode, alpha, warm_up_ms }))
+    let end_certified_steps = match rule.get("endCertifiedSteps") {
+        None => false,
+        Some(node) => match node.bool() {
+            Some(ends) => ends,
+            None => return wrong(node, "endCertifiedSteps", "neither true nor false".to_owned()),
+        },
+    };
+    Some(Ok(Builtin { rule: name.to_owned(), mode, alpha, warm_up_ms, end_certified_steps }))
 }
 
 /// What a Rollout's annotations say of a controller that is gone.

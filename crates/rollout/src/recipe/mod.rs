@@ -271,6 +271,9 @@ pub struct Builtin {
     /// The canary's first traffic in which latency does not count, ms; the rule's own when the recipe does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warm_up_ms: Option<i64>,
+    /// True: a timed pause ends early once the canary is certified for its weight.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub end_certified_steps: bool,
 }
 
 /// The canary's first traffic in which latency does not count, ms, unless the recipe says otherwise.
