@@ -24,5 +24,6 @@ pub use decide::{
     Decision, GateDecision, Judged, Reason, ReasonCode, ReportSummary, Request, Standing, Submitted, decide,
 };
 pub use finding::{Finding, Location, Package, Severity, State, tool_id};
+pub use json::parse as strict_json;
 pub use policy::{Policy, PolicyError, Subjects, Suppressions, Unknown, Waiver};
 pub use report::{Format, MAX_FINDINGS, MAX_REPORT, Report, Unreadable};

@@ -12,6 +12,7 @@ const ORDER: [&str; 31] = [
     "judge",
     "flags",
     "gates",
+    "admission",
     "dora",
     "projections",
     "access",

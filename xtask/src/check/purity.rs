@@ -7,7 +7,8 @@ use anyhow::{Result, bail};
 use serde_json::Value;
 
 /// The crates marked W in the architecture, without the two of [`BROWSER`].
-const PURE: [&str; 9] = ["model", "tlog", "receipts", "rollout", "judge", "flags", "gates", "dora", "projections"];
+const PURE: [&str; 10] =
+    ["model", "tlog", "receipts", "rollout", "judge", "flags", "gates", "admission", "dora", "projections"];
 /// The browser's own crates: never compiled natively.
 pub(crate) const BROWSER: [&str; 2] = ["hydrate", "verifier-web"];
 /// Crates that bring a runtime, a socket, a file, a clock or randomness.

@@ -92,6 +92,18 @@ pub(crate) fn parse(bytes: &[u8]) -> (Vec<Node>, Option<YamlError>) {
     (builder.documents, None)
 }
 
+/// The documents of a file of manifests as JSON, read as recipes are: within limits, no key twice, scalars as Kubernetes' tools take them. For
+/// other rooms that read manifests. The error names line and column.
+pub fn manifests(bytes: &[u8]) -> Result<Vec<serde_json::Value>, String> {
+    match parse(bytes) {
+        (documents, None) => Ok(documents.iter().map(Node::to_json).collect()),
+        (_, Some(YamlError { place, message })) if place.line == 0 => Err(message),
+        (_, Some(YamlError { place, message })) => {
+            Err(format!("line {}, column {}: {message}", place.line, place.column))
+        }
+    }
+}
+
 fn to_u32(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
