@@ -21,6 +21,8 @@ enum What {
     Log(Rest),
     /// Start-up, time to first byte and memory of the pages over a large log (`-- --data DIR`, which `cargo xtask seed` fills).
     Pages(Rest),
+    /// An image of 1 GB from registry to registry, beside `oras cp -r` and `crane cp`: time and memory.
+    Promote(Rest),
     /// From an append to the last of a thousand clients of the live stream (`-- --data DIR`).
     Sse(Rest),
     /// Rollouts at random under the sequential judge and under the rules that others use; writes the tables of docs/judge.md. With `-- --real`:
@@ -44,6 +46,7 @@ pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
         What::Abort(rest) => ("abort", rest, true),
         What::Log(rest) => ("log", rest, false),
         What::Pages(rest) => ("pages", rest, true),
+        What::Promote(rest) => ("promote", rest, true),
         What::Sse(rest) => ("sse", rest, true),
         What::Judge(rest) if rest.args.iter().any(|arg| arg == REAL) => ("judge", rest, true),
         What::Judge(rest) => return judge(workspace, rest),
@@ -64,6 +67,11 @@ pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
         bench.arg("--deliveryos").arg(binary::build(workspace, true)?);
         if name == "splitter" {
             bench.arg("--peers").arg(setup::bench_peers(workspace)?);
+        }
+        if name == "promote" {
+            crate::oci_peers::docker_registry(workspace)?;
+            crate::oci_peers::clients(workspace)?;
+            bench.arg("--peers").arg(setup::peers(workspace));
         }
     }
     bench.stdin(Stdio::null()).args(rest.args.iter().skip_while(|arg| *arg == "--").filter(|arg| *arg != REAL));

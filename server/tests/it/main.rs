@@ -9,5 +9,8 @@ mod gate;
 mod gates;
 mod headers;
 mod journey;
+#[path = "../../../crates/registry/tests/common/mod.rs"]
+mod peers;
 mod process;
+mod promote;
 mod support;

@@ -10,6 +10,7 @@ mod machine;
 mod pages;
 mod peers;
 mod process;
+mod promote;
 mod recovery;
 mod seed;
 mod serve;
@@ -49,6 +50,8 @@ enum Verb {
     Log(log::Options),
     /// Start-up, time to first byte and memory of the pages over a large log.
     Pages(pages::Options),
+    /// An image from registry to registry, beside oras and crane: time and memory.
+    Promote(promote::Options),
     /// From an append to the last of a thousand clients of the live stream.
     Sse(sse::Options),
     /// Fill a data directory with a made-up, properly signed history.
@@ -63,6 +66,7 @@ fn main() -> Result<()> {
         Verb::Judge(options) => ("judge", verdicts::run(&options, &args.deliveryos)?),
         Verb::Log(options) => ("log", log::run(&options)?),
         Verb::Pages(options) => ("pages", pages::run(&options, &args.deliveryos)?),
+        Verb::Promote(options) => ("promote", promote::run(&options, &args.deliveryos, args.peers.as_deref())?),
         Verb::Sse(options) => ("sse", sse::run(&options, &args.deliveryos)?),
         Verb::Seed(options) => ("seed", seed::run(&options)?),
     };
