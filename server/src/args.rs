@@ -7,7 +7,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use access::Role;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use model::{Actor, Environment, ReleaseId, ServiceId, Version};
+use model::{Actor, Digest, Environment, ReleaseId, ServiceId, Version};
 use registry::{Platform, Reference};
 
 pub use attest::{AttestVerb, Build, Made, SignedBy, VerifyBundle, Vuln};
@@ -402,11 +402,30 @@ pub struct Splitter {
 #[derive(Debug, Clone, ClapArgs)]
 pub struct Promote {
     /// What: `oci:FOLDER[:TAG|@DIGEST]` or `HOST/REPOSITORY:TAG|@DIGEST`
-    #[arg(value_name = "SRC")]
-    pub source: Reference,
+    #[arg(value_name = "SRC", required_unless_present = "service")]
+    pub source: Option<Reference>,
     /// Where to: `oci:FOLDER[:TAG]` or `HOST/REPOSITORY[:TAG]`; without a tag it keeps the source's
-    #[arg(value_name = "DST")]
-    pub destination: Reference,
+    #[arg(value_name = "DST", required_unless_present = "service")]
+    pub destination: Option<Reference>,
+    /// Let a server promote and record it: an image of this service, between the environments of its configuration
+    #[arg(long, value_name = "SERVICE", requires_all = ["environment", "tag"],
+          conflicts_with_all = ["source", "destination", "platform", "dry_run", "move_tag", "trust_blobs", "plain_http"])]
+    pub service: Option<ServiceId>,
+    /// With a server: into this environment
+    #[arg(long = "to", value_name = "ENVIRONMENT", requires = "service")]
+    pub environment: Option<Environment>,
+    /// With a server: the image's tag
+    #[arg(long, value_name = "TAG", requires = "service")]
+    pub tag: Option<String>,
+    /// With a server: the digest that the tag must name
+    #[arg(long, value_name = "DIGEST", requires = "service")]
+    pub digest: Option<Digest>,
+    /// With a server: agree to the request of this receipt, where two people are needed
+    #[arg(long, value_name = "RECEIPT", requires = "service")]
+    pub agree: Option<u64>,
+    /// With a server: idempotency key [default: random]
+    #[arg(long, value_name = "KEY", requires = "service")]
+    pub id: Option<model::CommandId>,
     /// Of an index only the image for this platform, as linux/amd64
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<Platform>,
@@ -564,6 +583,10 @@ mod tests {
         check("deliveryos completions bash", true);
         check("deliveryos promote oci:dev:v1 registry.example.com/app --platform linux/amd64 --dry-run --json", true);
         check("deliveryos promote nginx oci:dev", false);
+        check("deliveryos promote oci:dev:v1", false);
+        check("deliveryos promote --service checkout --to prod --tag v1 --agree 7 --reason ok", true);
+        check("deliveryos promote --service checkout --to prod", false);
+        check("deliveryos promote oci:dev:v1 oci:prod --to prod", false);
         check("deliveryos image build oci:dev:v1 ./app --label a=b -- serve --port 1", true);
     }
 }

@@ -23,12 +23,15 @@ pub use data_plane::{DataPlane, SPLITTER_DIR, end_splitter, own_program, splitte
 
 use crate::{
     admin, args,
+    attestations::Attestations,
     auth::{Cookie, Limiter, LoginLink},
     config::{Config, ConfigCatalogue},
     events::Hub,
     exit::{Refusal, WrongUse},
     http_server,
     migrations::CommandMigrations,
+    policy::Guarded,
+    promotions::Promotions,
     router::{self, App, Counts},
     site,
 };
@@ -176,6 +179,7 @@ pub async fn start(opened: Opened) -> anyhow::Result<Running> {
             .context("the configuration could not be read")??
     };
     let catalogue = Arc::new(catalogue);
+    let attestations = Arc::new(Attestations::new(&config.attestations)?);
     let migrations: Arc<dyn Migrations> = Arc::new(CommandMigrations::new(config.down_migrations.clone()));
     let allowed = Allowed::new(&sources(&config)?).map_err(|error| WrongUse(error.to_string()))?;
     let sources: Vec<Arc<dyn MetricSource>> =
@@ -197,11 +201,19 @@ pub async fn start(opened: Opened) -> anyhow::Result<Running> {
         })
         .await,
     );
-    let delivery: Arc<dyn Delivery> = controller.clone();
     let (closing, closed) = watch::channel(false);
     let followed: Arc<dyn Log> = Arc::new(log.clone());
-    let hub = Hub::start(followed.clone(), &*delivery, closed.clone());
     let read: Arc<dyn ReadModel> = Arc::new(store.clone());
+    let delivery: Arc<dyn Delivery> = Arc::new(Guarded {
+        inner: controller.clone(),
+        read: read.clone(),
+        log: followed.clone(),
+        clock: clock.clone(),
+        catalogue: catalogue.clone(),
+        attestations: attestations.clone(),
+    });
+    let promotions = Arc::new(Promotions::new(&config, attestations, followed.clone(), clock.clone()));
+    let hub = Hub::start(followed.clone(), &*delivery, closed.clone());
     let kept: Arc<dyn Store> = Arc::new(store.clone());
     let https = config.public_url.as_ref().is_some_and(|url| url.scheme == "https");
     let port = listener.local_addr().map_or(0, |address| address.port());
@@ -212,6 +224,7 @@ pub async fn start(opened: Opened) -> anyhow::Result<Running> {
         store: kept,
         access: access.clone(),
         clock: clock.clone(),
+        promotions,
         catalogue,
         migrations,
         vkey: log.vkey().to_string(),

@@ -3,6 +3,7 @@
 //! Unknown fields are refused, and every error names the line. A file is read whole and checked before anything starts.
 
 mod catalogue;
+mod delivery;
 mod identity;
 
 use std::{
@@ -17,6 +18,7 @@ use model::{Digest, Environment, ServiceId, Version};
 use serde::Deserialize;
 
 pub use catalogue::ConfigCatalogue;
+pub use delivery::{AttestationsConfig, EnvironmentConfig, FreezeConfig, IdentityConfig, PolicyConfig, Statement};
 pub use identity::{IdentityError, process_digest};
 
 use crate::exit::WrongUse;
@@ -48,6 +50,10 @@ pub struct Config {
     pub down_migrations: BTreeMap<String, MigrationConfig>,
     /// Metric sources that recipes may ask, by name.
     pub metrics: BTreeMap<String, MetricConfig>,
+    /// Environments that images are promoted into.
+    pub environments: BTreeMap<Environment, EnvironmentConfig>,
+    /// Whose attestations count.
+    pub attestations: AttestationsConfig,
 }
 
 /// `https://host[:port]`: no path.
@@ -97,6 +103,9 @@ pub struct ServiceConfig {
     /// Sticks requests that carry a key to a version.
     #[serde(default)]
     pub sticky: Option<StickyConfig>,
+    /// What a release needs before it starts; nothing when left out.
+    #[serde(default)]
+    pub policy: Option<PolicyConfig>,
     /// The versions, by label.
     pub versions: BTreeMap<Version, VersionConfig>,
 }
@@ -175,6 +184,8 @@ impl Default for Config {
             services: BTreeMap::new(),
             down_migrations: BTreeMap::new(),
             metrics: BTreeMap::new(),
+            environments: BTreeMap::new(),
+            attestations: AttestationsConfig::default(),
         }
     }
 }
@@ -264,7 +275,7 @@ impl Config {
                 version.check().map_err(|why| format!("{at}.versions.{label}{why}"))?;
             }
         }
-        Ok(())
+        delivery::check(self)
     }
 }
 

@@ -6,6 +6,7 @@ mod gates;
 mod log_files;
 pub mod own_metrics;
 mod pages;
+mod promotions;
 
 use std::{ops::Deref, sync::Arc, time::Duration};
 
@@ -26,12 +27,15 @@ use serde_json::json;
 use tower_http::{limit::RequestBodyLimitLayer, timeout::RequestBodyTimeoutLayer};
 
 pub use api::{CommandBody, Created, StartBody, Started, Steered, TokenBody};
+pub(crate) use gates::decided as decide_gates;
 pub use gates::{GatesAnswer, GatesBody, ReportBody};
+pub use promotions::{PromotionAnswer, PromotionBody};
 
 use crate::{
     auth::{self, Cookie, Limiter},
     config::{ConfigCatalogue, PublicUrl},
     events::{self, Hub},
+    promotions::Promotions,
     site,
 };
 
@@ -118,6 +122,8 @@ pub struct Parts {
     pub access: Access,
     /// Now.
     pub clock: Arc<dyn Clock>,
+    /// What promotes images.
+    pub promotions: Arc<Promotions>,
     /// What may be released.
     pub catalogue: Arc<ConfigCatalogue>,
     /// Which migrations there are.
@@ -155,7 +161,7 @@ impl Deref for App {
 }
 
 /// The routes of the server itself, in the order of [`router`].
-const OWN: [(Method, &str); 21] = [
+const OWN: [(Method, &str); 22] = [
     (Method::GET, "/healthz"),
     (Method::GET, "/login"),
     (Method::POST, "/login"),
@@ -175,6 +181,7 @@ const OWN: [(Method, &str); 21] = [
     (Method::GET, "/api/v1/receipts/{index}"),
     (Method::POST, "/api/v1/tokens"),
     (Method::POST, "/api/v1/gates"),
+    (Method::POST, "/api/v1/promotions"),
     (Method::POST, "/settings/tokens"),
     (Method::POST, "/settings/revoke"),
 ];
@@ -213,6 +220,7 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/segments/{digest}", get(api::segment))
         .route("/api/v1/receipts/{index}", get(api::receipt))
         .route("/api/v1/tokens", post(api::create_token))
+        .route("/api/v1/promotions", post(promotions::promote))
         .route("/settings/tokens", post(access_forms::create))
         .route("/settings/revoke", post(access_forms::revoke));
     let small = pages::add(own, &app)

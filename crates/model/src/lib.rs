@@ -7,6 +7,7 @@ mod command;
 mod digest;
 mod energy;
 pub mod event;
+pub mod evidence;
 pub mod gate;
 mod id;
 mod tick;

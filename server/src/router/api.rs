@@ -104,7 +104,13 @@ pub struct Created {
 }
 
 /// Why not, as it is answered.
-pub(super) struct Problem(StatusCode, &'static str, String);
+pub(crate) struct Problem(StatusCode, &'static str, String);
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.2)
+    }
+}
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
@@ -122,6 +128,10 @@ impl Problem {
     }
     pub(super) fn missing(what: &str) -> Self {
         Self(StatusCode::NOT_FOUND, "not-found", format!("there is no {what}"))
+    }
+    /// For what the asker can set right: a registry that does not answer. Nothing of it is a secret.
+    pub(super) fn not_found_out(detail: impl Into<String>) -> Self {
+        Self(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail.into())
     }
     /// What exactly failed is for the server's own log.
     pub(super) fn unavailable(error: &dyn std::fmt::Display) -> Self {
@@ -183,6 +193,7 @@ pub(super) async fn start(
         down_migration: body.down_migration,
         actor: who.actor,
         reason: body.reason,
+        requirements: Vec::new(),
     };
     match app.delivery.start(request).await {
         Ok(release) => Ok((StatusCode::CREATED, Json(Started { release })).into_response()),

@@ -1,6 +1,9 @@
 //! The pages and the server functions they call, with what both get by context.
 
-use app::{api::context::LogKey, parts::PartsNeeded};
+use app::{
+    api::context::{Environments, LogKey},
+    parts::PartsNeeded,
+};
 use axum::{
     Router,
     extract::{Request, State},
@@ -118,6 +121,7 @@ fn context(app: &App, request: &Request) -> impl Fn() + Clone + Send + Sync + 's
         provide_context(app.access.clone());
         provide_context(app.store.clone());
         provide_context(LogKey(app.vkey.clone()));
+        provide_context(Environments(app.promotions.order()));
         if let (Some(nonce), Some(response)) = (leptos::nonce::use_nonce(), use_context::<ResponseOptions>()) {
             let policy = format!(
                 "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'wasm-unsafe-eval'; style-src 'self' 'nonce-{nonce}'; \

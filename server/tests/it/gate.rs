@@ -39,6 +39,13 @@ fn body(route: &Route, form_token: &str) -> (&'static str, String) {
                 NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
             ),
         ),
+        "/api/v1/promotions" => (
+            "application/json",
+            format!(
+                r#"{{"id":"{}","service":"checkout","environment":"dev","tag":"v1"}}"#,
+                NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+            ),
+        ),
         "/settings/tokens" => {
             ("application/x-www-form-urlencoded", format!("name=ci&role=viewer&days=1&form_token={form_token}"))
         }

@@ -13,4 +13,5 @@ mod journey;
 mod peers;
 mod process;
 mod promote;
+mod promotions;
 mod support;

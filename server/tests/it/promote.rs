@@ -216,7 +216,8 @@ async fn killed_at_every_blob_into_a_folder() {
         assert_eq!(all(&source).await, all(&Layout::open(&folder).await.unwrap()).await, "after a death at {n}");
         // What the dead one left half-written is cleared away.
         let names = std::fs::read_dir(folder.join("blobs/sha256")).unwrap();
-        let left: Vec<_> = names.filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with('.')).collect();
+        let left: Vec<_> =
+            names.filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with('.')).collect();
         assert!(left.is_empty(), "{left:?}");
     }
 }
@@ -233,10 +234,9 @@ async fn a_real_registry_and_what_its_clients_see() {
     assert_eq!(done(&[&format!("{dev}:v1"), &prod]).await["digest"], said["digest"]);
     assert_eq!(all(&layout).await, all(&place(&server.host, "prod/app")).await);
     assert_eq!(done(&[&format!("{dev}:v1"), &prod]).await["blobs_copied"], 0);
-    for (name, args) in [
-        ("oras", vec!["discover", "--plain-http", "--format=json"]),
-        ("crane", vec!["digest", "--insecure"]),
-    ] {
+    for (name, args) in
+        [("oras", vec!["discover", "--plain-http", "--format=json"]), ("crane", vec!["digest", "--insecure"])]
+    {
         let Some(program) = peers::peer(name) else { continue };
         let out = Command::new(program).args(args).arg(format!("{prod}:v1")).output().unwrap();
         let text = String::from_utf8_lossy(&out.stdout);

@@ -84,16 +84,23 @@ pub(crate) fn run(options: &Options, deliveryos: &Path, peers: Option<&Path>) ->
     let over_idle = peak_of_ours.saturating_sub(idle);
     println!("over what it takes for an image of nothing: {:.1} MB", over_idle as f64 / 1024.0);
     for row in table.iter().skip(2) {
-        if let (Some(theirs), Some(ours)) = (row["seconds"].as_f64(), table.get(1).and_then(|r| r["seconds"].as_f64())) {
+        if let (Some(theirs), Some(ours)) = (row["seconds"].as_f64(), table.get(1).and_then(|r| r["seconds"].as_f64()))
+        {
             println!("time of {} / time of ours without reading back: {:.2}", row["name"], theirs / ours);
         }
     }
-    Ok(json!({ "megabytes": options.megabytes, "rounds": options.rounds, "rows": table, "idle_kib": idle, "over_idle_kib": over_idle }))
+    Ok(
+        json!({ "megabytes": options.megabytes, "rounds": options.rounds, "rows": table, "idle_kib": idle, "over_idle_kib": over_idle }),
+    )
 }
 
 fn ways(deliveryos: &Path, peers: Option<&Path>) -> Vec<Way> {
     let mut ways = vec![
-        Way { name: "deliveryos promote", program: deliveryos.to_owned(), arguments: |from, to| vec!["promote".into(), from.into(), to.into()] },
+        Way {
+            name: "deliveryos promote",
+            program: deliveryos.to_owned(),
+            arguments: |from, to| vec!["promote".into(), from.into(), to.into()],
+        },
         Way {
             name: "deliveryos --trust-blobs",
             program: deliveryos.to_owned(),
@@ -103,7 +110,8 @@ fn ways(deliveryos: &Path, peers: Option<&Path>) -> Vec<Way> {
     let oras: fn(&str, &str) -> Vec<String> = |from, to| {
         vec!["cp".into(), "-r".into(), "--from-plain-http".into(), "--to-plain-http".into(), from.into(), to.into()]
     };
-    let crane: fn(&str, &str) -> Vec<String> = |from, to| vec!["cp".into(), "--insecure".into(), from.into(), to.into()];
+    let crane: fn(&str, &str) -> Vec<String> =
+        |from, to| vec!["cp".into(), "--insecure".into(), from.into(), to.into()];
     for (name, tool, arguments) in [("oras cp -r", "oras", oras), ("crane cp", "crane", crane)] {
         ways.extend(find(tool, peers).map(|program| Way { name, program, arguments }));
     }
