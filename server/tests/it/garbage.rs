@@ -96,7 +96,7 @@ async fn no_header_is_an_error_of_ours() {
     let cookies: Vec<Vec<u8>> = vec![
         b"".to_vec(),
         b";;;===".to_vec(),
-        format!("{cookie}").into_bytes(),
+        cookie.to_string().into_bytes(),
         format!("{cookie}=").into_bytes(),
         format!("{cookie}=\"").into_bytes(),
         format!("{cookie}={}", "A".repeat(60_000)).into_bytes(),
