@@ -136,9 +136,9 @@ pub struct VersionConfig {
     /// Further environment of the command.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// Path answered with 2xx when ready.
-    #[serde(default = "root_path")]
-    pub health_path: String,
+    /// Path answered with 2xx when ready. Without one a command is asked at `/`, and a url is ready when it accepts a connection.
+    #[serde(default)]
+    pub health_path: Option<String>,
 }
 
 /// A down-migration.
@@ -166,9 +166,6 @@ pub struct MetricConfig {
 fn production() -> Environment {
     // A valid name by construction; the fallback is never taken.
     "production".parse().unwrap_or_else(|_| unreachable!())
-}
-fn root_path() -> String {
-    "/".to_owned()
 }
 fn ten_minutes() -> u64 {
     600
@@ -290,7 +287,9 @@ impl VersionConfig {
             (None, Some(_)) if self.digest.is_none() => {
                 Err(".digest: what runs at a url cannot be read from here: give its image's digest".to_owned())
             }
-            _ if !self.health_path.starts_with('/') => Err(".health_path: a path that begins with /".to_owned()),
+            _ if self.health_path.as_ref().is_some_and(|path| !path.starts_with('/')) => {
+                Err(".health_path: a path that begins with /".to_owned())
+            }
             (None, Some(url)) => splitter::check_url(url).map_err(|why| format!(".url: {why}")),
             _ => Ok(()),
         }

@@ -148,7 +148,7 @@ fn workload(label: &Version, version: &VersionConfig) -> anyhow::Result<Workload
             let source = WorkloadSource::Process {
                 command: command.clone(),
                 env: version.env.clone(),
-                health_path: version.health_path.clone(),
+                health_path: version.health_path.clone().unwrap_or_else(|| "/".to_owned()),
             };
             let computed = match &version.digest {
                 Some(_) => None,
@@ -156,7 +156,7 @@ fn workload(label: &Version, version: &VersionConfig) -> anyhow::Result<Workload
             };
             (source, computed)
         }
-        (None, Some(url)) => (WorkloadSource::Url(url.clone()), None),
+        (None, Some(url)) => (WorkloadSource::Url { url: url.clone(), health_path: version.health_path.clone() }, None),
         (None, None) => anyhow::bail!(WrongUse("a command or a url".to_owned())),
     };
     let digest = version.digest.clone().or(computed).ok_or_else(|| WrongUse("a url needs a digest".to_owned()))?;

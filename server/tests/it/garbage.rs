@@ -60,6 +60,7 @@ async fn no_address_is_an_error_of_ours() {
         "0/x001",
         "0/1",
         "64/000",
+        "0/x036/x028/x797/x018/x963/968",
         "entries/x001/x002",
         "0/000.p/0",
         "0/000.p/256",
