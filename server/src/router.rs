@@ -2,6 +2,7 @@
 
 mod access_forms;
 mod api;
+mod asked;
 mod gates;
 mod log_files;
 pub mod own_metrics;

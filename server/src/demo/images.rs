@@ -157,7 +157,7 @@ impl Images {
             command: Some(vec![program, "--port".into(), "{port}".into()]),
             url: None,
             env: BTreeMap::from([("DELIVERYOS".to_owned(), own_program()?)]),
-            health_path: "/healthz".to_owned(),
+            health_path: Some("/healthz".to_owned()),
         })
     }
 

@@ -5,7 +5,7 @@
 use access::{Identity, Role};
 use axum::{
     Extension, Json,
-    extract::{Path, Query, State, rejection::JsonRejection},
+    extract::{State, rejection::JsonRejection},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     App,
     access_forms::{MAX_TOKEN_DAYS, NotMade, make_token},
+    asked::{InPath, InQuery},
 };
 use crate::exit;
 
@@ -206,7 +207,7 @@ pub(super) async fn start(
 pub(super) async fn steer(
     State(app): State<App>,
     Extension(who): Extension<Identity>,
-    Path(release): Path<ReleaseId>,
+    InPath(release): InPath<ReleaseId>,
     body: Result<Json<CommandBody>, JsonRejection>,
 ) -> Result<Response, Problem> {
     let Json(body) = body?;
@@ -235,7 +236,7 @@ pub(super) struct Listed {
 /// `GET /api/v1/releases`.
 pub(super) async fn list(
     State(app): State<App>,
-    Query(asked): Query<Listed>,
+    InQuery(asked): InQuery<Listed>,
 ) -> Result<Json<Vec<ReleaseRow>>, Problem> {
     let limit = asked.limit.unwrap_or(20).clamp(1, projections::MAX_PAGE);
     let filter = ReleaseFilter {
@@ -250,19 +251,22 @@ pub(super) async fn list(
 }
 
 /// `GET /api/v1/releases/ID`.
-pub(super) async fn release(State(app): State<App>, Path(id): Path<ReleaseId>) -> Result<Json<ReleaseView>, Problem> {
+pub(super) async fn release(
+    State(app): State<App>,
+    InPath(id): InPath<ReleaseId>,
+) -> Result<Json<ReleaseView>, Problem> {
     let found = app.read.release(&id).await.map_err(|error| Problem::unavailable(&error))?;
     found.map(Json).ok_or_else(|| Problem::missing(&format!("release {id}")))
 }
 
 /// `GET /api/v1/receipts/INDEX`: entry, inclusion proof and checkpoint.
-pub(super) async fn receipt(State(app): State<App>, Path(index): Path<u64>) -> Result<Response, Problem> {
+pub(super) async fn receipt(State(app): State<App>, InPath(index): InPath<u64>) -> Result<Response, Problem> {
     let found = app.read.receipt(index).await.map_err(|error| Problem::unavailable(&error))?;
     found.map(|proof| Json(proof).into_response()).ok_or_else(|| Problem::missing(&format!("receipt {index}")))
 }
 
 /// `GET /api/v1/segments/DIGEST`: a recipe's text, the ticks or measurements behind a verdict.
-pub(super) async fn segment(State(app): State<App>, Path(digest): Path<Digest>) -> Result<Response, Problem> {
+pub(super) async fn segment(State(app): State<App>, InPath(digest): InPath<Digest>) -> Result<Response, Problem> {
     let found = app.read.segment(&digest).await.map_err(|error| Problem::unavailable(&error))?;
     let bytes = found.ok_or_else(|| Problem::missing("such segment"))?;
     let headers = [

@@ -1,7 +1,7 @@
 //! The log as files: `/checkpoint`, `/tile/…` (c2sp.org/tlog-tiles), and one receipt as a proof or an envelope.
 
 use axum::{
-    extract::{Path, State},
+    extract::State,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -9,7 +9,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use receipt_log::tiles;
 use tlog::TilePath;
 
-use super::App;
+use super::{App, asked::InPath};
 
 /// `GET /checkpoint`.
 pub(super) async fn checkpoint(State(app): State<App>) -> Response {
@@ -21,7 +21,7 @@ pub(super) async fn checkpoint(State(app): State<App>) -> Response {
 }
 
 /// `GET /tile/…`.
-pub(super) async fn tile(State(app): State<App>, Path(path): Path<String>) -> Response {
+pub(super) async fn tile(State(app): State<App>, InPath(path): InPath<String>) -> Response {
     let Ok(path) = format!("tile/{path}").parse::<TilePath>() else { return missing() };
     let private = !app.log_is_public || matches!(path, TilePath::Entries(_));
     // What is there never changes.
@@ -34,7 +34,7 @@ pub(super) async fn tile(State(app): State<App>, Path(path): Path<String>) -> Re
 }
 
 /// `GET /receipts/INDEX/tlog-proof`: c2sp.org/tlog-proof, for `deliveryos receipt verify`.
-pub(super) async fn tlog_proof(State(app): State<App>, Path(index): Path<u64>) -> Response {
+pub(super) async fn tlog_proof(State(app): State<App>, InPath(index): InPath<u64>) -> Response {
     match app.read.receipt(index).await {
         Ok(Some(proof)) => {
             let mut response = bytes(proof.tlog_proof.into_bytes(), "text/plain; charset=utf-8", "no-cache");
@@ -47,7 +47,7 @@ pub(super) async fn tlog_proof(State(app): State<App>, Path(index): Path<u64>) -
 }
 
 /// `GET /receipts/INDEX/dsse`: the entry's bytes as they stand in the log.
-pub(super) async fn dsse(State(app): State<App>, Path(index): Path<u64>) -> Response {
+pub(super) async fn dsse(State(app): State<App>, InPath(index): InPath<u64>) -> Response {
     match app.read.receipt(index).await {
         Ok(Some(proof)) => match STANDARD.decode(proof.entry) {
             Ok(entry) => {

@@ -1,6 +1,6 @@
 //! One release: where it stands in a sentence, its timeline, what can be done, what it is made of.
 
-use leptos::{either::Either, prelude::*};
+use leptos::prelude::*;
 use leptos_meta::Title;
 use leptos_router::{
     components::A,
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     api::reads::{self, MAX_POINTS, get_release},
-    components::{DigestText, Heading, ProblemNote},
+    components::{DigestText, Heading, ProblemNote, Settle},
     live::{Arrival, Stream, follow, use_live},
     pages::overview::as_of_text,
     timeline::Axis,
@@ -40,8 +40,8 @@ pub fn ReleasePage() -> impl IntoView {
         <Transition fallback=|| view! { <p class="wait-note">"Reading the log"</p> }>
             {move || Suspend::new(async move {
                 match page.await {
-                    Ok(loaded) => Either::Left(view! { <Loaded loaded/> }),
-                    Err(error) => Either::Right(view! { <Title text="Release"/><ProblemNote error/> }),
+                    Ok(loaded) => view! { <Loaded loaded/> }.settled(),
+                    Err(error) => view! { <Title text="Release"/><ProblemNote error/> }.settled(),
                 }
             })}
         </Transition>
