@@ -1,5 +1,6 @@
 //! The command line.
 
+mod admit;
 mod attest;
 mod gate;
 
@@ -10,6 +11,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use model::{Actor, Digest, Environment, ReleaseId, ServiceId, Version};
 use registry::{Platform, Reference};
 
+pub use admit::{AdmitVerb, CheckManifests, Webhook};
 pub use attest::{AttestVerb, Build, Made, SignedBy, VerifyBundle, Vuln};
 pub use gate::{Check, GateVerb};
 
@@ -88,6 +90,9 @@ pub enum Verb {
     /// Decide by scanner reports whether a release may go on
     #[command(subcommand)]
     Gate(GateVerb),
+    /// The webhook that a cluster asks whether a pod may run: set it up, or ask about manifests
+    #[command(subcommand)]
+    Admit(AdmitVerb),
     /// The receipt log in the data directory, without a server
     #[command(subcommand)]
     Log(LogVerb),
@@ -559,6 +564,18 @@ mod tests {
         check("deliveryos gate check --release checkout-7 a.json", true);
         check("deliveryos gate check --release checkout-7 --service checkout a.json", false);
         check("deliveryos gate check", false);
+        check("deliveryos admit certificate --out tls admit.example.com 10.0.0.7", true);
+        check("deliveryos admit certificate --out tls", false);
+        check(
+            "deliveryos admit webhook --url https://127.0.0.1:8443 --ca tls/ca.pem --exempt a --exempt b --pin",
+            true,
+        );
+        check("deliveryos admit webhook --url https://a:1 --service b/c --ca ca.pem", false);
+        check("deliveryos admit webhook --ca ca.pem", false);
+        check("deliveryos admit check --policy a.toml --policy b.yaml pod.yaml more.yaml --json", true);
+        check("deliveryos admit check --config deliveryos.toml pod.yaml", true);
+        check("deliveryos admit check --config deliveryos.toml --policy a.toml pod.yaml", false);
+        check("deliveryos admit check pod.yaml", false);
         check("deliveryos token create --role viewer", true);
         check("deliveryos token create --role root", false);
         check("deliveryos verify-bundle --staging --bundle b.json --key k.pub --trusted-root t.json sha256:00", true);

@@ -1,5 +1,6 @@
 //! The subcommands.
 
+mod admit;
 mod attest;
 pub mod client;
 mod completions;
@@ -53,6 +54,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Verb::Recipe(verb) => recipe::run(&global, verb),
         Verb::Judge(verb) => judge::run(&global, verb),
         Verb::Gate(verb) => small_runtime()?.block_on(gate::run(&global, verb)),
+        Verb::Admit(verb) => {
+            // Why evidence does not verify, and the like, is said in the answer; what else is worth a line goes to stderr.
+            logging();
+            runtime()?.block_on(admit::run(&global, verb))
+        }
         Verb::Log(verb) => small_runtime()?.block_on(log::run(&global, data_dir(&global, DATA_DIR)?, verb)),
         Verb::Receipt(verb) => small_runtime()?.block_on(receipt::run(&global, verb)),
         Verb::Attest(verb) => small_runtime()?.block_on(attest::run(&global, verb)),

@@ -22,10 +22,12 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 pub use data_plane::{DataPlane, SPLITTER_DIR, end_splitter, own_program, splitter_runs};
 
 use crate::{
-    admin, args,
+    admin,
+    admission::{Admission, Policies, Registries, router as admission_router, tls},
+    args,
     attestations::Attestations,
     auth::{Cookie, Limiter, LoginLink},
-    config::{Config, ConfigCatalogue},
+    config::{AdmissionConfig, Config, ConfigCatalogue},
     events::Hub,
     exit::{Refusal, WrongUse},
     http_server,
@@ -74,6 +76,7 @@ pub struct Running {
     opened: Kept,
     closing: watch::Sender<bool>,
     pages: JoinHandle<()>,
+    admission: Option<JoinHandle<()>>,
     helpers: Vec<JoinHandle<()>>,
 }
 
@@ -243,9 +246,22 @@ pub async fn start(opened: Opened) -> anyhow::Result<Running> {
         }
     };
     let pages = tokio::spawn(http_server::serve(listener, router::router(app.clone()), stop));
+    let admission = match &config.admission {
+        None => None,
+        Some(config) => Some(webhook(config, &log, &clock, closed.clone()).await?),
+    };
     let helpers =
         vec![tokio::spawn(admin::serve(admin_listener, access.clone(), base)), tokio::spawn(prune(access, clock))];
-    Ok(Running { app, controller, data_plane, opened: Kept { store, log, admin_socket }, closing, pages, helpers })
+    Ok(Running {
+        app,
+        controller,
+        data_plane,
+        opened: Kept { store, log, admin_socket },
+        closing,
+        pages,
+        admission,
+        helpers,
+    })
 }
 
 impl Running {
@@ -267,10 +283,15 @@ impl Running {
 
     /// Ends it in order: no new requests, streams closed, the controller at rest, what is queued written, the database closed.
     pub async fn end(self) {
-        let Self { app, controller, data_plane, opened, closing, pages, helpers } = self;
+        let Self { app, controller, data_plane, opened, closing, pages, admission, helpers } = self;
         closing.send_replace(true);
         if let Err(error) = pages.await {
             tracing::error!(%error, "the pages ended badly");
+        }
+        if let Some(admission) = admission
+            && let Err(error) = admission.await
+        {
+            tracing::error!(%error, "the admission webhook ended badly");
         }
         for helper in helpers {
             helper.abort();
@@ -304,6 +325,27 @@ pub(crate) async fn fatal(failure: &mut watch::Receiver<Option<controller::Failu
             std::future::pending::<()>().await;
         }
     }
+}
+
+/// The admission webhook, listening. What is wrong with its files shows now and not at the first pod.
+async fn webhook(
+    config: &AdmissionConfig,
+    log: &ReceiptLog,
+    clock: &Arc<dyn Clock>,
+    mut closed: watch::Receiver<bool>,
+) -> anyhow::Result<JoinHandle<()>> {
+    let tls = tls::config(&config.certificate, &config.key, config.client_ca.as_deref())?;
+    let policies = Policies::new(config.policies.clone(), config.trusted_root.clone());
+    let registries = Registries::new(config.plain_http);
+    let admission = Admission::new(policies, registries, Arc::new(log.clone()), clock.clone());
+    admission.check().await.map_err(|why| WrongUse(format!("admission: the policies cannot be used: {why}")))?;
+    let listener = http_server::listen(config.listen, "the admission webhook", "admission.listen").await?;
+    tracing::info!(address = %config.listen, "the admission webhook listens");
+    let stop = async move {
+        // An error means that the server is gone: stop as well.
+        let _ = closed.wait_for(|closing| *closing).await;
+    };
+    Ok(tokio::spawn(tls::serve(listener, tls, admission_router(admission), stop)))
 }
 
 async fn prune(access: Access, clock: Arc<dyn Clock>) {

@@ -2,6 +2,7 @@
 //!
 //! Unknown fields are refused, and every error names the line. A file is read whole and checked before anything starts.
 
+mod admission;
 mod catalogue;
 mod delivery;
 mod identity;
@@ -17,6 +18,7 @@ use anyhow::Context as _;
 use model::{Digest, Environment, ServiceId, Version};
 use serde::Deserialize;
 
+pub use admission::AdmissionConfig;
 pub use catalogue::ConfigCatalogue;
 pub use delivery::{AttestationsConfig, EnvironmentConfig, FreezeConfig, IdentityConfig, PolicyConfig, Statement};
 pub use identity::{IdentityError, process_digest};
@@ -54,6 +56,8 @@ pub struct Config {
     pub environments: BTreeMap<Environment, EnvironmentConfig>,
     /// Whose attestations count.
     pub attestations: AttestationsConfig,
+    /// The webhook that a cluster asks whether a pod may run.
+    pub admission: Option<AdmissionConfig>,
 }
 
 /// `https://host[:port]`: no path.
@@ -183,6 +187,7 @@ impl Default for Config {
             metrics: BTreeMap::new(),
             environments: BTreeMap::new(),
             attestations: AttestationsConfig::default(),
+            admission: None,
         }
     }
 }
@@ -252,6 +257,12 @@ impl Config {
             }
         }
         let mut taken: BTreeMap<SocketAddr, String> = BTreeMap::from([(self.listen, "listen".to_owned())]);
+        if let Some(admission) = &self.admission {
+            admission.check()?;
+            if let Some(other) = taken.insert(admission.listen, "admission.listen".to_owned()) {
+                return Err(format!("admission.listen: {} is taken by {other}", admission.listen));
+            }
+        }
         for (name, service) in &self.services {
             let at = format!("services.{name}");
             if service.listen.is_empty() {

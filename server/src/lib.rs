@@ -8,6 +8,7 @@
 //!   checks on every unsafe request; [`events`]: the live stream; [`site`]: the browser's files.
 //! * [`promotions`]: images between environments; [`attestations`]: whose word about them counts; [`policy`]: what a release needs before
 //!   it starts.
+//! * [`admission`]: the webhook that a cluster asks whether a pod may run, on a listener of its own.
 //! * [`demo`]: a real service, real traffic, release after release.
 //!
 //! # Invariants
@@ -20,6 +21,7 @@
 #![recursion_limit = "256"]
 
 pub mod admin;
+pub mod admission;
 pub mod args;
 pub mod attestations;
 pub mod auth;

@@ -17,6 +17,8 @@ enum What {
     Splitter(Rest),
     /// From the POST of an abort to the last request at the canary, under load; and how soon a bad canary has no traffic.
     Abort(Rest),
+    /// Reviews per second of the admission webhook and their latency, over TLS, with a receipt for each.
+    Admission(Rest),
     /// Durable appends per second and their latency at 1, 64 and 256 writers.
     Log(Rest),
     /// Start-up, time to first byte and memory of the pages over a large log (`-- --data DIR`, which `cargo xtask seed` fills).
@@ -53,6 +55,7 @@ pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
     let (name, rest, product) = match &args.what {
         What::Splitter(rest) => ("splitter", rest, true),
         What::Abort(rest) => ("abort", rest, true),
+        What::Admission(rest) => ("admission", rest, true),
         What::Log(rest) => ("log", rest, false),
         What::Pages(rest) => ("pages", rest, true),
         What::Promote(rest) => ("promote", rest, true),

@@ -1,6 +1,7 @@
 //! Tests of the server as a whole: in process through its router, and as the real executable.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)] // tests
 
+mod admission;
 mod binary;
 mod bundles;
 mod events;

@@ -4,6 +4,7 @@
 //! module; the machine is part of every result, because a number without its machine means nothing.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program speaks to its terminal")]
 
+mod admission;
 mod backend;
 mod log;
 mod machine;
@@ -46,6 +47,8 @@ enum Verb {
     Abort(recovery::Options),
     /// The sequential judge on the real splitter: healthy canaries that reach 100 %, faulty ones that are stopped, and how soon.
     Judge(verdicts::Options),
+    /// Reviews per second of the admission webhook and their latency, over TLS.
+    Admission(admission::Options),
     /// Durable appends per second and their latency, by number of writers.
     Log(log::Options),
     /// Start-up, time to first byte and memory of the pages over a large log.
@@ -64,6 +67,7 @@ fn main() -> Result<()> {
         Verb::Splitter(options) => ("splitter", splitter::run(&options, &args.deliveryos, args.peers.as_deref())?),
         Verb::Abort(options) => ("abort", recovery::run(&options, &args.deliveryos)?),
         Verb::Judge(options) => ("judge", verdicts::run(&options, &args.deliveryos)?),
+        Verb::Admission(options) => ("admission", admission::run(&options, &args.deliveryos)?),
         Verb::Log(options) => ("log", log::run(&options)?),
         Verb::Pages(options) => ("pages", pages::run(&options, &args.deliveryos)?),
         Verb::Promote(options) => ("promote", promote::run(&options, &args.deliveryos, args.peers.as_deref())?),
