@@ -10,7 +10,7 @@ use leptos_router::{
 
 use crate::{
     api::reads::get_session,
-    components::{Header, LiveRegion, Settle},
+    components::{Header, LiveRegion},
     live::provide_live,
     pages::{Login, NotFound},
     parts::{
@@ -30,7 +30,8 @@ pub fn App() -> impl IntoView {
     view! {
         <Title formatter=|title: String| if title.is_empty() { "DeliveryOS".to_owned() } else { format!("{title} · DeliveryOS") }/>
         <Router>
-            {view! { <Header session/><LiveRegion/> }.settled()}
+            <Header session/>
+            <LiveRegion/>
             <main id="main">
                 <Routes fallback=NotFound>
                     <Route path=path!("/") view={Lazy::<OverviewRoute>::new()} ssr=WHOLE/>

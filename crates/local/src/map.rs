@@ -24,9 +24,8 @@ pub(crate) fn version(workload: &Workload) -> Result<VersionSpec, RuntimeError> 
             };
             (source, Some(health_path.clone()))
         }
-        WorkloadSource::Url { url, health_path } => {
-            (Source::Url(url.trim_end_matches('/').to_owned()), health_path.clone())
-        }
+        // Somebody else's: that it accepts a connection is all that can be asked without knowing it.
+        WorkloadSource::Url(url) => (Source::Url(url.trim_end_matches('/').to_owned()), None),
     };
     let spec = VersionSpec {
         version: format!("{}@{}", workload.version, workload.digest),

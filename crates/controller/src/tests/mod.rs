@@ -177,7 +177,6 @@ impl World {
             down_migration: None,
             actor: dana(),
             reason: "because".to_owned(),
-            requirements: Vec::new(),
         }
     }
 
