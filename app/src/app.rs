@@ -10,7 +10,7 @@ use leptos_router::{
 
 use crate::{
     api::reads::get_session,
-    components::{Header, LiveRegion},
+    components::{Header, LiveRegion, Settle},
     live::provide_live,
     pages::{Login, NotFound},
     parts::{
@@ -30,8 +30,7 @@ pub fn App() -> impl IntoView {
     view! {
         <Title formatter=|title: String| if title.is_empty() { "DeliveryOS".to_owned() } else { format!("{title} · DeliveryOS") }/>
         <Router>
-            <Header session/>
-            <LiveRegion/>
+            {view! { <Header session/><LiveRegion/> }.settled()}
             <main id="main">
                 <Routes fallback=NotFound>
                     <Route path=path!("/") view={Lazy::<OverviewRoute>::new()} ssr=WHOLE/>

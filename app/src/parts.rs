@@ -13,6 +13,7 @@ use leptos::{
 };
 use leptos_router::LazyRoute;
 
+use crate::components::Settle;
 use crate::pages::{
     DoraPage, OverviewPage, ReceiptPage, ReceiptsPage, ReleasePage, ReleasesPage, SearchPage, SettingsPage,
 };
@@ -46,7 +47,7 @@ macro_rules! lazy_pages {
 
         #[wasm_split($part, wasm_split_path = ::leptos::wasm_split, preload($load), fallible)]
         fn $draw() -> Result<AnyView, SplitLoaderError> {
-            Ok(view! { <$page/> }.into_any())
+            Ok(view! { <$page/> }.settled())
         }
     )*};
 }

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod admit;
 mod attest;
 mod gate;
 
@@ -7,10 +8,11 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use access::Role;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use model::{Actor, Environment, ReleaseId, ServiceId, Version};
+use model::{Actor, Digest, Environment, ReleaseId, ServiceId, Version};
 use registry::{Platform, Reference};
 
-pub use attest::{AttestVerb, Build, Made, RekorVerb, SignedBy, Verify, VerifyBundle, Vuln};
+pub use admit::{AdmitVerb, CheckManifests, Webhook};
+pub use attest::{AttestVerb, Build, Made, SignedBy, VerifyBundle, Vuln};
 pub use gate::{Check, GateVerb};
 
 /// Where the pages are when nothing else is said.
@@ -88,6 +90,9 @@ pub enum Verb {
     /// Decide by scanner reports whether a release may go on
     #[command(subcommand)]
     Gate(GateVerb),
+    /// The webhook that a cluster asks whether a pod may run: set it up, or ask about manifests
+    #[command(subcommand)]
+    Admit(AdmitVerb),
     /// The receipt log in the data directory, without a server
     #[command(subcommand)]
     Log(LogVerb),
@@ -97,11 +102,6 @@ pub enum Verb {
     /// Sign and state: provenance, bills of materials, scans, as Sigstore bundles
     #[command(subcommand)]
     Attest(AttestVerb),
-    /// The log of signatures that the server keeps, in the form of Rekor v2
-    #[command(subcommand)]
-    Rekor(RekorVerb),
-    /// Verify an image's evidence under a policy: what is proved, by whom, and what is not; without a network but the image's registry
-    Verify(Verify),
     /// Verify a Sigstore bundle against a file or digest, without a network
     VerifyBundle(VerifyBundle),
     /// Make tokens and login links
@@ -407,11 +407,30 @@ pub struct Splitter {
 #[derive(Debug, Clone, ClapArgs)]
 pub struct Promote {
     /// What: `oci:FOLDER[:TAG|@DIGEST]` or `HOST/REPOSITORY:TAG|@DIGEST`
-    #[arg(value_name = "SRC")]
-    pub source: Reference,
+    #[arg(value_name = "SRC", required_unless_present = "service")]
+    pub source: Option<Reference>,
     /// Where to: `oci:FOLDER[:TAG]` or `HOST/REPOSITORY[:TAG]`; without a tag it keeps the source's
-    #[arg(value_name = "DST")]
-    pub destination: Reference,
+    #[arg(value_name = "DST", required_unless_present = "service")]
+    pub destination: Option<Reference>,
+    /// Let a server promote and record it: an image of this service, between the environments of its configuration
+    #[arg(long, value_name = "SERVICE", requires_all = ["environment", "tag"],
+          conflicts_with_all = ["source", "destination", "platform", "dry_run", "move_tag", "trust_blobs", "plain_http"])]
+    pub service: Option<ServiceId>,
+    /// With a server: into this environment
+    #[arg(long = "to", value_name = "ENVIRONMENT", requires = "service")]
+    pub environment: Option<Environment>,
+    /// With a server: the image's tag
+    #[arg(long, value_name = "TAG", requires = "service")]
+    pub tag: Option<String>,
+    /// With a server: the digest that the tag must name
+    #[arg(long, value_name = "DIGEST", requires = "service")]
+    pub digest: Option<Digest>,
+    /// With a server: agree to the request of this receipt, where two people are needed
+    #[arg(long, value_name = "RECEIPT", requires = "service")]
+    pub agree: Option<u64>,
+    /// With a server: idempotency key [default: random]
+    #[arg(long, value_name = "KEY", requires = "service")]
+    pub id: Option<model::CommandId>,
     /// Of an index only the image for this platform, as linux/amd64
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<Platform>,
@@ -545,6 +564,18 @@ mod tests {
         check("deliveryos gate check --release checkout-7 a.json", true);
         check("deliveryos gate check --release checkout-7 --service checkout a.json", false);
         check("deliveryos gate check", false);
+        check("deliveryos admit certificate --out tls admit.example.com 10.0.0.7", true);
+        check("deliveryos admit certificate --out tls", false);
+        check(
+            "deliveryos admit webhook --url https://127.0.0.1:8443 --ca tls/ca.pem --exempt a --exempt b --pin",
+            true,
+        );
+        check("deliveryos admit webhook --url https://a:1 --service b/c --ca ca.pem", false);
+        check("deliveryos admit webhook --ca ca.pem", false);
+        check("deliveryos admit check --policy a.toml --policy b.yaml pod.yaml more.yaml --json", true);
+        check("deliveryos admit check --config deliveryos.toml pod.yaml", true);
+        check("deliveryos admit check --config deliveryos.toml --policy a.toml pod.yaml", false);
+        check("deliveryos admit check pod.yaml", false);
         check("deliveryos token create --role viewer", true);
         check("deliveryos token create --role root", false);
         check("deliveryos verify-bundle --staging --bundle b.json --key k.pub --trusted-root t.json sha256:00", true);
@@ -558,12 +589,6 @@ mod tests {
         check("deliveryos attest keygen --out k", true);
         check("deliveryos attest sign --key k --bundle b a.txt", true);
         check("deliveryos attest sign --bundle b a.txt", false);
-        check("deliveryos attest sign --key k --attach oci:images:v1", true);
-        check("deliveryos attest sign --key k oci:images:v1", false);
-        check("deliveryos attest attach --bundle b localhost:5000/app:v1", true);
-        check("deliveryos verify oci:images:v1 --policy p.toml --json", true);
-        check("deliveryos verify oci:images:v1", false);
-        check("deliveryos rekor trusted-root --server http://127.0.0.1:3000", true);
         check(
             "deliveryos attest build --key k --bundle b --builder-id u --build-type t --parameter a=b sha256:00",
             true,
@@ -575,6 +600,10 @@ mod tests {
         check("deliveryos completions bash", true);
         check("deliveryos promote oci:dev:v1 registry.example.com/app --platform linux/amd64 --dry-run --json", true);
         check("deliveryos promote nginx oci:dev", false);
+        check("deliveryos promote oci:dev:v1", false);
+        check("deliveryos promote --service checkout --to prod --tag v1 --agree 7 --reason ok", true);
+        check("deliveryos promote --service checkout --to prod", false);
+        check("deliveryos promote oci:dev:v1 oci:prod --to prod", false);
         check("deliveryos image build oci:dev:v1 ./app --label a=b -- serve --port 1", true);
     }
 }

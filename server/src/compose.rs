@@ -15,21 +15,25 @@ use anyhow::Context as _;
 use controller::{Controller, Delivery, MetricSource, Migrations, Parts as ControllerParts};
 use metrics::{Allowed, PrometheusSource, Secret, SourceConfig, WebSource};
 use projections::ReadModel;
-use receipt_log::{Clock, KeyFile, KeyFileError, Log, Passphrase, ReceiptLog, Store, SystemClock};
-use rekor::SignatureLog;
+use receipt_log::{Clock, KeyFile, Log, Passphrase, ReceiptLog, Store, SystemClock};
 use store_sqlite::{OpenError, SqliteStore};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 pub use data_plane::{DataPlane, SPLITTER_DIR, end_splitter, own_program, splitter_runs};
 
 use crate::{
-    admin, args,
+    admin,
+    admission::{Admission, Policies, Registries, router as admission_router, tls},
+    args,
+    attestations::Attestations,
     auth::{Cookie, Limiter, LoginLink},
-    config::{Config, ConfigCatalogue},
+    config::{AdmissionConfig, Config, ConfigCatalogue},
     events::Hub,
     exit::{Refusal, WrongUse},
     http_server,
     migrations::CommandMigrations,
+    policy::Guarded,
+    promotions::Promotions,
     router::{self, App, Counts},
     site,
 };
@@ -38,10 +42,6 @@ use crate::{
 pub const KEY_FILE: &str = "log.key";
 /// The public key beside it, for verifiers.
 pub const VKEY_FILE: &str = "log.vkey";
-/// The signing key of the log of signatures.
-pub const REKOR_KEY_FILE: &str = "rekor.key";
-/// By what verifiers believe that log.
-pub const TRUSTED_ROOT_FILE: &str = "rekor.trusted_root.json";
 /// Credentials that have expired are deleted this often.
 const PRUNE_EVERY: std::time::Duration = std::time::Duration::from_secs(3_600);
 
@@ -59,8 +59,6 @@ pub struct Opened {
     pub store: SqliteStore,
     /// The log over it.
     pub log: ReceiptLog,
-    /// The log of signatures, noted in the other.
-    pub signatures: SignatureLog,
     /// Who may do what.
     pub access: Access,
     /// Address of the pages, as people type it.
@@ -78,13 +76,13 @@ pub struct Running {
     opened: Kept,
     closing: watch::Sender<bool>,
     pages: JoinHandle<()>,
+    admission: Option<JoinHandle<()>>,
     helpers: Vec<JoinHandle<()>>,
 }
 
 struct Kept {
     store: SqliteStore,
     log: ReceiptLog,
-    signatures: SignatureLog,
     admin_socket: PathBuf,
 }
 
@@ -125,35 +123,23 @@ pub async fn open(data_dir: PathBuf, config: Config, config_file: Option<PathBuf
     })?;
     let listener = http_server::listen(config.listen, "the pages", "--listen").await?;
     let address = listener.local_addr().context("the listener has no address")?;
-    let (key, signatures_key) = {
-        let paths = [KEY_FILE, REKOR_KEY_FILE].map(|name| data_dir.join(name));
+    let key = {
+        let path = data_dir.join(KEY_FILE);
         // Unsealing a key is a second of computation.
         tokio::task::spawn_blocking(move || {
             let passphrase = Passphrase::from_environment()?;
-            let [main, signatures] = paths.map(|path| KeyFile::load_or_create(&path, passphrase.as_ref()));
-            Ok::<_, KeyFileError>((main?, signatures?))
+            KeyFile::load_or_create(&path, passphrase.as_ref())
         })
         .await
-        .context("the keys could not be read")??
+        .context("the key could not be read")??
     };
     let log =
         ReceiptLog::open(Arc::new(store.clone()), Arc::new(key), &SystemClock, config.log.origin.as_deref()).await?;
     std::fs::write(data_dir.join(VKEY_FILE), format!("{}\n", log.vkey()))
         .with_context(|| format!("{} cannot be written", data_dir.join(VKEY_FILE).display()))?;
-    let signatures = SignatureLog::open(
-        Arc::new(store.rekor()),
-        Arc::new(signatures_key),
-        Arc::new(log.clone()),
-        &SystemClock,
-        config.rekor.origin.as_deref(),
-    )
-    .await?;
-    let trusted_root = serde_json::to_string_pretty(&signatures.trusted_root())? + "\n";
-    std::fs::write(data_dir.join(TRUSTED_ROOT_FILE), trusted_root)
-        .with_context(|| format!("{} cannot be written", data_dir.join(TRUSTED_ROOT_FILE).display()))?;
     let access = Access::new(Arc::new(store.clone()));
     let base = config.public_url.as_ref().map_or_else(|| format!("http://{}", reachable(address)), |url| url.origin());
-    Ok(Opened { data_dir, config, config_file, listener, store, log, signatures, access, base })
+    Ok(Opened { data_dir, config, config_file, listener, store, log, access, base })
 }
 
 /// A login link for an administrator.
@@ -187,7 +173,7 @@ pub(crate) fn say(text: &str) {
 
 /// Starts what acts: data plane, controller, pages.
 pub async fn start(opened: Opened) -> anyhow::Result<Running> {
-    let Opened { data_dir, config, config_file, listener, store, log, signatures, access, base } = opened;
+    let Opened { data_dir, config, config_file, listener, store, log, access, base } = opened;
     let catalogue = {
         let config = config.clone();
         // Reads every program to find its identity.
@@ -196,6 +182,7 @@ pub async fn start(opened: Opened) -> anyhow::Result<Running> {
             .context("the configuration could not be read")??
     };
     let catalogue = Arc::new(catalogue);
+    let attestations = Arc::new(Attestations::new(&config.attestations)?);
     let migrations: Arc<dyn Migrations> = Arc::new(CommandMigrations::new(config.down_migrations.clone()));
     let allowed = Allowed::new(&sources(&config)?).map_err(|error| WrongUse(error.to_string()))?;
     let sources: Vec<Arc<dyn MetricSource>> =
@@ -217,11 +204,19 @@ pub async fn start(opened: Opened) -> anyhow::Result<Running> {
         })
         .await,
     );
-    let delivery: Arc<dyn Delivery> = controller.clone();
     let (closing, closed) = watch::channel(false);
     let followed: Arc<dyn Log> = Arc::new(log.clone());
-    let hub = Hub::start(followed.clone(), &*delivery, closed.clone());
     let read: Arc<dyn ReadModel> = Arc::new(store.clone());
+    let delivery: Arc<dyn Delivery> = Arc::new(Guarded {
+        inner: controller.clone(),
+        read: read.clone(),
+        log: followed.clone(),
+        clock: clock.clone(),
+        catalogue: catalogue.clone(),
+        attestations: attestations.clone(),
+    });
+    let promotions = Arc::new(Promotions::new(&config, attestations, followed.clone(), clock.clone()));
+    let hub = Hub::start(followed.clone(), &*delivery, closed.clone());
     let kept: Arc<dyn Store> = Arc::new(store.clone());
     let https = config.public_url.as_ref().is_some_and(|url| url.scheme == "https");
     let port = listener.local_addr().map_or(0, |address| address.port());
@@ -229,10 +224,10 @@ pub async fn start(opened: Opened) -> anyhow::Result<Running> {
         read,
         delivery,
         log: followed,
-        signatures: signatures.clone(),
         store: kept,
         access: access.clone(),
         clock: clock.clone(),
+        promotions,
         catalogue,
         migrations,
         vkey: log.vkey().to_string(),
@@ -251,15 +246,20 @@ pub async fn start(opened: Opened) -> anyhow::Result<Running> {
         }
     };
     let pages = tokio::spawn(http_server::serve(listener, router::router(app.clone()), stop));
+    let admission = match &config.admission {
+        None => None,
+        Some(config) => Some(webhook(config, &log, &clock, closed.clone()).await?),
+    };
     let helpers =
         vec![tokio::spawn(admin::serve(admin_listener, access.clone(), base)), tokio::spawn(prune(access, clock))];
     Ok(Running {
         app,
         controller,
         data_plane,
-        opened: Kept { store, log, signatures, admin_socket },
+        opened: Kept { store, log, admin_socket },
         closing,
         pages,
+        admission,
         helpers,
     })
 }
@@ -268,11 +268,10 @@ impl Running {
     /// Runs until `stop` ends or the server must not go on; then ends it in order. The splitter goes on serving.
     pub async fn until(self, stop: impl Future<Output = ()>) -> anyhow::Result<ExitCode> {
         let mut failure = self.controller.failure();
-        let (log, signatures) = (self.opened.log.clone(), self.opened.signatures.clone());
+        let log = self.opened.log.clone();
         let failed = tokio::select! {
             () = stop => None,
             why = log.stopped() => Some(format!("the log has stopped, nothing more is acknowledged: {why}")),
-            why = signatures.stopped() => Some(format!("the log of signatures has stopped: {why}")),
             why = fatal(&mut failure) => Some(why),
         };
         self.end().await;
@@ -284,10 +283,15 @@ impl Running {
 
     /// Ends it in order: no new requests, streams closed, the controller at rest, what is queued written, the database closed.
     pub async fn end(self) {
-        let Self { app, controller, data_plane, opened, closing, pages, helpers } = self;
+        let Self { app, controller, data_plane, opened, closing, pages, admission, helpers } = self;
         closing.send_replace(true);
         if let Err(error) = pages.await {
             tracing::error!(%error, "the pages ended badly");
+        }
+        if let Some(admission) = admission
+            && let Err(error) = admission.await
+        {
+            tracing::error!(%error, "the admission webhook ended badly");
         }
         for helper in helpers {
             helper.abort();
@@ -321,6 +325,27 @@ pub(crate) async fn fatal(failure: &mut watch::Receiver<Option<controller::Failu
             std::future::pending::<()>().await;
         }
     }
+}
+
+/// The admission webhook, listening. What is wrong with its files shows now and not at the first pod.
+async fn webhook(
+    config: &AdmissionConfig,
+    log: &ReceiptLog,
+    clock: &Arc<dyn Clock>,
+    mut closed: watch::Receiver<bool>,
+) -> anyhow::Result<JoinHandle<()>> {
+    let tls = tls::config(&config.certificate, &config.key, config.client_ca.as_deref())?;
+    let policies = Policies::new(config.policies.clone(), config.trusted_root.clone());
+    let registries = Registries::new(config.plain_http);
+    let admission = Admission::new(policies, registries, Arc::new(log.clone()), clock.clone());
+    admission.check().await.map_err(|why| WrongUse(format!("admission: the policies cannot be used: {why}")))?;
+    let listener = http_server::listen(config.listen, "the admission webhook", "admission.listen").await?;
+    tracing::info!(address = %config.listen, "the admission webhook listens");
+    let stop = async move {
+        // An error means that the server is gone: stop as well.
+        let _ = closed.wait_for(|closing| *closing).await;
+    };
+    Ok(tokio::spawn(tls::serve(listener, tls, admission_router(admission), stop)))
 }
 
 async fn prune(access: Access, clock: Arc<dyn Clock>) {

@@ -2,7 +2,9 @@
 //!
 //! Unknown fields are refused, and every error names the line. A file is read whole and checked before anything starts.
 
+mod admission;
 mod catalogue;
+mod delivery;
 mod identity;
 
 use std::{
@@ -16,7 +18,9 @@ use anyhow::Context as _;
 use model::{Digest, Environment, ServiceId, Version};
 use serde::Deserialize;
 
+pub use admission::AdmissionConfig;
 pub use catalogue::ConfigCatalogue;
+pub use delivery::{AttestationsConfig, EnvironmentConfig, FreezeConfig, IdentityConfig, PolicyConfig, Statement};
 pub use identity::{IdentityError, process_digest};
 
 use crate::exit::WrongUse;
@@ -40,8 +44,6 @@ pub struct Config {
     pub public_url: Option<PublicUrl>,
     /// The log.
     pub log: LogConfig,
-    /// The log of signatures.
-    pub rekor: RekorConfig,
     /// The data plane.
     pub splitter: SplitterConfig,
     /// The services, by name.
@@ -50,6 +52,12 @@ pub struct Config {
     pub down_migrations: BTreeMap<String, MigrationConfig>,
     /// Metric sources that recipes may ask, by name.
     pub metrics: BTreeMap<String, MetricConfig>,
+    /// Environments that images are promoted into.
+    pub environments: BTreeMap<Environment, EnvironmentConfig>,
+    /// Whose attestations count.
+    pub attestations: AttestationsConfig,
+    /// The webhook that a cluster asks whether a pod may run.
+    pub admission: Option<AdmissionConfig>,
 }
 
 /// `https://host[:port]`: no path.
@@ -70,14 +78,6 @@ pub struct LogConfig {
     pub origin: Option<String>,
     /// True: `/checkpoint` and the tiles of hashes are for everybody. Entries always need the role viewer.
     pub public: bool,
-}
-
-/// The log of signatures, served under `/rekor`. It is public as far as the log is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RekorConfig {
-    /// Its name: the name of a host, as rekor.example.com. A log keeps its name.
-    pub origin: Option<String>,
 }
 
 /// The data plane.
@@ -107,6 +107,9 @@ pub struct ServiceConfig {
     /// Sticks requests that carry a key to a version.
     #[serde(default)]
     pub sticky: Option<StickyConfig>,
+    /// What a release needs before it starts; nothing when left out.
+    #[serde(default)]
+    pub policy: Option<PolicyConfig>,
     /// The versions, by label.
     pub versions: BTreeMap<Version, VersionConfig>,
 }
@@ -137,9 +140,9 @@ pub struct VersionConfig {
     /// Further environment of the command.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// Path answered with 2xx when ready.
-    #[serde(default = "root_path")]
-    pub health_path: String,
+    /// Path answered with 2xx when ready. Without one a command is asked at `/`, and a url is ready when it accepts a connection.
+    #[serde(default)]
+    pub health_path: Option<String>,
 }
 
 /// A down-migration.
@@ -168,9 +171,6 @@ fn production() -> Environment {
     // A valid name by construction; the fallback is never taken.
     "production".parse().unwrap_or_else(|_| unreachable!())
 }
-fn root_path() -> String {
-    "/".to_owned()
-}
 fn ten_minutes() -> u64 {
     600
 }
@@ -181,11 +181,13 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
             public_url: None,
             log: LogConfig::default(),
-            rekor: RekorConfig::default(),
             splitter: SplitterConfig::default(),
             services: BTreeMap::new(),
             down_migrations: BTreeMap::new(),
             metrics: BTreeMap::new(),
+            environments: BTreeMap::new(),
+            attestations: AttestationsConfig::default(),
+            admission: None,
         }
     }
 }
@@ -240,11 +242,6 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), String> {
-        if let Some(bad) = self.rekor.origin.as_deref().filter(|origin| !rekor::is_origin(origin)) {
-            return Err(format!(
-                "rekor.origin: the name of a host, as rekor.example.com, without port and path: {bad:?}"
-            ));
-        }
         if self.down_migrations.len() > MAX_MIGRATIONS {
             return Err(format!("at most {MAX_MIGRATIONS} down_migrations"));
         }
@@ -260,6 +257,12 @@ impl Config {
             }
         }
         let mut taken: BTreeMap<SocketAddr, String> = BTreeMap::from([(self.listen, "listen".to_owned())]);
+        if let Some(admission) = &self.admission {
+            admission.check()?;
+            if let Some(other) = taken.insert(admission.listen, "admission.listen".to_owned()) {
+                return Err(format!("admission.listen: {} is taken by {other}", admission.listen));
+            }
+        }
         for (name, service) in &self.services {
             let at = format!("services.{name}");
             if service.listen.is_empty() {
@@ -280,7 +283,7 @@ impl Config {
                 version.check().map_err(|why| format!("{at}.versions.{label}{why}"))?;
             }
         }
-        Ok(())
+        delivery::check(self)
     }
 }
 
@@ -295,7 +298,9 @@ impl VersionConfig {
             (None, Some(_)) if self.digest.is_none() => {
                 Err(".digest: what runs at a url cannot be read from here: give its image's digest".to_owned())
             }
-            _ if !self.health_path.starts_with('/') => Err(".health_path: a path that begins with /".to_owned()),
+            _ if self.health_path.as_ref().is_some_and(|path| !path.starts_with('/')) => {
+                Err(".health_path: a path that begins with /".to_owned())
+            }
             (None, Some(url)) => splitter::check_url(url).map_err(|why| format!(".url: {why}")),
             _ => Ok(()),
         }
@@ -336,8 +341,6 @@ mod tests {
         public_url = "https://deliveries.example.com"
         [log]
         public = true
-        [rekor]
-        origin = "rekor.example.com"
         [services.checkout]
         listen = ["127.0.0.1:8080"]
         stable = "v1"
@@ -382,7 +385,6 @@ mod tests {
         check("\"127.0.0.1:3100\"", "\"localhost\"", "line 2");
         check("[log]", "[log", "line 4");
         check("public = true", "public = \"yes\"", "line 5");
-        check("\"rekor.example.com\"", "\"https://rekor.example.com/log\"", "rekor.origin: the name of a host");
         check("stable = \"v1\"", "stable = \"v9\"", "services.checkout.stable: there is no");
         check("sticky = { cookie = \"uid\" }", "sticky = { ip = \"x\" }", "unknown variant `ip`");
         check("[services.checkout]", "[services.Checkout]", "a service name");

@@ -2,9 +2,11 @@
 //!
 //! Everything on the pages is measured from traffic that really flows: [`demo::load`] sends it, the splitter splits and counts it,
 //! versions of [`demo::service`] answer it as child processes. What differs between versions is their [`Manifest`], and the digest
-//! of a version is that of its manifest.
+//! of a version is that of the image that is made of it ([`images`]), attested, gated and promoted before its canary starts.
 
+mod images;
 mod manifest;
+mod scanners;
 
 use std::{
     collections::BTreeMap,
@@ -16,12 +18,13 @@ use std::{
 };
 
 use anyhow::Context as _;
-use controller::{Delivery as _, StartRequest};
+use controller::StartRequest;
 use demo::load::{Counters, Load};
 use model::{Environment, ReleaseId, ServiceId, Version};
 use projections::{Phase, ReleaseFilter, ReleaseRow, describe};
 use tokio::task::JoinHandle;
 
+use self::images::Images;
 pub use manifest::Manifest;
 
 use crate::{
@@ -71,7 +74,8 @@ pub async fn run(data_dir: PathBuf, options: args::Demo) -> anyhow::Result<ExitC
     if !compose::splitter_runs(&data_dir).await {
         http_server::free(options.traffic, "the demo's traffic", "--traffic").await?;
     }
-    let opened = compose::open(data_dir.clone(), config(&options)?, None).await?;
+    let images = Images::open(&data_dir, &SERVICE.parse()?).await?;
+    let opened = compose::open(data_dir.clone(), config(&options, &images).await?, None).await?;
     let link = compose::login_link(&opened).await?;
     let base = opened.base.clone();
     let running = compose::start(opened).await?;
@@ -89,7 +93,7 @@ pub async fn run(data_dir: PathBuf, options: args::Demo) -> anyhow::Result<ExitC
         options.traffic,
         data_dir.display()
     ));
-    let shown = Shown { service: SERVICE.parse()?, environment: ENVIRONMENT.parse()?, options, recipe };
+    let shown = Shown { service: SERVICE.parse()?, environment: ENVIRONMENT.parse()?, options, recipe, images };
     let ended = {
         let story = tell(&running, &shown);
         let mut failure = running.controller.failure();
@@ -135,6 +139,7 @@ struct Shown {
     environment: Environment,
     options: args::Demo,
     recipe: String,
+    images: Images,
 }
 
 /// Ends the load when it is dropped.
@@ -197,7 +202,10 @@ async fn release(
     let number = next_number(&releases(running, shown).await?);
     let manifest = Manifest::new(number, fault);
     let label = manifest.label()?;
-    running.app.catalogue.add(&shown.service, label.clone(), &manifest.config()?)?;
+    let actor: model::Actor = "demo".parse()?;
+    let image = shown.images.build(&manifest).await?;
+    shown.images.deliver(&running.app, &image, &actor).await?;
+    running.app.catalogue.add(&shown.service, label.clone(), &image.config)?;
     let (_, canary) = running.app.catalogue.version(&shown.service, &label)?;
     let request = StartRequest {
         id: random_id()?,
@@ -207,11 +215,12 @@ async fn release(
         recipe: recipe.to_owned(),
         speed,
         down_migration: None,
-        actor: "demo".parse()?,
+        actor,
         reason: reason.to_owned(),
+        requirements: Vec::new(),
     };
     let id = loop {
-        match running.controller.start(request.clone()).await {
+        match running.app.delivery.start(request.clone()).await {
             Ok(id) => break id,
             // Somebody's own release, or one that is being carried on.
             Err(controller::StartError::Busy(other)) => ended(running, &other).await?,
@@ -256,26 +265,28 @@ fn next_number(rows: &[ReleaseRow]) -> u64 {
     rows.iter().filter_map(|row| Manifest::number(&row.version)).max().unwrap_or(1) + 1
 }
 
-/// The configuration that the demo stands for. Versions of earlier runs are known by their labels.
-fn config(options: &args::Demo) -> anyhow::Result<Config> {
+/// The configuration that the demo stands for. Versions of earlier runs are known by their images.
+async fn config(options: &args::Demo, images: &Images) -> anyhow::Result<Config> {
     let first = Manifest::new(1, Fault::None);
     let stable: Version = first.label()?;
-    let mut versions = BTreeMap::from([(stable.clone(), first.config()?)]);
-    for number in 2..=manifest::KNOWN {
-        for fault in [Fault::None, Fault::Latency, Fault::Errors] {
-            let manifest = Manifest::new(number, fault);
-            versions.insert(manifest.label()?, manifest.config()?);
-        }
-    }
+    let mut versions = images.known().await?;
+    versions.insert(stable.clone(), images.build(&first).await?.config);
     let service = ServiceConfig {
         environment: ENVIRONMENT.parse()?,
         listen: vec![options.traffic],
         stable,
         dead_man_seconds: Some(60),
         sticky: None,
+        policy: Some(images.policy()?),
         versions,
     };
-    Ok(Config { listen: options.listen, services: BTreeMap::from([(SERVICE.parse()?, service)]), ..Config::default() })
+    Ok(Config {
+        listen: options.listen,
+        services: BTreeMap::from([(SERVICE.parse()?, service)]),
+        environments: images.environments()?,
+        attestations: images.attestations(),
+        ..Config::default()
+    })
 }
 
 /// Waits until the service answers through the splitter.

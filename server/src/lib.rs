@@ -6,6 +6,9 @@
 //! * [`compose`]: ties every port to its adapter. No other crate knows them all.
 //! * [`router`]: every route with the role it needs ([`router::ROUTES`]), and the layers around them; [`auth`]: who is asking, and the
 //!   checks on every unsafe request; [`events`]: the live stream; [`site`]: the browser's files.
+//! * [`promotions`]: images between environments; [`attestations`]: whose word about them counts; [`policy`]: what a release needs before
+//!   it starts.
+//! * [`admission`]: the webhook that a cluster asks whether a pod may run, on a listener of its own.
 //! * [`demo`]: a real service, real traffic, release after release.
 //!
 //! # Invariants
@@ -18,7 +21,9 @@
 #![recursion_limit = "256"]
 
 pub mod admin;
+pub mod admission;
 pub mod args;
+pub mod attestations;
 pub mod auth;
 pub mod command;
 pub mod compose;
@@ -28,6 +33,8 @@ pub mod events;
 pub mod exit;
 pub mod http_server;
 pub mod migrations;
+pub mod policy;
+pub mod promotions;
 pub mod router;
 pub mod site;
 

@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: builds for release what is measured, and the program that measures it (`xtask-bench`).
 
 use crate::workspace::Workspace;
-use crate::{binary, oci_peers, run, setup, site};
+use crate::{binary, run, setup, site};
 use anyhow::Result;
 use std::process::Stdio;
 
@@ -17,14 +17,18 @@ enum What {
     Splitter(Rest),
     /// From the POST of an abort to the last request at the canary, under load; and how soon a bad canary has no traffic.
     Abort(Rest),
+    /// Reviews per second of the admission webhook and their latency, over TLS, with a receipt for each.
+    Admission(Rest),
     /// Durable appends per second and their latency at 1, 64 and 256 writers.
     Log(Rest),
     /// Start-up, time to first byte and memory of the pages over a large log (`-- --data DIR`, which `cargo xtask seed` fills).
     Pages(Rest),
+    /// An image of 1 GB from registry to registry, beside `oras cp -r` and `crane cp`: time and memory.
+    Promote(Rest),
     /// From an append to the last of a thousand clients of the live stream (`-- --data DIR`).
     Sse(Rest),
-    /// Verification of bundles: warm, keyless and with a key, and as a process beside `cosign verify-blob`.
-    Verify(Rest),
+    /// Bytes, paint, layout shift and long tasks of the pages in Chromium (`-- --data DIR`).
+    Browser(Browser),
     /// Rollouts at random under the sequential judge and under the rules that others use; writes the tables of docs/judge.md. With `-- --real`:
     /// healthy and faulty canaries on the real splitter, twenty at once.
     Judge(Rest),
@@ -32,6 +36,13 @@ enum What {
 
 /// Asks for the judge on the real splitter instead of its simulation.
 const REAL: &str = "--real";
+
+#[derive(clap::Args)]
+struct Browser {
+    /// Data directory, as `cargo xtask seed` filled it; its newest release is drawn.
+    #[arg(long)]
+    data: std::path::PathBuf,
+}
 
 #[derive(clap::Args)]
 struct Rest {
@@ -44,12 +55,14 @@ pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
     let (name, rest, product) = match &args.what {
         What::Splitter(rest) => ("splitter", rest, true),
         What::Abort(rest) => ("abort", rest, true),
+        What::Admission(rest) => ("admission", rest, true),
         What::Log(rest) => ("log", rest, false),
         What::Pages(rest) => ("pages", rest, true),
+        What::Promote(rest) => ("promote", rest, true),
         What::Sse(rest) => ("sse", rest, true),
         What::Judge(rest) if rest.args.iter().any(|arg| arg == REAL) => ("judge", rest, true),
-        What::Verify(rest) => ("verify", rest, true),
         What::Judge(rest) => return judge(workspace, rest),
+        What::Browser(options) => return browser(workspace, options),
     };
     let program = build(workspace)?;
     // The load and the backend stay off the first core, which is the proxy's.
@@ -63,16 +76,14 @@ pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
     };
     bench.current_dir(&workspace.root).arg(name);
     if product {
-        // The pages are no part of a verification.
-        if name != "verify" {
-            site::build(workspace, true)?;
-        }
+        site::build(workspace, true)?;
         bench.arg("--deliveryos").arg(binary::build(workspace, true)?);
         if name == "splitter" {
             bench.arg("--peers").arg(setup::bench_peers(workspace)?);
         }
-        if name == "verify" {
-            oci_peers::clients(workspace)?;
+        if name == "promote" {
+            crate::oci_peers::docker_registry(workspace)?;
+            crate::oci_peers::clients(workspace)?;
             bench.arg("--peers").arg(setup::peers(workspace));
         }
     }
@@ -93,6 +104,27 @@ pub(crate) fn seed(workspace: &Workspace, args: &[String]) -> Result<()> {
     let mut seed = run::command(&build(workspace)?.to_string_lossy());
     seed.current_dir(&workspace.root).arg("seed").args(args.iter().skip_while(|arg| *arg == "--"));
     run::step("filling the data directory", || run::run(&mut seed))
+}
+
+/// Chromium measures itself; Playwright drives it.
+fn browser(workspace: &Workspace, options: &Browser) -> Result<()> {
+    site::build(workspace, true)?;
+    let executable = binary::build(workspace, true)?;
+    let needed = |found: setup::Found| match found {
+        setup::Found::At(path) => Ok(path),
+        setup::Found::Missing(why) => Err(anyhow::anyhow!(why)),
+    };
+    let playwright = needed(setup::playwright(workspace)?)?;
+    let chromium = needed(setup::chromium()?)?;
+    let mut command = run::command(&playwright.to_string_lossy());
+    command
+        .current_dir(workspace.root.join("end2end"))
+        .args(["test", "--config", "bench.config.ts", "--reporter=line"])
+        .env("DELIVERYOS_BIN", executable)
+        .env("CHROMIUM", chromium)
+        .env("DELIVERYOS_BENCH_DATA", std::path::absolute(&options.data)?)
+        .env("DELIVERYOS_BENCH_OUT", workspace.target.join("bench/browser.json"));
+    run::step("measuring: browser", || run::run(&mut command))
 }
 
 /// The simulation needs nothing but the judge itself.

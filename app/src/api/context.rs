@@ -1,7 +1,7 @@
 //! What the server gives to the server functions by context.
 //!
 //! Per request: `Option<access::Identity>`. For all requests: `Arc<dyn projections::ReadModel>`, `Arc<dyn controller::Delivery>`,
-//! `Arc<dyn receipt_log::Clock>` and [`LogKey`].
+//! `Arc<dyn receipt_log::Clock>`, [`LogKey`] and [`Environments`].
 
 use std::sync::Arc;
 
@@ -17,6 +17,10 @@ use super::ApiError;
 /// The log's public key as a `vkey` of C2SP signed notes: receipts and checkpoints are signed with it.
 #[derive(Debug, Clone)]
 pub struct LogKey(pub String);
+
+/// The environments that images are promoted into, in their order.
+#[derive(Debug, Clone, Default)]
+pub struct Environments(pub Vec<model::Environment>);
 
 /// The service of this type, or the refusal to go on without it.
 pub(super) fn service<T: Clone + 'static>(name: &'static str) -> Result<T, ApiError> {

@@ -196,6 +196,7 @@ pub async fn get_receipts(asked: ReceiptsAsked) -> Result<ReceiptsPage, ApiError
                 release: parsed(&asked.release)?,
                 kind: parsed(&asked.kind)?,
                 actor: parsed(&asked.actor)?,
+                subject: None,
                 before,
                 least: None,
                 from: moment(&asked.from, End::From, now()).map_err(ApiError::Invalid)?,

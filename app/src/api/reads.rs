@@ -43,6 +43,8 @@ pub struct ReleasePage {
     pub ticks: Vec<Tick>,
     /// The release of this service before it.
     pub previous: Option<ReleaseRow>,
+    /// What is known of its image, as markup that the server made.
+    pub chain: String,
 }
 
 /// A receipt with what is needed to check it.
@@ -132,10 +134,63 @@ pub async fn get_release(release: String) -> Result<ReleasePage, ApiError> {
                 ..projections::ReleaseFilter::default()
             };
             let previous = read.releases(before).await.map_err(could_not)?.pop();
-            Ok(ReleasePage { view, ticks, previous })
+            let chain = chain(&*read, &view).await?;
+            Ok(ReleasePage { view, ticks, previous, chain })
         }
         .await,
     )
+}
+
+/// What is known of a release's image, as markup.
+#[server(prefix = "/api", endpoint = "get_chain", output = Post<TextJson>)]
+pub async fn get_chain(release: String) -> Result<String, ApiError> {
+    use super::context::{answered, reader};
+    answered(
+        async {
+            let read = reader()?;
+            let missing = || ApiError::NotFound(format!("release {release}"));
+            let id: ReleaseId = release.parse().map_err(|_| missing())?;
+            let view = read.release(&id).await.map_err(could_not)?.ok_or_else(missing)?;
+            chain(&*read, &view).await
+        }
+        .await,
+    )
+}
+
+/// Receipts of one kind about one image that are looked at, newest first: what is older has been overtaken.
+#[cfg(feature = "ssr")]
+const ABOUT_IMAGE: u32 = 20;
+
+#[cfg(feature = "ssr")]
+async fn chain(read: &dyn projections::ReadModel, view: &ReleaseView) -> Result<String, ApiError> {
+    use model::Kind;
+    use projections::{MAX_PAGE, ReceiptFilter};
+    let about =
+        |kind, limit| ReceiptFilter { subject: Some(view.row.digest.clone()), kind, limit, ..ReceiptFilter::default() };
+    let mut found = read.receipts(about(None, MAX_PAGE)).await.map_err(could_not)?;
+    if found.len() as u32 == MAX_PAGE {
+        // One kind must not hide the others.
+        found.clear();
+        for kind in [
+            Kind::BuildCompleted,
+            Kind::AttestationSlsa,
+            Kind::AttestationSignature,
+            Kind::AttestationSbom,
+            Kind::AttestationVuln,
+            Kind::GatesPassed,
+            Kind::GatesFailed,
+            Kind::PromotionCopied,
+            Kind::PromotionRefused,
+            Kind::AdmissionAllowed,
+            Kind::AdmissionDenied,
+            Kind::CommandAccepted,
+            Kind::CommandRefused,
+        ] {
+            found.extend(read.receipts(about(Some(kind), ABOUT_IMAGE)).await.map_err(could_not)?);
+        }
+    }
+    let order = use_context::<super::context::Environments>().unwrap_or_default();
+    Ok(crate::pages::release_chain::markup(view, &found, &order.0))
 }
 
 /// Ticks of a release between two times, thinned to [`MAX_POINTS`].

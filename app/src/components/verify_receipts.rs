@@ -7,6 +7,7 @@ use projections::{Receipt, say};
 use receipts::Check;
 use tlog::Hash;
 
+use super::Settle;
 use crate::{live::use_live, verifier::History, words::Tone};
 
 /// How far it is.
@@ -80,19 +81,19 @@ pub fn VerifyReceipts(
         <div class="verify">
             <p class="verify-line" role="status">
                 {move || progress.with(|p| match p {
-                    Progress::Idle if awake.get() => view! { <span class="state unknown">"not checked in this browser yet"</span> }.into_any(),
-                    Progress::Idle => view! { <span class="state unknown">"not checked here: this needs the page's own code, which is not running"</span> }.into_any(),
+                    Progress::Idle if awake.get() => view! { <span class="state unknown">"not checked in this browser yet"</span> }.settled(),
+                    Progress::Idle => view! { <span class="state unknown">"not checked here: this needs the page's own code, which is not running"</span> }.settled(),
                     Progress::Running { done, of } => view! {
                         <span class="state run">"checking "{say::count(*done as u64)}" of "{say::count(*of as u64)}</span>
                         <progress max=of.to_string() value=done.to_string() aria-label="Receipts checked"></progress>
-                    }.into_any(),
-                    Progress::Failed(why) => view! { <span class="state unknown">"could not be checked: "{why.clone()}</span> }.into_any(),
+                    }.settled(),
+                    Progress::Failed(why) => view! { <span class="state unknown">"could not be checked: "{why.clone()}</span> }.settled(),
                     Progress::Done(c) => {
                         let n = say::plural(c.leaves.len() as u64, "receipt", "receipts");
                         if c.holds() {
-                            view! { <span class="state ok">{n}" "{of}" checked in this browser, all hold"</span> }.into_any()
+                            view! { <span class="state ok">{n}" "{of}" checked in this browser, all hold"</span> }.settled()
                         } else {
-                            view! { <span class="state bad">{n}" "{of}" checked in this browser: do not believe all of it"</span> }.into_any()
+                            view! { <span class="state bad">{n}" "{of}" checked in this browser: do not believe all of it"</span> }.settled()
                         }
                     }
                 })}

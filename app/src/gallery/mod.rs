@@ -1,6 +1,7 @@
 //! Every part of the pages in every state, on one page that no other page leads to. Made on the server only: what it shows is made
 //! up, and the browser's code does not carry it.
 
+mod chains;
 mod samples;
 
 use leptos::prelude::*;
@@ -12,11 +13,20 @@ use crate::{
     api::{ApiError, reads::Session},
     components::{DigestText, ProblemLine, ReceiptsTable, State, VerifyReceipts, WeightBar},
     live::provide_live,
-    pages::release_parts::{Clocks, Controls, EnvelopeCard, EvidenceLine, Stages, Timeline},
+    pages::{
+        release_chain,
+        release_parts::{Clocks, Controls, EnvelopeCard, EvidenceLine, Stages, Timeline},
+    },
     timeline::Axis,
     verifier::{Head, History},
     words::{self, Tone},
 };
+
+/// A made-up release.
+#[cfg(test)]
+pub(crate) fn sample_view() -> projections::ReleaseView {
+    samples::all().remove(1).view
+}
 
 /// The page.
 pub fn gallery(options: LeptosOptions) -> impl IntoView {
@@ -64,6 +74,9 @@ fn Parts() -> impl IntoView {
             <p class="note wait">"Samples: every value on this page is made up, so that each part can be looked at in each of its states."</p>
             <Small/>
             <Problems/>
+            {chains::all().into_iter().map(|(name, view, about, order)| {
+                view! { <Part name><div class="chain-room" inner_html=release_chain::markup(&view, &about, &order)></div></Part> }
+            }).collect_view()}
             {samples::all().into_iter().map(|sample| view! { <Whole sample/> }).collect_view()}
         </section>
     }

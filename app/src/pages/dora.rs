@@ -8,7 +8,7 @@ use projections::say;
 
 use crate::{
     api::metrics::{MetricPage, get_metric},
-    components::{Ago, Heading, ProblemNote, Spark, State},
+    components::{Ago, Heading, ProblemNote, Settle, Spark, State},
     metrics, words,
 };
 
@@ -25,8 +25,8 @@ pub fn DoraPage() -> impl IntoView {
         <Transition fallback=|| view! { <p class="wait-note">"Reading the log"</p> }>
             {move || Suspend::new(async move {
                 match page.await {
-                    Ok(loaded) => Either::Left(view! { <Loaded loaded/> }.into_any()),
-                    Err(error) => Either::Right(view! { <ProblemNote error/> }),
+                    Ok(loaded) => view! { <Loaded loaded/> }.settled(),
+                    Err(error) => view! { <ProblemNote error/> }.settled(),
                 }
             })}
         </Transition>

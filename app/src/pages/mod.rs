@@ -14,8 +14,8 @@ pub use login::Login;
 pub use not_found::NotFound;
 pub use overview::OverviewPage;
 pub use receipts::{ReceiptPage, ReceiptsPage};
-#[cfg(feature = "ssr")]
-pub(crate) use releases::parts as release_parts;
 pub use releases::{ReleasePage, ReleasesPage};
+#[cfg(feature = "ssr")]
+pub(crate) use releases::{chain as release_chain, parts as release_parts};
 pub use search::SearchPage;
 pub use settings::SettingsPage;

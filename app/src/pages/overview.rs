@@ -11,7 +11,7 @@ use crate::{
         metrics::get_tiles,
         reads::{self, get_overview},
     },
-    components::{Heading, MetricTile, ProblemNote, State, WeightBar},
+    components::{Heading, MetricTile, ProblemNote, Settle, State, WeightBar},
     live::{Arrival, follow, use_live},
     words::{self, Tone},
 };
@@ -25,8 +25,8 @@ pub fn OverviewPage() -> impl IntoView {
         <Transition fallback=|| view! { <p class="wait-note">"Reading the log"</p> }>
             {move || Suspend::new(async move {
                 match page.await {
-                    Ok(loaded) => Either::Left(view! { <Loaded loaded refresh=move || page.refetch()/> }.into_any()),
-                    Err(error) => Either::Right(view! { <ProblemNote error/> }),
+                    Ok(loaded) => view! { <Loaded loaded refresh=move || page.refetch()/> }.settled(),
+                    Err(error) => view! { <ProblemNote error/> }.settled(),
                 }
             })}
         </Transition>

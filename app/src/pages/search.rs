@@ -1,6 +1,6 @@
 //! The search as a page: what `/` opens in place, as a form that needs no script.
 
-use leptos::{either::Either, prelude::*};
+use leptos::prelude::*;
 use leptos_meta::Title;
 use leptos_router::hooks::use_query_map;
 use projections::say;
@@ -11,7 +11,7 @@ use crate::{
         find::{Found, get_found},
         lists::ReleasesAsked,
     },
-    components::{Heading, ProblemLine},
+    components::{Heading, ProblemLine, Settle},
     places, words,
 };
 
@@ -35,8 +35,8 @@ pub fn SearchPage() -> impl IntoView {
             <Transition fallback=|| view! { <p class="wait-note">"Searching"</p> }>
                 {move || Suspend::new(async move {
                     match page.await {
-                        Ok(found) => Either::Left(view! { <Results found q=asked.get_untracked()/> }.into_any()),
-                        Err(error) => Either::Right(view! { <ProblemLine error/> }),
+                        Ok(found) => view! { <Results found q=asked.get_untracked()/> }.settled(),
+                        Err(error) => view! { <ProblemLine error/> }.settled(),
                     }
                 })}
             </Transition>

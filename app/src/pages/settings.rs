@@ -8,7 +8,7 @@ use projections::say;
 
 use crate::{
     api::settings::{Entry, SettingsPage as Loaded, get_settings},
-    components::{Ago, Heading, ProblemNote},
+    components::{Ago, Heading, ProblemNote, Settle},
 };
 
 /// The settings.
@@ -20,8 +20,8 @@ pub fn SettingsPage() -> impl IntoView {
         <Transition fallback=|| view! { <p class="wait-note">"Reading the log"</p> }>
             {move || Suspend::new(async move {
                 match page.await {
-                    Ok(loaded) => Either::Left(view! { <Settings loaded/> }.into_any()),
-                    Err(error) => Either::Right(view! { <ProblemNote error/> }),
+                    Ok(loaded) => view! { <Settings loaded/> }.settled(),
+                    Err(error) => view! { <ProblemNote error/> }.settled(),
                 }
             })}
         </Transition>

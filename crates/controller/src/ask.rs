@@ -245,6 +245,10 @@ impl Task {
             let value = value.map_err(|e| Halt::Unrecordable(e.to_string()))?;
             draft.payload.facts.insert(name.to_owned(), value);
         }
+        if !request.requirements.is_empty() {
+            let met = serde_json::to_value(&request.requirements).map_err(|e| Halt::Unrecordable(e.to_string()))?;
+            draft.payload.facts.insert("requirements".to_owned(), met);
+        }
         let index = match self.deps.log.append(draft).await {
             Ok(index) => index,
             Err(AppendError::Stopped(why)) => return Err(No::Halt(Halt::Log(AppendError::Stopped(why)))),

@@ -31,8 +31,13 @@ pub enum WorkloadSource {
         /// Path answered with 2xx when ready.
         health_path: String,
     },
-    /// `http://host:port`.
-    Url(String),
+    /// Run by somebody else.
+    Url {
+        /// `http://host:port`.
+        url: String,
+        /// Path answered with 2xx when ready; without one, a connection that is accepted says so.
+        health_path: Option<String>,
+    },
 }
 
 /// What a runtime shows of one version.

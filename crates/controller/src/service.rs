@@ -1,7 +1,7 @@
 //! What the pages, the command line and the demo ask of the controller.
 
 use async_trait::async_trait;
-use model::{Actor, Command, CommandId, Environment, ReleaseId, ServiceId, Tick};
+use model::{Actor, Command, CommandId, Environment, ReleaseId, ServiceId, Tick, evidence::Requirement};
 use tokio::sync::broadcast;
 
 use crate::Workload;
@@ -27,6 +27,8 @@ pub struct StartRequest {
     pub actor: Actor,
     /// Why.
     pub reason: String,
+    /// What the service's policy asked of the version and was met by; stated in the receipt.
+    pub requirements: Vec<Requirement>,
 }
 
 /// Why a release does not start.
@@ -44,6 +46,9 @@ pub enum StartError {
     /// The recipe has errors.
     #[error("the recipe is not usable: {}", .0.join("; "))]
     Recipe(Vec<String>),
+    /// The service's policy asks for what is not there.
+    #[error("{}", .0.join("; "))]
+    PolicyUnmet(Vec<String>),
     /// The runtime cannot do part of the recipe.
     #[error("the runtime cannot carry out this recipe: {}", .0.join("; "))]
     Unsupported(Vec<String>),

@@ -24,8 +24,9 @@ pub(crate) fn version(workload: &Workload) -> Result<VersionSpec, RuntimeError> 
             };
             (source, Some(health_path.clone()))
         }
-        // Somebody else's: that it accepts a connection is all that can be asked without knowing it.
-        WorkloadSource::Url(url) => (Source::Url(url.trim_end_matches('/').to_owned()), None),
+        WorkloadSource::Url { url, health_path } => {
+            (Source::Url(url.trim_end_matches('/').to_owned()), health_path.clone())
+        }
     };
     let spec = VersionSpec {
         version: format!("{}@{}", workload.version, workload.digest),

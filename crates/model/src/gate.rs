@@ -39,6 +39,9 @@ pub struct GatesDecided {
     /// Fixed since then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fixed: Option<u64>,
+    /// Tools that were not run, as whoever handed the reports in says. They decide nothing: what must be there, the policy says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_run: Vec<NotRun>,
     /// The whole decision with every finding, kept as a segment.
     pub segment: Digest,
 }
@@ -60,6 +63,15 @@ pub struct GateReport {
     pub failing: u64,
     /// Its bytes, kept as a segment.
     pub segment: Digest,
+}
+
+/// A tool that was not run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotRun {
+    /// Its name.
+    pub tool: String,
+    /// Why.
+    pub why: String,
 }
 
 /// One finding, as a table shows it.

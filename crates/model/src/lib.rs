@@ -3,10 +3,12 @@
 //! Pure: no I/O, no clock, no randomness. Every type that comes from outside is checked where it is parsed
 //! ([`ParseError`] says what was expected), so that a value of the type is always valid.
 
+pub mod admission;
 mod command;
 mod digest;
 mod energy;
 pub mod event;
+pub mod evidence;
 pub mod gate;
 mod id;
 mod tick;

@@ -6,6 +6,7 @@ use model::{
         AnalysisEnded, CanaryAborted, CanaryCompleted, CanaryPaused, CanaryPromoted, CanaryResumed, CanaryStarted,
         CanaryStepped, CommandSeen, ReleaseCompleted, RollbackArmed, RollbackExecuted,
     },
+    evidence::{Attested, BuildCompleted, PromotionDecided},
     gate::GatesDecided,
 };
 use receipts::Payload;
@@ -151,6 +152,38 @@ fn known(p: &Payload) -> Option<Description> {
                 n => format!(", and {}", say::plural(n, "more reason", "more reasons")),
             };
             d("Gates failed".to_owned(), format!("{first}{more}"))
+        }
+        Kind::BuildCompleted => {
+            let f: BuildCompleted = p.facts().ok()?;
+            d(format!("{} {} was built", f.service, f.tag), format!("{}, from {}", f.subject, f.source))
+        }
+        Kind::AttestationSlsa | Kind::AttestationSignature | Kind::AttestationSbom | Kind::AttestationVuln => {
+            let f: Attested = p.facts().ok()?;
+            let what = match p.kind {
+                Kind::AttestationSlsa => "Provenance verified",
+                Kind::AttestationSignature => "Signature verified",
+                Kind::AttestationSbom => "Bill of materials verified",
+                _ => "Vulnerability scan verified",
+            };
+            let logged = if f.logged.is_empty() { "in no log" } else { "logged" };
+            d(what.to_owned(), format!("of {} {}, signed by {}, {logged}", f.service, f.subject, f.signer))
+        }
+        Kind::PromotionCopied => {
+            let f: PromotionDecided = p.facts().ok()?;
+            let agreed = f.asked_by.map(|who| format!(", as {who} had asked")).unwrap_or_default();
+            let evidence = say::plural(f.evidence, "piece of evidence", "pieces of evidence");
+            d(format!("{} {} promoted to {}", f.service, f.tag, f.environment), format!("with {evidence}{agreed}"))
+        }
+        Kind::PromotionRefused => {
+            let f: PromotionDecided = p.facts().ok()?;
+            d(format!("{} {} not promoted to {}", f.service, f.tag, f.environment), f.refusals.join("; "))
+        }
+        Kind::CommandAccepted if p.facts.get("command").is_some_and(|c| c == "promote-image") => {
+            let f: PromotionDecided = p.facts().ok()?;
+            d(
+                format!("{} asked to promote {} {} to {}", p.actor, f.service, f.tag, f.environment),
+                "it waits for a second person".to_owned(),
+            )
         }
         Kind::CommandAccepted => {
             let f: CommandSeen = p.facts().ok()?;

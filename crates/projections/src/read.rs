@@ -153,6 +153,13 @@ pub struct Receipt {
     pub payload: Payload,
 }
 
+impl Receipt {
+    /// The artifact that it is about, when it states one.
+    pub fn subject(&self) -> Option<Digest> {
+        self.payload.facts.get("subject")?.as_str()?.parse().ok()
+    }
+}
+
 /// What the overview shows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Overview {
@@ -184,6 +191,9 @@ pub struct ReceiptFilter {
     pub kind: Option<Kind>,
     /// Only by this actor.
     pub actor: Option<Actor>,
+    /// Only about this artifact.
+    #[serde(default)]
+    pub subject: Option<Digest>,
     /// Only indices below this one (lists run from new to old).
     pub before: Option<u64>,
     /// Only indices of at least this one.

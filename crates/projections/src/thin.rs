@@ -1,17 +1,12 @@
-//! Fewer ticks without hiding what matters.
+//! Fewer ticks that still count every request.
 
-use model::Tick;
+use model::{HistogramBucket, Tick, VersionTick};
 
-/// At most `max` of these ticks, in order. Out of each run of neighbours the one with the slowest canary stays, so a peak is
-/// never thinned away. Histograms are left out.
+/// At most `max` of these ticks, in order; each stands for a run of neighbours: their counts are added, their histograms merged, and what is
+/// derived from them (median, p99, mean, standard deviation) is that of the whole run, so a ratio is as true as in the seconds themselves. Of
+/// ticks without histograms the percentiles are averaged by requests. Time, weight and verdict are those of the last second of a run.
+/// The histograms themselves are left out.
 pub fn thin(ticks: Vec<Tick>, max: usize) -> Vec<Tick> {
-    let bare = |mut t: Tick| {
-        t.stable.histogram = Vec::new();
-        if let Some(c) = &mut t.canary {
-            c.histogram = Vec::new();
-        }
-        t
-    };
     if max == 0 {
         return Vec::new();
     }
@@ -19,19 +14,76 @@ pub fn thin(ticks: Vec<Tick>, max: usize) -> Vec<Tick> {
     if run <= 1 {
         return ticks.into_iter().map(bare).collect();
     }
-    let weight = |t: &Tick| {
-        let c = t.canary.as_ref();
-        (c.map_or(0, |c| c.errors), c.and_then(|c| c.p99_ms).or(t.stable.p99_ms).unwrap_or(0.0))
+    ticks.chunks(run).filter_map(merged).collect()
+}
+
+fn bare(mut tick: Tick) -> Tick {
+    tick.stable.histogram = Vec::new();
+    if let Some(canary) = &mut tick.canary {
+        canary.histogram = Vec::new();
+    }
+    tick
+}
+
+fn merged(run: &[Tick]) -> Option<Tick> {
+    let last = run.last()?;
+    let canary: Vec<&VersionTick> = run.iter().filter_map(|tick| tick.canary.as_ref()).collect();
+    Some(Tick {
+        seq: last.seq,
+        boot: last.boot.clone(),
+        at: last.at,
+        weight: last.weight,
+        weight_changed: run.iter().any(|tick| tick.weight_changed),
+        epoch: last.epoch,
+        stable: sum(&run.iter().map(|tick| &tick.stable).collect::<Vec<_>>()),
+        canary: if canary.is_empty() { None } else { Some(sum(&canary)) },
+        canary_last_sent: run.iter().rev().find_map(|tick| tick.canary_last_sent),
+        sticky: run.iter().any(|tick| tick.sticky),
+        judged: run.iter().rev().find_map(|tick| tick.judged.clone()),
+    })
+}
+
+fn sum(seconds: &[&VersionTick]) -> VersionTick {
+    let add =
+        |count: fn(&VersionTick) -> u64| seconds.iter().fold(0_u64, |all, second| all.saturating_add(count(second)));
+    // Weighted by requests, over the seconds that have it.
+    let mean = |value: &dyn Fn(&VersionTick) -> Option<f64>| {
+        let (sum, n) = seconds.iter().filter(|second| second.n > 0).fold((0.0, 0.0), |(sum, n), second| {
+            value(second).map_or((sum, n), |v| (sum + v * second.n as f64, n + second.n as f64))
+        });
+        (n > 0.0).then_some(sum / n)
     };
-    ticks
-        .chunks(run)
-        .filter_map(|c| {
-            c.iter().max_by(|a, b| {
-                let (a, b) = (weight(a), weight(b));
-                a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
-            })
-        })
-        .cloned()
-        .map(bare)
-        .collect()
+    let n = add(|second| second.n);
+    let mut buckets: Vec<HistogramBucket> =
+        seconds.iter().flat_map(|second| second.histogram.iter().copied()).collect();
+    buckets.sort_by_key(|HistogramBucket(edge, _)| *edge);
+    let counted = buckets.iter().fold(0_u64, |all, HistogramBucket(_, count)| all.saturating_add(*count));
+    let whole = n > 0 && counted == n;
+    let percentile = |percent: u64, value: fn(&VersionTick) -> Option<f64>| {
+        if whole { at_rank(&buckets, counted, percent) } else { mean(&value) }
+    };
+    let mean_ms = mean(&|second| second.mean_ms);
+    // Of all requests: the mean of their squares less the square of their mean.
+    let squares = mean(&|second| Some(second.sigma_ms?.powi(2) + second.mean_ms?.powi(2)));
+    VersionTick {
+        n,
+        errors: add(|second| second.errors),
+        timeouts: add(|second| second.timeouts),
+        in_flight: seconds.last().map_or(0, |second| second.in_flight),
+        p50_ms: percentile(50, |second| second.p50_ms),
+        p99_ms: percentile(99, |second| second.p99_ms),
+        mean_ms,
+        sigma_ms: squares.zip(mean_ms).map(|(squares, mean)| (squares - mean * mean).max(0.0).sqrt()),
+        histogram: Vec::new(),
+    }
+}
+
+/// Upper edge, ms, of the bucket that holds the request of this rank.
+fn at_rank(buckets: &[HistogramBucket], n: u64, percent: u64) -> Option<f64> {
+    let rank = u128::from(n) * u128::from(percent);
+    let mut below = 0_u128;
+    buckets.iter().find_map(|HistogramBucket(edge, count)| {
+        below += u128::from(*count);
+        (below * 100 >= rank).then_some(*edge as f64 / 1000.0)
+    })
 }

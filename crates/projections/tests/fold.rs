@@ -483,19 +483,34 @@ proptest! {
     }
 
     #[test]
-    fn thinned_ticks_keep_the_peak(n in 1usize..400, max in 1usize..50, peak in 0usize..400) {
-        let peak = peak % n;
-        let ticks: Vec<model::Tick> = (0..n).map(|i| model::Tick {
+    fn thinned_ticks_count_every_request(counts in prop::collection::vec((0u64..40, 0u64..5, 0u64..200_000), 1..400), max in 1usize..50) {
+        let second = |(n, errors, spread): (u64, u64, u64)| model::VersionTick {
+            n, errors: errors.min(n),
+            mean_ms: (n > 0).then_some(10.0), sigma_ms: (n > 0).then_some(3.0),
+            histogram: (0..n).map(|i| model::HistogramBucket(1_000 + i * spread, 1)).collect(),
+            ..model::VersionTick::default()
+        };
+        let ticks: Vec<model::Tick> = counts.iter().enumerate().map(|(i, c)| model::Tick {
             seq: i as u64, boot: "b".into(), at: at(i as i64), weight: w(5), weight_changed: false, epoch: Epoch(1),
-            stable: model::VersionTick::default(),
-            canary: Some(model::VersionTick { n: 1, p99_ms: Some(if i == peak { 900.0 } else { 80.0 }), ..model::VersionTick::default() }),
-            canary_last_sent: None,
-            sticky: false,
-            judged: None,
+            stable: model::VersionTick::default(), canary: Some(second(*c)), canary_last_sent: None, sticky: false, judged: None,
         }).collect();
-        let thinned = thin(ticks, max);
+        let sum = |ticks: &[model::Tick]| ticks.iter().filter_map(|t| t.canary.as_ref()).fold((0, 0), |(n, e), c| (n + c.n, e + c.errors));
+        let all = sum(&ticks);
+        let thinned = thin(ticks.clone(), max);
         prop_assert!(thinned.len() <= max);
         prop_assert!(thinned.windows(2).all(|w| w[0].at < w[1].at));
-        prop_assert!(thinned.iter().any(|t| t.canary.as_ref().unwrap().p99_ms == Some(900.0)));
+        prop_assert_eq!(sum(&thinned), all);
+        let run = counts.len().div_ceil(max);
+        if run > 1 {
+            for (ticks, tick) in ticks.chunks(run).zip(&thinned) {
+                // Nearest rank over every single request of the run.
+                let mut each: Vec<u64> = ticks.iter().flat_map(|t| t.canary.as_ref().unwrap().histogram.iter().map(|b| b.0)).collect();
+                each.sort_unstable();
+                let p99 = (!each.is_empty()).then(|| each[(each.len() * 99).div_ceil(100) - 1] as f64 / 1000.0);
+                let canary = tick.canary.as_ref().unwrap();
+                prop_assert_eq!(canary.p99_ms, p99);
+                prop_assert!(canary.sigma_ms.is_none_or(|s| (s - 3.0).abs() < 1e-9));
+            }
+        }
     }
 }

@@ -262,9 +262,17 @@ async fn serves_tiles(store: Arc<dyn Store>) {
     assert_eq!(tile("tile/0/001.p/44").await.unwrap(), bytes(&leaves[256..]));
     assert_eq!(tile("tile/0/001.p/7").await.unwrap(), bytes(&leaves[256..263]), "as it was in a smaller tree");
     assert_eq!(tile("tile/1/000.p/1").await.unwrap(), bytes(&[root_of_leaves(&leaves[..256])]));
-    for beyond in
-        ["tile/0/001.p/45", "tile/0/001", "tile/0/002.p/1", "tile/1/000.p/2", "tile/entries/001", "tile/63/000.p/1"]
-    {
+    // The last two: an index that does not fit into 63 bits.
+    for beyond in [
+        "tile/0/001.p/45",
+        "tile/0/001",
+        "tile/0/002.p/1",
+        "tile/1/000.p/2",
+        "tile/entries/001",
+        "tile/63/000.p/1",
+        "tile/0/x036/x028/x797/x018/x963/968",
+        "tile/entries/x036/x028/x797/x018/x963/968",
+    ] {
         assert_eq!(tile(beyond).await, None, "{beyond}");
     }
     let bundle = tile("tile/entries/001.p/44").await.unwrap();

@@ -75,7 +75,7 @@ struct Kept {
     log: Vec<String>,
 }
 
-/// Called with what was just done (`blob sha256:…`, `manifest sha256:…`, `tag v1`).
+/// Called with what was just done (`blob sha256:…`, `manifest sha256:…`, `tag v1`), or is about to be answered (`read sha256:…`: a blob).
 pub type Hook = Arc<dyn Fn(&str) + Send + Sync>;
 
 #[derive(Clone)]
@@ -126,7 +126,7 @@ impl Hostile {
         change(&mut self.app.faults.lock().unwrap());
     }
 
-    /// Is told what was written.
+    /// Is told what is read and written.
     pub fn hook(&self, hook: Hook) {
         *self.app.hook.lock().unwrap() = Some(hook);
     }
@@ -207,10 +207,6 @@ async fn answer(State(app): State<App>, request: Request) -> Response<Body> {
         return no;
     }
     let Some(rest) = path.strip_prefix("/v2/") else { return error(404, "NAME_UNKNOWN") };
-    if rest.is_empty() {
-        // Others ask this first.
-        return plain(200);
-    }
     let split = |word: &str| rest.split_once(word).map(|(repository, rest)| (repository.to_owned(), rest.to_owned()));
     if let Some((repository, rest)) = split("/blobs/uploads/") {
         return upload(&app, &faults, &parts.method, &repository, &rest, &query, body).await;
@@ -290,6 +286,9 @@ fn blob(app: &App, faults: &Faults, method: &Method, digest: &str) -> Response<B
     let Ok(digest) = digest.parse::<Digest>() else { return error(400, "DIGEST_INVALID") };
     let Some(bytes) = app.kept().blobs.get(&digest).cloned() else { return error(404, "BLOB_UNKNOWN") };
     let bytes = tampered(faults, &digest, bytes);
+    if *method == Method::GET {
+        app.tell(&format!("read {digest}"));
+    }
     let answer = Response::builder().header(header::CONTENT_LENGTH, bytes.len());
     answer.body(if *method == Method::HEAD { Body::empty() } else { bytes.into() }).unwrap()
 }

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::{ByteStream, Descriptor, Error, Fetched, Held, IMAGE_MANIFEST, Layout, Place as _, Source, Tag, limits};
+use crate::{ByteStream, Descriptor, Error, Fetched, Held, IMAGE_MANIFEST, Layout, Place, Source, Tag, limits};
 
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
@@ -171,6 +171,53 @@ pub async fn build_of(layout: &Layout, layer: &Layer, recipe: &Recipe, tag: &Tag
     })
 }
 
+/// Writes the program of an image that [`build`] made into a file that can be run. It is there whole and right, or not at all.
+pub async fn unpack(place: &dyn Place, image: &Fetched, to: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::PermissionsExt as _;
+    use tokio::io::AsyncWriteExt as _;
+    let manifest = image.parse()?;
+    let digest = &image.descriptor.digest;
+    let ours = |layer: &&Descriptor| layer.media_type == LAYER;
+    let other = || Error::malformed(format!("the image {digest}"), "it has no layer of one program");
+    // The configuration comes first.
+    let layer = manifest.blobs().nth(1).filter(ours).ok_or_else(other)?;
+    let disk = |source| Error::Disk { path: to.display().to_string(), source };
+    let folder = to.parent().unwrap_or(Path::new("."));
+    tokio::fs::create_dir_all(folder).await.map_err(disk)?;
+    let part = to.with_extension("part");
+    let mut file = tokio::fs::File::create(&part).await.map_err(disk)?;
+    let mut stream = crate::checked(place.blob(layer).await?, layer, &place.name());
+    let (mut header, mut left) = (Vec::with_capacity(BLOCK), None);
+    while let Some(chunk) = stream.next().await {
+        let mut chunk = chunk?;
+        if left.is_none() {
+            let missing = (BLOCK - header.len()).min(chunk.len());
+            header.extend_from_slice(&chunk.split_to(missing));
+            if header.len() == BLOCK {
+                left = Some(size_in(&header).ok_or_else(other)?);
+            }
+        }
+        if let Some(rest) = &mut left {
+            let body = chunk.split_to(usize::try_from(*rest).unwrap_or(usize::MAX).min(chunk.len()));
+            *rest -= body.len() as u64;
+            file.write_all(&body).await.map_err(disk)?;
+        }
+    }
+    if left != Some(0) {
+        return Err(other());
+    }
+    file.set_permissions(std::fs::Permissions::from_mode(0o755)).await.map_err(disk)?;
+    file.sync_all().await.map_err(disk)?;
+    // A file that is being written cannot be run.
+    drop(file.into_std().await);
+    tokio::fs::rename(&part, to).await.map_err(disk)
+}
+
+/// The size that a tar header states.
+fn size_in(header: &[u8]) -> Option<u64> {
+    u64::from_str_radix(std::str::from_utf8(header.get(124..135)?).ok()?, 8).ok()
+}
+
 /// This machine's processor, by its name in images.
 fn architecture() -> &'static str {
     match std::env::consts::ARCH {
@@ -235,6 +282,9 @@ mod tests {
                 let tar = read_whole(&layout, &layer).await.unwrap();
                 assert_eq!(tar.len() % BLOCK, 0);
                 assert_eq!(&tar[BLOCK..BLOCK + bytes.len()], bytes.as_slice());
+                let unpacked = dir.path().join("unpacked/program");
+                unpack(&layout, &image, &unpacked).await.unwrap();
+                assert_eq!(std::fs::read(&unpacked).unwrap(), bytes);
                 twice.push(built);
             }
             assert_eq!(twice[0], twice[1]);

@@ -13,7 +13,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture};
 use model::Digest;
 use serde::Serialize;
 
@@ -272,31 +272,40 @@ async fn copy_blobs(
     missing: &[&Descriptor],
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<(), Error> {
-    let copies = missing.iter().map(|blob| async move {
-        let passed = Arc::new(AtomicU64::new(0));
-        let from = Counted { place: source, blob, passed: Arc::clone(&passed) };
-        let copy = destination.put_blob(blob, &from);
-        tokio::pin!(copy);
-        let mut told = 0;
-        // What a first try had told is not told again by the second one.
-        let mut tell = |now: u64| {
-            if now > told {
-                progress(Progress::Copied(now - told));
-                told = now;
-            }
-        };
-        loop {
-            tokio::select! {
-                done = &mut copy => {
-                    done?;
-                    tell(blob.size);
-                    return Ok::<(), Error>(());
-                }
-                () = tokio::time::sleep(TELL_EVERY) => tell(passed.load(Ordering::Relaxed)),
-            }
-        }
-    });
+    // Boxed: the compiler does not see otherwise that they may go from thread to thread.
+    let copies: Vec<BoxFuture<'_, Result<(), Error>>> =
+        missing.iter().map(|blob| copy_blob(source, destination, blob, progress).boxed()).collect();
     futures::stream::iter(copies).buffer_unordered(limits::PARALLEL).try_collect::<()>().await
+}
+
+async fn copy_blob(
+    source: &dyn Place,
+    destination: &dyn Place,
+    blob: &Descriptor,
+    progress: &(dyn Fn(Progress) + Send + Sync),
+) -> Result<(), Error> {
+    let passed = Arc::new(AtomicU64::new(0));
+    let from = Counted { place: source, blob, passed: Arc::clone(&passed) };
+    let copy = destination.put_blob(blob, &from);
+    tokio::pin!(copy);
+    let mut told = 0;
+    // What a first try had told is not told again by the second one.
+    let mut tell = |now: u64| {
+        if now > told {
+            progress(Progress::Copied(now - told));
+            told = now;
+        }
+    };
+    loop {
+        tokio::select! {
+            done = &mut copy => {
+                done?;
+                tell(blob.size);
+                return Ok(());
+            }
+            () = tokio::time::sleep(TELL_EVERY) => tell(passed.load(Ordering::Relaxed)),
+        }
+    }
 }
 
 /// Reads everything back. What is not as it was sent is refused by name, and nothing is tagged.
@@ -318,21 +327,29 @@ async fn prove(
             });
         }
     }
-    let reads = blobs.iter().map(|blob| async move {
-        if options.trust_blobs {
-            return if destination.has_blob(blob).await? { Ok(()) } else { Err(gone(destination, blob)) };
-        }
-        let mut stream = checked(destination.blob(blob).await?, blob, &destination.name());
-        while let Some(chunk) = stream.next().await {
-            progress(Progress::Verified(chunk?.len() as u64));
-        }
-        Ok::<(), Error>(())
-    });
+    let reads: Vec<BoxFuture<'_, Result<(), Error>>> =
+        blobs.iter().map(|blob| prove_blob(destination, blob, options.trust_blobs, progress).boxed()).collect();
     futures::stream::iter(reads).buffer_unordered(limits::PARALLEL).try_collect::<()>().await?;
     let subjects: HashSet<&Digest> =
         graph.nodes.iter().filter_map(|n| if let Role::Evidence(of) = &n.role { Some(of) } else { None }).collect();
     for subject in subjects {
         prove_listed(destination, graph, subject).await?;
+    }
+    Ok(())
+}
+
+async fn prove_blob(
+    destination: &dyn Place,
+    blob: &Descriptor,
+    trust: bool,
+    progress: &(dyn Fn(Progress) + Send + Sync),
+) -> Result<(), Error> {
+    if trust {
+        return if destination.has_blob(blob).await? { Ok(()) } else { Err(gone(destination, blob)) };
+    }
+    let mut stream = checked(destination.blob(blob).await?, blob, &destination.name());
+    while let Some(chunk) = stream.next().await {
+        progress(Progress::Verified(chunk?.len() as u64));
     }
     Ok(())
 }

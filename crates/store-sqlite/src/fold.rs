@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use dora::Rollout;
 use model::{
-    Kind, ReleaseId,
+    Digest, Kind, ReleaseId,
     event::{CanaryCompleted, Outcome},
 };
 use projections::{Phase, Receipt, ReleaseRow, SortBy};
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Version of the fold: another one stored means that the projections are folded again at opening.
-const FOLD: i64 = 2;
+const FOLD: i64 = 3;
 
 /// Receipts folded at once by a rebuild: about 1 MB.
 const PAGE: u32 = 512;
@@ -67,6 +67,11 @@ pub(crate) async fn fold(connection: &mut SqliteConnection, receipts: Vec<Receip
                 .push_bind(payload.release.as_ref().map(|release| release.as_str().to_owned()));
         },
     )
+    .await?;
+    let subjects: Vec<(u64, Digest)> = receipts.iter().filter_map(|r| Some((r.index, r.subject()?))).collect();
+    insert(connection, "INSERT INTO p_subject (idx, subject) ", &subjects, |mut row, (index, subject)| {
+        row.push_bind(*index as i64).push_bind(subject.as_str().to_owned());
+    })
     .await?;
     let mut rows: BTreeMap<ReleaseId, Folded> = BTreeMap::new();
     let (mut rollouts, mut started) = (Vec::new(), Vec::new());
@@ -149,8 +154,13 @@ fn rollout(row: &ReleaseRow, receipt: &Receipt) -> Option<Rollout> {
 }
 
 async fn rebuild(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    for sql in ["DELETE FROM p_receipt", "DELETE FROM p_release", "DELETE FROM p_release_text", "DELETE FROM p_rollout"]
-    {
+    for sql in [
+        "DELETE FROM p_receipt",
+        "DELETE FROM p_release",
+        "DELETE FROM p_release_text",
+        "DELETE FROM p_rollout",
+        "DELETE FROM p_subject",
+    ] {
         sqlx::query(sql).execute(&mut *connection).await.map_err(store_error)?;
     }
     sqlx::query("UPDATE p_cursor SET next = 0, fold = ?1")

@@ -140,6 +140,10 @@ pub(crate) fn receipts_query(filter: &ReceiptFilter) -> QueryBuilder<Sqlite> {
     if let Some(actor) = &filter.actor {
         query.push(" AND r.actor = ").push_bind(actor.as_str().to_owned());
     }
+    if let Some(subject) = &filter.subject {
+        query.push(" AND r.idx IN (SELECT idx FROM p_subject WHERE subject = ");
+        query.push_bind(subject.as_str().to_owned()).push(")");
+    }
     let place = |index: u64| i64::try_from(index).unwrap_or(i64::MAX);
     if let Some(before) = filter.before {
         query.push(" AND r.idx < ").push_bind(place(before));

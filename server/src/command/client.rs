@@ -56,9 +56,19 @@ impl Client {
 
     /// Posts a JSON document.
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
+        self.post_within(TIMEOUT, path, body).await
+    }
+
+    /// Posts a JSON document; for what takes longer.
+    pub async fn post_within<T: DeserializeOwned>(
+        &self,
+        time: Duration,
+        path: &str,
+        body: &impl Serialize,
+    ) -> anyhow::Result<T> {
         let body = serde_json::to_vec(body).context("the request has no JSON form")?;
         let request = self.request(Method::POST, path).header(header::CONTENT_TYPE, "application/json").body(body);
-        self.ask(request.timeout(TIMEOUT)).await
+        self.ask(request.timeout(time)).await
     }
 
     /// Follows the live stream from after this index.

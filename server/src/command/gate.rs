@@ -85,6 +85,7 @@ async fn there(global: &Global, check: &Check, policy: Option<String>) -> anyhow
         policy,
         reports: check.reports.iter().map(send).collect::<anyhow::Result<_>>()?,
         against: check.against.iter().map(send).collect::<anyhow::Result<_>>()?,
+        not_run: Vec::new(),
     };
     Client::new(global)?.post("/api/v1/gates", &body).await
 }

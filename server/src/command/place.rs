@@ -6,14 +6,19 @@ use crate::exit::{Refusal, WrongUse};
 
 /// Opens the place of a reference; a layout that images go to is made when there is none.
 pub(crate) async fn open(reference: &Reference, write: bool, plain_http: bool) -> anyhow::Result<Box<dyn Place>> {
+    opened(reference, write, plain_http).await.map_err(refusal)
+}
+
+/// The same, with the registry's own error.
+pub(crate) async fn opened(reference: &Reference, write: bool, plain_http: bool) -> Result<Box<dyn Place>, Error> {
     Ok(match reference {
         Reference::Layout { path, .. } => {
             let layout = if write { Layout::create(path).await } else { Layout::open(path).await };
-            Box::new(layout.map_err(refusal)?)
+            Box::new(layout?)
         }
         Reference::Registry { host, repository, .. } => {
             let options = RegistryOptions { plain_http, credentials: Credentials::from_environment() };
-            Box::new(Registry::new(host, repository, options).map_err(refusal)?)
+            Box::new(Registry::new(host, repository, options)?)
         }
     })
 }

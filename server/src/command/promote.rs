@@ -1,6 +1,6 @@
 //! `deliveryos promote`: the same bytes elsewhere, with all that proves what they are.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use registry::{
     Reference, Tag,
@@ -8,10 +8,14 @@ use registry::{
 };
 use serde::Serialize;
 
-use super::{place, print};
+use super::{
+    client::{Client, random_id},
+    place, print,
+};
 use crate::{
     args::{self, Global},
     exit::{REFUSED, WrongUse, chain, code},
+    router::{PromotionAnswer, PromotionBody},
 };
 
 /// What is printed with `--json`.
@@ -24,15 +28,22 @@ struct Said<'a> {
     reason: Option<String>,
 }
 
+/// A large image between far registries. The server goes on when nobody waits any more, and the same key asks for what came of it.
+const PATIENCE: Duration = Duration::from_secs(3_600);
+
 pub(crate) async fn run(global: &Global, options: args::Promote) -> anyhow::Result<ExitCode> {
-    let destination_tag = options.destination.tag().cloned();
-    if let Some(registry::At::Digest(_)) = options.destination.at() {
+    let (source, destination) = match (&options.source, &options.destination) {
+        (Some(source), Some(destination)) => (source, destination),
+        _ => return there(global, options).await,
+    };
+    let destination_tag = destination.tag().cloned();
+    if let Some(registry::At::Digest(_)) = destination.at() {
         return Err(WrongUse("the destination's digest is the source's: name a tag, or none".to_owned()).into());
     }
-    let at = place::at(&options.source).await?;
+    let at = place::at(source).await?;
     // Without a tag of its own it keeps the one it has.
     let tag = destination_tag.or_else(|| if let registry::At::Tag(tag) = &at { Some(tag.clone()) } else { None });
-    let done = copy(&options, &at, tag).await;
+    let done = copy(&options, source, destination, &at, tag).await;
     let (report, reason) = match &done {
         Ok(report) => (Some(report), None),
         Err(error) => (None, Some(chain(error))),
@@ -52,15 +63,61 @@ pub(crate) async fn run(global: &Global, options: args::Promote) -> anyhow::Resu
     Ok(ExitCode::SUCCESS)
 }
 
-async fn copy(options: &args::Promote, at: &registry::At, tag: Option<Tag>) -> anyhow::Result<Report> {
-    let source = place::open(&options.source, false, options.plain_http).await?;
-    let destination = place::open(&options.destination, !options.dry_run, options.plain_http).await;
+/// A server decides, copies and records.
+async fn there(global: &Global, options: args::Promote) -> anyhow::Result<ExitCode> {
+    let (Some(service), Some(environment), Some(tag)) = (options.service, options.environment, options.tag) else {
+        return Err(WrongUse("SRC and DST, or --service, --to and --tag".to_owned()).into());
+    };
+    let id = match options.id {
+        Some(id) => id,
+        None => random_id()?,
+    };
+    let (digest, agrees_to, reason) = (options.digest, options.agree, options.reason);
+    let body = PromotionBody { id, service, environment, tag, digest, agrees_to, reason };
+    let client = Client::new(global)?;
+    let answer: PromotionAnswer = client.post_within(PATIENCE, "/api/v1/promotions", &body).await?;
+    let (facts, receipt) = (&answer.facts, answer.receipt);
+    if global.json {
+        print::json(&answer)?;
+    } else {
+        let image = facts.subject.as_ref().map(|digest| format!("  {digest}\n")).unwrap_or_default();
+        let what = format!("{} {} to {}", facts.service, facts.tag, facts.environment);
+        print::line(&match facts.decision.as_str() {
+            "copied" => format!(
+                "{what}: copied, receipt {receipt}\n{image}  to   {}\n  {} manifests, {} of them evidence; {} of {} bytes were not there yet\n  {} attestations verified",
+                facts.to,
+                facts.manifests,
+                facts.evidence,
+                facts.copied,
+                facts.bytes,
+                facts.verified.len()
+            ),
+            "waits" => format!(
+                "{what}: it waits for a second person, receipt {receipt}\n{image}  they agree within 24 hours with: deliveryos promote --service {} --to {} --tag {} --agree {receipt}",
+                facts.service, facts.environment, facts.tag
+            ),
+            _ => format!("{what}: refused, receipt {receipt}\n{image}  - {}", facts.refusals.join("\n  - ")),
+        })?;
+    }
+    // Only what is there by now is a yes.
+    Ok(if facts.decision == "copied" { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
+}
+
+async fn copy(
+    options: &args::Promote,
+    source: &Reference,
+    destination: &Reference,
+    at: &registry::At,
+    tag: Option<Tag>,
+) -> anyhow::Result<Report> {
+    let to = destination;
+    let source = place::open(source, false, options.plain_http).await?;
+    let destination = place::open(destination, !options.dry_run, options.plain_http).await;
     let destination = match destination {
         // A dry run makes no folder: into one that is not there, everything would be copied.
-        Err(_) if options.dry_run && matches!(options.destination, Reference::Layout { .. }) => {
+        Err(_) if options.dry_run && matches!(to, Reference::Layout { .. }) => {
             return Err(WrongUse(format!(
-                "{} is no layout yet; a dry run makes none: without --dry-run everything is copied",
-                options.destination
+                "{to} is no layout yet; a dry run makes none: without --dry-run everything is copied"
             ))
             .into());
         }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock},
     time::SystemTime,
 };
 
@@ -12,7 +12,10 @@ use controller::{Catalogue, Workload, WorkloadSource};
 use model::{Digest, Environment, ServiceId, Version};
 
 use super::{Config, ServiceConfig, VersionConfig, process_digest};
-use crate::exit::{Refusal, WrongUse};
+use crate::{
+    exit::{Refusal, WrongUse},
+    policy::ServicePolicy,
+};
 
 /// The services of a configuration, with the identity of each version. New versions come with a new file: it is read again when a
 /// release is started and the file has changed, so that the server need not be restarted.
@@ -29,6 +32,7 @@ struct State {
 
 struct Known {
     environment: Environment,
+    policy: Option<Arc<ServicePolicy>>,
     stable: Version,
     versions: BTreeMap<Version, Workload>,
 }
@@ -54,6 +58,16 @@ impl ConfigCatalogue {
         Ok((known.environment.clone(), workload.clone()))
     }
 
+    /// Whether there is such a service.
+    pub fn knows(&self, service: &ServiceId) -> bool {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).services.contains_key(service)
+    }
+
+    /// What a release of this service needs.
+    pub fn policy(&self, service: &ServiceId) -> Option<Arc<ServicePolicy>> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).services.get(service)?.policy.clone()
+    }
+
     /// Adds a version while running.
     pub fn add(&self, service: &ServiceId, label: Version, version: &VersionConfig) -> anyhow::Result<()> {
         let workload = workload(&label, version)?;
@@ -75,7 +89,7 @@ impl ConfigCatalogue {
         // Services that are new need a restart: their addresses belong to the data plane, which is told at start.
         for (name, fresh) in services {
             if let Some(known) = state.services.get_mut(&name) {
-                known.versions = fresh.versions;
+                (known.versions, known.policy) = (fresh.versions, fresh.policy);
             }
         }
         state.modified = modified;
@@ -116,7 +130,13 @@ fn known(services: &BTreeMap<ServiceId, ServiceConfig>) -> anyhow::Result<BTreeM
                     Ok((label.clone(), workload))
                 })
                 .collect::<anyhow::Result<_>>()?;
-            let known = Known { environment: service.environment.clone(), stable: service.stable.clone(), versions };
+            let policy = service.policy.as_ref().map(|policy| ServicePolicy::read(policy, name)).transpose()?;
+            let known = Known {
+                environment: service.environment.clone(),
+                policy: policy.map(Arc::new),
+                stable: service.stable.clone(),
+                versions,
+            };
             Ok((name.clone(), known))
         })
         .collect()
@@ -128,7 +148,7 @@ fn workload(label: &Version, version: &VersionConfig) -> anyhow::Result<Workload
             let source = WorkloadSource::Process {
                 command: command.clone(),
                 env: version.env.clone(),
-                health_path: version.health_path.clone(),
+                health_path: version.health_path.clone().unwrap_or_else(|| "/".to_owned()),
             };
             let computed = match &version.digest {
                 Some(_) => None,
@@ -136,7 +156,7 @@ fn workload(label: &Version, version: &VersionConfig) -> anyhow::Result<Workload
             };
             (source, computed)
         }
-        (None, Some(url)) => (WorkloadSource::Url(url.clone()), None),
+        (None, Some(url)) => (WorkloadSource::Url { url: url.clone(), health_path: version.health_path.clone() }, None),
         (None, None) => anyhow::bail!(WrongUse("a command or a url".to_owned())),
     };
     let digest = version.digest.clone().or(computed).ok_or_else(|| WrongUse("a url needs a digest".to_owned()))?;

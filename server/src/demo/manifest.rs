@@ -1,15 +1,9 @@
 //! A version of the demo's service: how it behaves, by its label.
 
-use std::collections::BTreeMap;
-
 use anyhow::Context as _;
-use model::{Digest, Version};
-use sha2::{Digest as _, Sha256};
+use model::Version;
 
-use crate::{args::Fault, compose::own_program, config::VersionConfig};
-
-/// Versions whose labels are known from the start, so that a demo that was ended in the middle can be carried on.
-pub(super) const KNOWN: u64 = 300;
+use crate::args::Fault;
 
 /// Median latency, ms. Far above the scheduler's jitter of a busy laptop, so that the comparison is about the versions.
 const MEDIAN_MS: f64 = 180.0;
@@ -20,7 +14,8 @@ const SLOW_MS: f64 = 270.0;
 /// A failing version's share of 503.
 const ERROR_RATE: f64 = 0.2;
 
-/// What a version is made of: its number and what is wrong with it. The digest of the text that states it is the version's identity.
+/// What a version is made of: its number and what is wrong with it. Its launcher states it, and the digest of the image with that is its
+/// identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Manifest {
     number: u64,
@@ -48,19 +43,10 @@ impl Manifest {
         label.as_str().strip_prefix('v')?.split('-').next()?.parse().ok()
     }
 
-    /// How it is run: this executable, with its behaviour as arguments.
-    pub fn config(&self) -> anyhow::Result<VersionConfig> {
-        let own = own_program()?;
-        let arguments = self.arguments()?;
-        let text = format!("deliveryos demo-service\n{}\n", arguments.join("\n"));
-        let command = [own, "demo-service".into(), "--port".into(), "{port}".into()];
-        Ok(VersionConfig {
-            digest: Some(Digest::from_sha256(&Sha256::digest(text).into())),
-            command: Some(command.into_iter().chain(arguments).collect()),
-            url: None,
-            env: BTreeMap::new(),
-            health_path: "/healthz".to_owned(),
-        })
+    /// The program in its image: it becomes the service in the executable that `DELIVERYOS` names, behaving as this version does.
+    pub fn launcher(&self) -> anyhow::Result<String> {
+        let arguments = self.arguments()?.join(" ");
+        Ok(format!("#!/bin/sh\nexec \"${{DELIVERYOS:?}}\" demo-service {arguments} \"$@\"\n"))
     }
 
     fn arguments(&self) -> anyhow::Result<Vec<String>> {
@@ -82,12 +68,19 @@ mod tests {
 
     #[test]
     fn each_version_is_another() {
-        let digest = |number, fault| Manifest::new(number, fault).config().unwrap().digest.unwrap();
-        let all = [digest(1, Fault::None), digest(2, Fault::None), digest(2, Fault::Latency), digest(2, Fault::Errors)];
+        let launcher = |number, fault| Manifest::new(number, fault).launcher().unwrap();
+        let all = [
+            launcher(1, Fault::None),
+            launcher(2, Fault::None),
+            launcher(2, Fault::Latency),
+            launcher(2, Fault::Errors),
+        ];
         for (i, one) in all.iter().enumerate() {
             assert!(all.iter().skip(i + 1).all(|other| other != one));
+            // Every argument is one word of the shell.
+            assert!(one.chars().all(|c| c.is_ascii_alphanumeric() || "#!/\n \"${}:?-.@".contains(c)), "{one}");
         }
-        assert_eq!(digest(7, Fault::Errors), digest(7, Fault::Errors), "the same after a restart");
+        assert_eq!(launcher(7, Fault::Errors), launcher(7, Fault::Errors), "the same after a restart");
         for fault in [Fault::None, Fault::Latency, Fault::Errors] {
             assert_eq!(Manifest::number(&Manifest::new(12, fault).label().unwrap()), Some(12));
         }

@@ -5,7 +5,7 @@
 use access::{Identity, Role};
 use axum::{
     Extension, Json,
-    extract::{Path, Query, State, rejection::JsonRejection},
+    extract::{State, rejection::JsonRejection},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     App,
     access_forms::{MAX_TOKEN_DAYS, NotMade, make_token},
+    asked::{InPath, InQuery},
 };
 use crate::exit;
 
@@ -104,7 +105,13 @@ pub struct Created {
 }
 
 /// Why not, as it is answered.
-pub(super) struct Problem(StatusCode, &'static str, String);
+pub(crate) struct Problem(StatusCode, &'static str, String);
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.2)
+    }
+}
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
@@ -122,6 +129,10 @@ impl Problem {
     }
     pub(super) fn missing(what: &str) -> Self {
         Self(StatusCode::NOT_FOUND, "not-found", format!("there is no {what}"))
+    }
+    /// For what the asker can set right: a registry that does not answer. Nothing of it is a secret.
+    pub(super) fn not_found_out(detail: impl Into<String>) -> Self {
+        Self(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail.into())
     }
     /// What exactly failed is for the server's own log.
     pub(super) fn unavailable(error: &dyn std::fmt::Display) -> Self {
@@ -183,6 +194,7 @@ pub(super) async fn start(
         down_migration: body.down_migration,
         actor: who.actor,
         reason: body.reason,
+        requirements: Vec::new(),
     };
     match app.delivery.start(request).await {
         Ok(release) => Ok((StatusCode::CREATED, Json(Started { release })).into_response()),
@@ -195,7 +207,7 @@ pub(super) async fn start(
 pub(super) async fn steer(
     State(app): State<App>,
     Extension(who): Extension<Identity>,
-    Path(release): Path<ReleaseId>,
+    InPath(release): InPath<ReleaseId>,
     body: Result<Json<CommandBody>, JsonRejection>,
 ) -> Result<Response, Problem> {
     let Json(body) = body?;
@@ -224,7 +236,7 @@ pub(super) struct Listed {
 /// `GET /api/v1/releases`.
 pub(super) async fn list(
     State(app): State<App>,
-    Query(asked): Query<Listed>,
+    InQuery(asked): InQuery<Listed>,
 ) -> Result<Json<Vec<ReleaseRow>>, Problem> {
     let limit = asked.limit.unwrap_or(20).clamp(1, projections::MAX_PAGE);
     let filter = ReleaseFilter {
@@ -239,19 +251,22 @@ pub(super) async fn list(
 }
 
 /// `GET /api/v1/releases/ID`.
-pub(super) async fn release(State(app): State<App>, Path(id): Path<ReleaseId>) -> Result<Json<ReleaseView>, Problem> {
+pub(super) async fn release(
+    State(app): State<App>,
+    InPath(id): InPath<ReleaseId>,
+) -> Result<Json<ReleaseView>, Problem> {
     let found = app.read.release(&id).await.map_err(|error| Problem::unavailable(&error))?;
     found.map(Json).ok_or_else(|| Problem::missing(&format!("release {id}")))
 }
 
 /// `GET /api/v1/receipts/INDEX`: entry, inclusion proof and checkpoint.
-pub(super) async fn receipt(State(app): State<App>, Path(index): Path<u64>) -> Result<Response, Problem> {
+pub(super) async fn receipt(State(app): State<App>, InPath(index): InPath<u64>) -> Result<Response, Problem> {
     let found = app.read.receipt(index).await.map_err(|error| Problem::unavailable(&error))?;
     found.map(|proof| Json(proof).into_response()).ok_or_else(|| Problem::missing(&format!("receipt {index}")))
 }
 
 /// `GET /api/v1/segments/DIGEST`: a recipe's text, the ticks or measurements behind a verdict.
-pub(super) async fn segment(State(app): State<App>, Path(digest): Path<Digest>) -> Result<Response, Problem> {
+pub(super) async fn segment(State(app): State<App>, InPath(digest): InPath<Digest>) -> Result<Response, Problem> {
     let found = app.read.segment(&digest).await.map_err(|error| Problem::unavailable(&error))?;
     let bytes = found.ok_or_else(|| Problem::missing("such segment"))?;
     let headers = [

@@ -11,7 +11,7 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use gates::{Decision, GateDecision, Judged, Policy, Request, Standing, Submitted, decide};
-use model::{CommandId, Digest, Kind, ReleaseId, ServiceId, gate};
+use model::{Actor, CommandId, Digest, Kind, ReleaseId, ServiceId, gate};
 use receipt_log::Draft;
 use receipts::Payload;
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,9 @@ pub struct GatesBody {
     /// Those of the release before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub against: Vec<ReportBody>,
+    /// Tools that were not run, and why. It decides nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_run: Vec<gate::NotRun>,
 }
 
 /// A report as it is sent: bytes, so that what is not text stays what it is.
@@ -81,6 +84,12 @@ pub(super) async fn check(
     body: Result<Json<GatesBody>, JsonRejection>,
 ) -> Result<Response, Problem> {
     let Json(body) = body?;
+    let (status, answer) = decided(&app, who.actor, body).await?;
+    Ok((status, Json(answer)).into_response())
+}
+
+/// Decides, keeps the reports, and records it; the same id again is answered with the same.
+pub(crate) async fn decided(app: &App, actor: Actor, body: GatesBody) -> Result<(StatusCode, GatesAnswer), Problem> {
     if body.release.is_some() == body.service.is_some() {
         return Err(Problem::invalid("either a release or a service"));
     }
@@ -89,9 +98,12 @@ pub(super) async fn check(
     }
     let key = format!("gates/{}", body.id.as_str());
     if let Some(receipt) = app.log.find(&key).await.map_err(|error| Problem::unavailable(&error))? {
-        return recorded(&app, receipt).await;
+        return Ok((StatusCode::OK, recorded(app, receipt).await?));
     }
-    let subject = subject(&app, &body).await?;
+    if body.not_run.len() > MAX_REPORTS {
+        return Err(Problem::invalid(format!("at most {MAX_REPORTS} tools that were not run")));
+    }
+    let subject = subject(app, &body).await?;
     let policy = match &body.policy {
         None => Policy::strict(),
         Some(text) => Policy::parse(text).map_err(|error| Problem::invalid(format!("the policy: {error}")))?,
@@ -121,18 +133,19 @@ pub(super) async fn check(
     }
     let whole = serde_json::to_vec(&decision).map_err(|error| Problem::unavailable(&error))?;
     let segment = app.log.put_segment(whole).await.map_err(|error| Problem::unavailable(&error))?;
-    let facts = facts(&decision, body.service, &kept, segment);
+    let mut facts = facts(&decision, body.service, &kept, segment);
+    facts.not_run = body.not_run.iter().map(|n| gate::NotRun { tool: cut(&n.tool), why: cut(&n.why) }).collect();
     let kind = match decision.decision {
         GateDecision::Passed => Kind::GatesPassed,
         GateDecision::Failed => Kind::GatesFailed,
     };
     let mut payload =
-        Payload::new(kind, now, who.actor, &facts).map_err(|error| Problem::unavailable(&error))?.cite(cite(&decision));
+        Payload::new(kind, now, actor, &facts).map_err(|error| Problem::unavailable(&error))?.cite(cite(&decision));
     if let Some(release) = body.release {
         payload = payload.release(release);
     }
     let receipt = app.log.append(Draft { key, payload }).await.map_err(|error| Problem::unavailable(&error))?;
-    Ok((StatusCode::CREATED, Json(GatesAnswer { receipt, decision })).into_response())
+    Ok((StatusCode::CREATED, GatesAnswer { receipt, decision }))
 }
 
 /// The digest that is asked about: what was said, which must be the release's own.
@@ -168,13 +181,13 @@ fn bytes(reports: &[ReportBody]) -> Result<Vec<(String, Vec<u8>)>, Problem> {
 }
 
 /// The same request again: the same answer.
-async fn recorded(app: &App, receipt: u64) -> Result<Response, Problem> {
+async fn recorded(app: &App, receipt: u64) -> Result<GatesAnswer, Problem> {
     let missing = || Problem::unavailable(&format!("the decision of receipt {receipt} is not kept"));
     let found = app.log.range(receipt, 1).await.map_err(|error| Problem::unavailable(&error))?;
     let facts = found.first().and_then(|r| r.payload.facts::<gate::GatesDecided>().ok()).ok_or_else(missing)?;
     let bytes = app.log.segment(&facts.segment).await.map_err(|error| Problem::unavailable(&error))?;
     let decision: Decision = bytes.and_then(|b| serde_json::from_slice(&b).ok()).ok_or_else(missing)?;
-    Ok((StatusCode::OK, Json(GatesAnswer { receipt, decision })).into_response())
+    Ok(GatesAnswer { receipt, decision })
 }
 
 fn facts(decision: &Decision, service: Option<ServiceId>, kept: &[Digest], segment: Digest) -> gate::GatesDecided {
@@ -209,6 +222,7 @@ fn facts(decision: &Decision, service: Option<ServiceId>, kept: &[Digest], segme
         top: decision.findings.iter().take(MAX_TOP).map(row).collect(),
         new: decision.difference.as_ref().map(|d| d.new.len() as u64),
         fixed: decision.difference.as_ref().map(|d| d.fixed.len() as u64),
+        not_run: Vec::new(),
         segment,
     }
 }

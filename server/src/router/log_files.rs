@@ -1,7 +1,7 @@
 //! The log as files: `/checkpoint`, `/tile/…` (c2sp.org/tlog-tiles), and one receipt as a proof or an envelope.
 
 use axum::{
-    extract::{Path, State},
+    extract::State,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -9,7 +9,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use receipt_log::tiles;
 use tlog::TilePath;
 
-use super::App;
+use super::{App, asked::InPath};
 
 /// `GET /checkpoint`.
 pub(super) async fn checkpoint(State(app): State<App>) -> Response {
@@ -21,23 +21,20 @@ pub(super) async fn checkpoint(State(app): State<App>) -> Response {
 }
 
 /// `GET /tile/…`.
-pub(super) async fn tile(State(app): State<App>, Path(path): Path<String>) -> Response {
+pub(super) async fn tile(State(app): State<App>, InPath(path): InPath<String>) -> Response {
     let Ok(path) = format!("tile/{path}").parse::<TilePath>() else { return missing() };
+    let private = !app.log_is_public || matches!(path, TilePath::Entries(_));
+    // What is there never changes.
+    let caching = if private { "private, max-age=31536000, immutable" } else { "public, max-age=31536000, immutable" };
     match tiles::tile(&*app.store, path).await {
-        Ok(Some(tile)) => bytes(tile, "application/octet-stream", caching(&app, path)),
+        Ok(Some(tile)) => bytes(tile, "application/octet-stream", caching),
         Ok(None) => missing(),
         Err(error) => failed(&error),
     }
 }
 
-/// How long a tile may be kept, and by whom. What is there never changes.
-pub(super) fn caching(app: &App, path: TilePath) -> &'static str {
-    let private = !app.log_is_public || matches!(path, TilePath::Entries(_));
-    if private { "private, max-age=31536000, immutable" } else { "public, max-age=31536000, immutable" }
-}
-
 /// `GET /receipts/INDEX/tlog-proof`: c2sp.org/tlog-proof, for `deliveryos receipt verify`.
-pub(super) async fn tlog_proof(State(app): State<App>, Path(index): Path<u64>) -> Response {
+pub(super) async fn tlog_proof(State(app): State<App>, InPath(index): InPath<u64>) -> Response {
     match app.read.receipt(index).await {
         Ok(Some(proof)) => {
             let mut response = bytes(proof.tlog_proof.into_bytes(), "text/plain; charset=utf-8", "no-cache");
@@ -50,7 +47,7 @@ pub(super) async fn tlog_proof(State(app): State<App>, Path(index): Path<u64>) -
 }
 
 /// `GET /receipts/INDEX/dsse`: the entry's bytes as they stand in the log.
-pub(super) async fn dsse(State(app): State<App>, Path(index): Path<u64>) -> Response {
+pub(super) async fn dsse(State(app): State<App>, InPath(index): InPath<u64>) -> Response {
     match app.read.receipt(index).await {
         Ok(Some(proof)) => match STANDARD.decode(proof.entry) {
             Ok(entry) => {
@@ -65,7 +62,7 @@ pub(super) async fn dsse(State(app): State<App>, Path(index): Path<u64>) -> Resp
     }
 }
 
-pub(super) fn bytes(body: Vec<u8>, media_type: &'static str, caching: &'static str) -> Response {
+fn bytes(body: Vec<u8>, media_type: &'static str, caching: &'static str) -> Response {
     let headers = [(header::CONTENT_TYPE, media_type), (header::CACHE_CONTROL, caching)];
     (headers, body).into_response()
 }
@@ -76,12 +73,12 @@ fn attach(response: &mut Response, name: &str) {
     }
 }
 
-pub(super) fn missing() -> Response {
+fn missing() -> Response {
     (StatusCode::NOT_FOUND, "the log does not have this\n").into_response()
 }
 
 /// What exactly failed is for the server's own log.
-pub(super) fn failed(error: &impl std::fmt::Display) -> Response {
+fn failed(error: &impl std::fmt::Display) -> Response {
     tracing::error!(%error, "the log could not be read");
     (StatusCode::SERVICE_UNAVAILABLE, "the log could not be read\n").into_response()
 }

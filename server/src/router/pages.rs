@@ -1,10 +1,16 @@
 //! The pages and the server functions they call, with what both get by context.
 
-use app::{api::context::LogKey, parts::PartsNeeded};
+use app::{
+    api::{
+        ApiError,
+        context::{Environments, LogKey},
+    },
+    parts::PartsNeeded,
+};
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderValue, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use leptos::prelude::*;
@@ -17,6 +23,8 @@ use crate::{auth, site};
 const GALLERY: &str = "/gallery";
 /// The address of the login page: a route of the server and a page at once.
 const LOGIN: &str = "/login";
+/// Longest error of a server function that is read, bytes: a sentence.
+const LONGEST_ERROR: usize = 64 * 1024;
 
 /// Adds a route for each page and each server function.
 pub(super) fn add(router: Router<App>, app: &App) -> Router<App> {
@@ -44,7 +52,8 @@ pub(super) fn add(router: Router<App>, app: &App) -> Router<App> {
         let handler = move |request: Request| {
             let app = app.clone();
             async move {
-                leptos_axum::handle_server_fns_with_context(context(&app, &request), request).await.into_response()
+                let answer = leptos_axum::handle_server_fns_with_context(context(&app, &request), request).await;
+                with_its_status(answer.into_response()).await
             }
         };
         let filter = axum::routing::MethodFilter::try_from(method);
@@ -56,6 +65,20 @@ pub(super) fn add(router: Router<App>, app: &App) -> Router<App> {
         }
     }
     router
+}
+
+/// What was refused before the function's own code was reached (arguments that cannot be read) comes as an error of ours: the answer's
+/// body knows better.
+async fn with_its_status(mut answer: Response) -> Response {
+    if answer.status() != StatusCode::INTERNAL_SERVER_ERROR {
+        return answer;
+    }
+    let body = axum::body::to_bytes(std::mem::take(answer.body_mut()), LONGEST_ERROR).await.unwrap_or_default();
+    if let Ok(status) = StatusCode::from_u16(ApiError::de(body.clone()).status()) {
+        *answer.status_mut() = status;
+    }
+    *answer.body_mut() = body.into();
+    answer
 }
 
 /// Paths of the pages.
@@ -118,6 +141,7 @@ fn context(app: &App, request: &Request) -> impl Fn() + Clone + Send + Sync + 's
         provide_context(app.access.clone());
         provide_context(app.store.clone());
         provide_context(LogKey(app.vkey.clone()));
+        provide_context(Environments(app.promotions.order()));
         if let (Some(nonce), Some(response)) = (leptos::nonce::use_nonce(), use_context::<ResponseOptions>()) {
             let policy = format!(
                 "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'wasm-unsafe-eval'; style-src 'self' 'nonce-{nonce}'; \

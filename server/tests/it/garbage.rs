@@ -60,6 +60,7 @@ async fn no_address_is_an_error_of_ours() {
         "0/x001",
         "0/1",
         "64/000",
+        "0/x036/x028/x797/x018/x963/968",
         "entries/x001/x002",
         "0/000.p/0",
         "0/000.p/256",
@@ -96,7 +97,7 @@ async fn no_header_is_an_error_of_ours() {
     let cookies: Vec<Vec<u8>> = vec![
         b"".to_vec(),
         b";;;===".to_vec(),
-        format!("{cookie}").into_bytes(),
+        cookie.to_string().into_bytes(),
         format!("{cookie}=").into_bytes(),
         format!("{cookie}=\"").into_bytes(),
         format!("{cookie}={}", "A".repeat(60_000)).into_bytes(),

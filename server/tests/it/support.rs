@@ -17,12 +17,14 @@ use http_body_util::BodyExt as _;
 use model::{Actor, Command, Kind, ReleaseId, Tick, event::CommandSeen};
 use receipt_log::{Draft, Log as _, ManualClock, MemorySigner, ReceiptLog};
 use receipts::Payload;
-use rekor::SignatureLog;
 use server::{
+    attestations::Attestations,
     auth::{Cookie, Limiter},
     config::{Config, ConfigCatalogue, PublicUrl},
     events::Hub,
     migrations::CommandMigrations,
+    policy::Guarded,
+    promotions::Promotions,
     router::{self, App, Counts, Parts},
 };
 use store_sqlite::SqliteStore;
@@ -86,38 +88,52 @@ impl Server {
         Self::with(false, None).await
     }
 
+    /// With more in its configuration.
+    pub(crate) async fn configured(more: &str) -> Self {
+        Self::made(false, None, more).await
+    }
+
     pub(crate) async fn with(log_is_public: bool, public_url: Option<&str>) -> Self {
+        let more =
+            "[environments.dev]\nfrom = \"oci:/nonexistent/{service}\"\nimages = \"oci:/nonexistent/dev/{service}\"\n";
+        Self::made(log_is_public, public_url, more).await
+    }
+
+    async fn made(log_is_public: bool, public_url: Option<&str>, more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(directory.path()).await.unwrap();
         let clock = Arc::new(ManualClock::new("2026-05-07T13:00:00Z".parse().unwrap()));
         let signer = Arc::new(MemorySigner::from_seed(&[7; 32]));
         let log = ReceiptLog::open(Arc::new(store.clone()), signer, &*clock, Some("test.example/log")).await.unwrap();
-        let signatures = SignatureLog::open(
-            Arc::new(store.rekor()),
-            Arc::new(MemorySigner::from_seed(&[8; 32])),
-            Arc::new(log.clone()),
-            &*clock,
-            Some("signatures.example"),
-        );
-        let signatures = signatures.await.unwrap();
         let reached = Arc::new(Reached::default());
         let (closing, closed) = watch::channel(false);
-        let hub = Hub::start(Arc::new(log.clone()), &*reached, closed);
         let public_url = public_url.map(|url| PublicUrl::try_from(url.to_owned()).unwrap());
         let cookie = Cookie::new(public_url.as_ref().is_some_and(|url| url.scheme == "https"), 3000);
         let text = "[services.checkout]\nlisten = [\"127.0.0.1:0\"]\nstable = \"v1\"\n\
                     [services.checkout.versions.v1]\ncommand = [\"/bin/sh\"]\n\
                     [services.checkout.versions.v2]\ncommand = [\"/bin/cat\"]\n";
-        let catalogue = Arc::new(ConfigCatalogue::new(&Config::parse(text).unwrap(), None).unwrap());
+        let config = Config::parse(&format!("{text}{more}")).unwrap();
+        let catalogue = Arc::new(ConfigCatalogue::new(&config, None).unwrap());
+        let attestations = Arc::new(Attestations::new(&config.attestations).unwrap());
+        let delivery: Arc<dyn Delivery> = Arc::new(Guarded {
+            inner: reached.clone(),
+            read: Arc::new(store.clone()),
+            log: Arc::new(log.clone()),
+            clock: clock.clone(),
+            catalogue: catalogue.clone(),
+            attestations: attestations.clone(),
+        });
+        let hub = Hub::start(Arc::new(log.clone()), &*delivery, closed);
+        let promotions = Arc::new(Promotions::new(&config, attestations, Arc::new(log.clone()), clock.clone()));
         let name = cookie.name().to_owned();
         let app = App::new(Parts {
             read: Arc::new(store.clone()),
-            delivery: reached.clone(),
+            delivery,
             log: Arc::new(log.clone()),
-            signatures,
             store: Arc::new(store.clone()),
             access: Access::new(Arc::new(store)),
             clock: clock.clone(),
+            promotions,
             catalogue,
             migrations: Arc::new(CommandMigrations::new(BTreeMap::new())),
             vkey: log.vkey().to_string(),

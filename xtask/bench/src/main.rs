@@ -4,19 +4,20 @@
 //! module; the machine is part of every result, because a number without its machine means nothing.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program speaks to its terminal")]
 
+mod admission;
 mod backend;
 mod log;
 mod machine;
 mod pages;
 mod peers;
 mod process;
+mod promote;
 mod recovery;
 mod seed;
 mod serve;
 mod splitter;
 mod sse;
 mod verdicts;
-mod verify;
 mod wrk;
 
 use anyhow::{Context, Result};
@@ -46,14 +47,16 @@ enum Verb {
     Abort(recovery::Options),
     /// The sequential judge on the real splitter: healthy canaries that reach 100 %, faulty ones that are stopped, and how soon.
     Judge(verdicts::Options),
+    /// Reviews per second of the admission webhook and their latency, over TLS.
+    Admission(admission::Options),
     /// Durable appends per second and their latency, by number of writers.
     Log(log::Options),
     /// Start-up, time to first byte and memory of the pages over a large log.
     Pages(pages::Options),
+    /// An image from registry to registry, beside oras and crane: time and memory.
+    Promote(promote::Options),
     /// From an append to the last of a thousand clients of the live stream.
     Sse(sse::Options),
-    /// Verification of bundles: warm, and as a process beside cosign.
-    Verify(verify::Options),
     /// Fill a data directory with a made-up, properly signed history.
     Seed(seed::Options),
 }
@@ -64,10 +67,11 @@ fn main() -> Result<()> {
         Verb::Splitter(options) => ("splitter", splitter::run(&options, &args.deliveryos, args.peers.as_deref())?),
         Verb::Abort(options) => ("abort", recovery::run(&options, &args.deliveryos)?),
         Verb::Judge(options) => ("judge", verdicts::run(&options, &args.deliveryos)?),
+        Verb::Admission(options) => ("admission", admission::run(&options, &args.deliveryos)?),
         Verb::Log(options) => ("log", log::run(&options)?),
         Verb::Pages(options) => ("pages", pages::run(&options, &args.deliveryos)?),
+        Verb::Promote(options) => ("promote", promote::run(&options, &args.deliveryos, args.peers.as_deref())?),
         Verb::Sse(options) => ("sse", sse::run(&options, &args.deliveryos)?),
-        Verb::Verify(options) => ("verify", verify::run(&options, &args.deliveryos, args.peers.as_deref())?),
         Verb::Seed(options) => ("seed", seed::run(&options)?),
     };
     std::fs::create_dir_all(&args.out)?;

@@ -1,6 +1,6 @@
 //! The log, newest first, filtered by the address; with JavaScript it can be followed as it grows.
 
-use leptos::{either::Either, prelude::*};
+use leptos::prelude::*;
 use leptos_meta::Title;
 use leptos_router::hooks::use_query_map;
 use model::Kind;
@@ -12,7 +12,7 @@ use crate::{
         ApiError,
         lists::{self, ReceiptsAsked, get_receipts},
     },
-    components::{Ago, Heading, MoreLink, ProblemLine},
+    components::{Ago, Heading, MoreLink, ProblemLine, Settle},
     live::{Arrival, follow, use_live},
     words,
 };
@@ -43,12 +43,12 @@ pub fn ReceiptsPage() -> impl IntoView {
         <Title text="Receipts"/>
         <section class="page">
             <Heading>"Receipts"</Heading>
-            {move || view! { <Filters asked=asked.get()/> }.into_any()}
+            {move || view! { <Filters asked=asked.get()/> }.settled()}
             <Transition fallback=|| view! { <p class="wait-note">"Reading the log"</p> }>
                 {move || Suspend::new(async move {
                     match page.await {
-                        Ok(loaded) => Either::Left(view! { <Loaded loaded asked=asked.get_untracked()/> }.into_any()),
-                        Err(error) => Either::Right(view! { <ProblemLine error/> }),
+                        Ok(loaded) => view! { <Loaded loaded asked=asked.get_untracked()/> }.settled(),
+                        Err(error) => view! { <ProblemLine error/> }.settled(),
                     }
                 })}
             </Transition>

@@ -6,6 +6,7 @@
 use leptos::{either::Either, prelude::*};
 use projections::say;
 
+use crate::components::Settle;
 use crate::{live::use_live, words::Tone};
 
 /// What the verifier says of its work.
@@ -76,8 +77,8 @@ pub(super) fn RangeCheck(
             <p class="none" hidden=move || awake.get()>"This needs the page's own code, which is not running. In a terminal: "<code>"deliveryos log verify"</code></p>
             {move || match state.get() {
                 State::Idle => Either::Left(()),
-                State::Failed(why) => Either::Right(view! { <p class="state unknown" role="status">"Could not be checked: "{why}</p> }.into_any()),
-                State::Running(progress) => Either::Right(view! { <Shown progress/> }.into_any()),
+                State::Failed(why) => Either::Right(view! { <p class="state unknown" role="status">"Could not be checked: "{why}</p> }.settled()),
+                State::Running(progress) => Either::Right(view! { <Shown progress/> }.settled()),
             }}
         </section>
     }

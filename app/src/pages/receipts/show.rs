@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     api::reads::{self, get_receipt},
-    components::{Ago, Clock, DigestText, Heading, ProblemNote},
+    components::{Ago, Clock, DigestText, Heading, ProblemNote, Settle},
     words,
 };
 
@@ -26,8 +26,8 @@ pub fn ReceiptPage() -> impl IntoView {
         <Transition fallback=|| view! { <p class="wait-note">"Reading the log"</p> }>
             {move || Suspend::new(async move {
                 match page.await {
-                    Ok(loaded) => Either::Left(view! { <Loaded loaded/> }),
-                    Err(error) => Either::Right(view! { <Title text="Receipt"/><ProblemNote error/> }),
+                    Ok(loaded) => view! { <Loaded loaded/> }.settled(),
+                    Err(error) => view! { <Title text="Receipt"/><ProblemNote error/> }.settled(),
                 }
             })}
         </Transition>
@@ -145,11 +145,11 @@ fn raw_json(page: &reads::ReceiptPage) -> String {
 #[component]
 fn FactText(fact: Fact) -> impl IntoView {
     match fact {
-        Fact::Text(t) => view! { <span>{t}</span> }.into_any(),
-        Fact::Digest(digest) => view! { <DigestText digest/> }.into_any(),
-        Fact::Hash(hash) => view! { <code class="hash">{hash}</code> }.into_any(),
-        Fact::Time(at) => view! { <Clock at/> }.into_any(),
-        Fact::Json(json) => view! { <pre class="inline"><code>{json}</code></pre> }.into_any(),
+        Fact::Text(t) => view! { <span>{t}</span> }.settled(),
+        Fact::Digest(digest) => view! { <DigestText digest/> }.settled(),
+        Fact::Hash(hash) => view! { <code class="hash">{hash}</code> }.settled(),
+        Fact::Time(at) => view! { <Clock at/> }.settled(),
+        Fact::Json(json) => view! { <pre class="inline"><code>{json}</code></pre> }.settled(),
     }
 }
 

@@ -8,6 +8,7 @@ use leptos::prelude::*;
 use projections::say;
 use receipts::{Check, Report};
 
+use crate::components::Settle;
 use crate::{
     api::reads::ReceiptPage,
     verifier::{History, Known},
@@ -75,10 +76,10 @@ pub(super) fn Verification(
                             "Not checked here: this needs the page's own code, which is not running. In a terminal, without this server's word:"
                         </p>
                         <pre><code>{format!("deliveryos receipt verify receipt-{index}.tlog-proof")}</code></pre>
-                    }.into_any(),
-                    Outcome::Checking => view! { <p class="state run">"Checking"</p> }.into_any(),
-                    Outcome::Failed(why) => view! { <p class="state unknown">"Could not be checked: "{why}</p> }.into_any(),
-                    Outcome::Done(done) => view! { <Checks done=*done/> }.into_any(),
+                    }.settled(),
+                    Outcome::Checking => view! { <p class="state run">"Checking"</p> }.settled(),
+                    Outcome::Failed(why) => view! { <p class="state unknown">"Could not be checked: "{why}</p> }.settled(),
+                    Outcome::Done(done) => view! { <Checks done=*done/> }.settled(),
                 }}
             </div>
         </section>

@@ -4,6 +4,7 @@ use leptos::{either::Either, ev::KeyboardEvent, form::ActionForm, html, prelude:
 use model::{Command, CommandKind};
 use projections::{ReleaseView, say};
 
+use crate::components::Settle;
 use crate::{
     api::{ApiError, commands::ReleaseCommand, reads::Session},
     components::typing,
@@ -84,7 +85,7 @@ fn Buttons(view: RwSignal<ReleaseView>, session: Session, accepted: Callback<()>
         </div>
         <p class="outcome" role="status">{move || {
             if action.pending().get() {
-                return Some(view! { <span class="state run">"Sent, waiting for its receipt"</span> }.into_any());
+                return Some(view! { <span class="state run">"Sent, waiting for its receipt"</span> }.settled());
             }
             action.value().get().map(|result| {
                 let (tone, said) = match result {
@@ -92,7 +93,7 @@ fn Buttons(view: RwSignal<ReleaseView>, session: Session, accepted: Callback<()>
                     Err(e @ ApiError::Unavailable(_)) => (Tone::Unknown, e.to_string()),
                     Err(e) => (Tone::Bad, e.to_string()),
                 };
-                view! { <span class=format!("state {}", tone.class())>{said}</span> }.into_any()
+                view! { <span class=format!("state {}", tone.class())>{said}</span> }.settled()
             })
         }}</p>
     }

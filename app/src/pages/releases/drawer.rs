@@ -9,7 +9,7 @@ use projections::{ReleaseView, describe, say};
 
 use crate::{
     api::reads::{self, get_receipt},
-    components::{ProblemLine, typing, use_step},
+    components::{ProblemLine, Settle, typing, use_step},
     pages::receipts::{Fields, Proofs},
     words,
 };
@@ -96,11 +96,11 @@ pub fn Drawer(
                     <aside class="drawer" role="dialog" aria-labelledby="drawer-title">
                         <Head view index=index.clone().unwrap_or_default()/>
                         {match result {
-                            Ok(loaded) => view! { <Body loaded/> }.into_any(),
-                            Err(error) => view! { <h2 id="drawer-title" tabindex="-1">"Receipt "{index}</h2><ProblemLine error/> }.into_any(),
+                            Ok(loaded) => view! { <Body loaded/> }.settled(),
+                            Err(error) => view! { <h2 id="drawer-title" tabindex="-1">"Receipt "{index}</h2><ProblemLine error/> }.settled(),
                         }}
                     </aside>
-                })
+                }.settled())
             })}
         </Transition>
     }
@@ -121,8 +121,8 @@ fn Head(view: RwSignal<ReleaseView>, index: String) -> impl IntoView {
     let link = move |step: isize, name: &'static str, arrow: &'static str| {
         move || {
             match neighbour(step) {
-            Some(i) => view! { <a class="door" href=format!("/receipts/{i}") aria-label=format!("{name} receipt of this release, {i}")>{arrow}</a> }.into_any(),
-            None => view! { <span class="off" aria-hidden="true">{arrow}</span> }.into_any(),
+            Some(i) => view! { <a class="door" href=format!("/receipts/{i}") aria-label=format!("{name} receipt of this release, {i}")>{arrow}</a> }.settled(),
+            None => view! { <span class="off" aria-hidden="true">{arrow}</span> }.settled(),
         }
         }
     };

@@ -15,7 +15,7 @@ use crate::{
         ApiError,
         lists::{self, ReleasesAsked, get_releases},
     },
-    components::{Heading, MoreLink, ProblemLine},
+    components::{Heading, MoreLink, ProblemLine, Settle},
     live::{Arrival, follow},
 };
 
@@ -51,12 +51,12 @@ pub fn ReleasesPage() -> impl IntoView {
         <Title text="Releases"/>
         <section class="page">
             <Heading>"Releases"</Heading>
-            {move || view! { <Filters asked=asked.get()/> }.into_any()}
+            {move || view! { <Filters asked=asked.get()/> }.settled()}
             <Transition fallback=|| view! { <p class="wait-note">"Reading the log"</p> }>
                 {move || Suspend::new(async move {
                     match page.await {
-                        Ok(loaded) => Either::Left(view! { <Loaded loaded asked=asked.get_untracked()/> }.into_any()),
-                        Err(error) => Either::Right(view! { <ProblemLine error/> }),
+                        Ok(loaded) => view! { <Loaded loaded asked=asked.get_untracked()/> }.settled(),
+                        Err(error) => view! { <ProblemLine error/> }.settled(),
                     }
                 })}
             </Transition>

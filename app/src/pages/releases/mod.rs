@@ -1,12 +1,13 @@
 //! Releases: the list and one of them.
 
+#[cfg(feature = "ssr")]
+pub(crate) mod chain;
 mod clocks;
 mod compare;
 mod controls;
 mod drawer;
 mod envelope;
 mod evidence;
-mod gates;
 mod judge;
 mod list;
 mod receipts;

@@ -1,6 +1,6 @@
 //! One release: where it stands in a sentence, its timeline, what can be done, what it is made of.
 
-use leptos::{either::Either, prelude::*};
+use leptos::prelude::*;
 use leptos_meta::Title;
 use leptos_router::{
     components::A,
@@ -16,7 +16,6 @@ use super::{
     drawer::{Drawer, opener},
     envelope::EnvelopeCard,
     evidence::EvidenceLine,
-    gates::GatesCard,
     judge::JudgeSection,
     receipts::ReceiptsOf,
     replay::{Past, Replay},
@@ -25,7 +24,7 @@ use super::{
 };
 use crate::{
     api::reads::{self, MAX_POINTS, get_release},
-    components::{DigestText, Heading, ProblemNote},
+    components::{DigestText, Heading, ProblemNote, Settle},
     live::{Arrival, Stream, follow, use_live},
     pages::overview::as_of_text,
     timeline::Axis,
@@ -41,8 +40,8 @@ pub fn ReleasePage() -> impl IntoView {
         <Transition fallback=|| view! { <p class="wait-note">"Reading the log"</p> }>
             {move || Suspend::new(async move {
                 match page.await {
-                    Ok(loaded) => Either::Left(view! { <Loaded loaded/> }),
-                    Err(error) => Either::Right(view! { <Title text="Release"/><ProblemNote error/> }),
+                    Ok(loaded) => view! { <Loaded loaded/> }.settled(),
+                    Err(error) => view! { <Title text="Release"/><ProblemNote error/> }.settled(),
                 }
             })}
         </Transition>
@@ -90,8 +89,15 @@ fn Loaded(loaded: reads::ReleasePage) -> impl IntoView {
         at
     });
     let now = Signal::derive(move || past.at.get().map_or_else(|| clock.get(), at_then));
+    let chain = RwSignal::new(loaded.chain);
+    let image = first.digest.to_string();
     follow(Some(as_of), move |arrival| match arrival {
-        Arrival::Receipt(receipt) => page.take(&receipt),
+        Arrival::Receipt(receipt) => {
+            page.take(&receipt);
+            if about_image(&receipt, &image, &release) {
+                ask_chain(chain, release.to_string());
+            }
+        }
         Arrival::Tick(of, tick) if of == release => page.ticks.update(|all| take_ticks(all, [*tick])),
         Arrival::Tick(..) => {}
         Arrival::Back => fill_gap(page, clock),
@@ -154,7 +160,8 @@ fn Loaded(loaded: reads::ReleasePage) -> impl IntoView {
             <Timeline view ticks=page.ticks now whole/>
             <JudgeSection view ticks=page.ticks now/>
             <Replay live past/>
-            <GatesCard view/>
+            <p class="mute" hidden=move || past.at.get().is_none()>"What follows about the image is as it is now."</p>
+            <div class="chain-room" inner_html=move || chain.get()></div>
             <div class="columns">
                 <div class="stack">
                     <Stages view ticks=page.ticks now/>
@@ -168,6 +175,23 @@ fn Loaded(loaded: reads::ReleasePage) -> impl IntoView {
             <Drawer view/>
         </section>
     }
+}
+
+/// Whether a receipt tells of the image beside its rollout.
+fn about_image(receipt: &projections::Receipt, image: &str, release: &model::ReleaseId) -> bool {
+    let p = &receipt.payload;
+    let ours = p.release.as_ref() == Some(release) || p.facts.get("subject").and_then(|s| s.as_str()) == Some(image);
+    let kind = p.kind.as_str();
+    ours && ["build", "attestation", "gates", "promotion", "admission"].iter().any(|word| kind.contains(word))
+}
+
+/// Asks the server what it knows of the image by now. Without an answer what was known stays.
+fn ask_chain(chain: RwSignal<String>, release: String) {
+    leptos::task::spawn_local(async move {
+        if let Ok(fresh) = reads::get_chain(release).await {
+            let _ = chain.try_set(fresh);
+        }
+    });
 }
 
 fn joules_text(v: &ReleaseView) -> String {

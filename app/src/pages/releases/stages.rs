@@ -7,6 +7,7 @@ use model::{
 };
 use projections::{Receipt, ReleaseView, say};
 
+use crate::components::Settle;
 use crate::words::Tone;
 
 /// A time at one weight above 0.
@@ -80,8 +81,8 @@ fn Row(s: Stage, started: Timestamp) -> impl IntoView {
     // A number opens what it was computed from: the verdict's receipt, or the one that set the weight.
     let href = s.verdict.filter(|_| s.seen.judged).map(|(_, _, i)| i).or(s.set_by).map(|i| format!("/receipts/{i}"));
     let door = move |said: String| match href.clone() {
-        Some(href) => view! { <a class="door" href=href>{said}</a> }.into_any(),
-        None => said.into_any(),
+        Some(href) => view! { <a class="door" href=href>{said}</a> }.settled(),
+        None => said.settled(),
     };
     let ms = |v: Option<f64>| v.map_or_else(|| "n/a".to_owned(), say::latency);
     let p99 = format!("{} : {} ms", ms(s.seen.canary_p99), ms(s.seen.stable_p99));
@@ -89,8 +90,8 @@ fn Row(s: Stage, started: Timestamp) -> impl IntoView {
     view! {
         <tr title=source>
             <td>{match s.set_by {
-                Some(i) => view! { <a class="door" href=format!("/receipts/{i}")><b>{s.weight.to_string()}</b></a> }.into_any(),
-                None => view! { <b>{s.weight.to_string()}</b> }.into_any(),
+                Some(i) => view! { <a class="door" href=format!("/receipts/{i}")><b>{s.weight.to_string()}</b></a> }.settled(),
+                None => view! { <b>{s.weight.to_string()}</b> }.settled(),
             }}</td>
             <td class="n">{say::axis(s.from.since(started))}</td>
             <td class="n">{say::clock(s.took_ms)}</td>
@@ -98,8 +99,8 @@ fn Row(s: Stage, started: Timestamp) -> impl IntoView {
             <td class="n">{door.clone()(ratio)}</td>
             <td class="n">{door(p99)}</td>
             <td>{s.verdict.map_or_else(
-                || view! { <span class="mute">"none yet"</span> }.into_any(),
-                |(tone, word, i)| view! { <a class=format!("door state {}", tone.class()) href=format!("/receipts/{i}")>{word}</a> }.into_any(),
+                || view! { <span class="mute">"none yet"</span> }.settled(),
+                |(tone, word, i)| view! { <a class=format!("door state {}", tone.class()) href=format!("/receipts/{i}")>{word}</a> }.settled(),
             )}</td>
         </tr>
     }

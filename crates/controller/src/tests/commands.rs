@@ -263,7 +263,11 @@ async fn what_is_not_possible_is_refused_by_name() {
         "\"rm -rf\" is not in the configuration",
     );
     start_refused(
-        controller.start(request(&|r| r.canary.source = WorkloadSource::Url("http://evil".to_owned()))).await,
+        controller
+            .start(request(&|r| {
+                r.canary.source = WorkloadSource::Url { url: "http://evil".to_owned(), health_path: None }
+            }))
+            .await,
         "not in the configuration",
     );
     let datadog = RECIPE

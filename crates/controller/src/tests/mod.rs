@@ -177,6 +177,7 @@ impl World {
             down_migration: None,
             actor: dana(),
             reason: "because".to_owned(),
+            requirements: Vec::new(),
         }
     }
 
