@@ -291,6 +291,40 @@ pub enum RecipeVerb {
 pub enum JudgeVerb {
     /// Compute the verdict of a table of ticks again: evidence, crossing, which rule stopped it
     Replay(ReplayOptions),
+    /// Make the table of ticks from two versions' histograms in Prometheus; says when their buckets are too coarse for the tolerance
+    Ticks(TicksOptions),
+}
+
+/// `judge ticks`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct TicksOptions {
+    /// Where Prometheus is, with the path before /api/v1 if it has one
+    #[arg(long, value_name = "URL")]
+    pub prometheus: String,
+    /// The canary's buckets by le, summed over its processes: `sum by (le) (http_request_duration_seconds_bucket{version="v2"})`
+    #[arg(long, value_name = "PROMQL")]
+    pub canary_buckets: String,
+    /// Stable's
+    #[arg(long, value_name = "PROMQL")]
+    pub stable_buckets: String,
+    /// The canary's failed requests: `sum(http_requests_total{version="v2",code=~"5.."})`
+    #[arg(long, value_name = "PROMQL")]
+    pub canary_errors: String,
+    /// Stable's
+    #[arg(long, value_name = "PROMQL")]
+    pub stable_errors: String,
+    /// When the canary got its first requests (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    pub from: model::Timestamp,
+    /// The end
+    #[arg(long, value_name = "TIME")]
+    pub to: model::Timestamp,
+    /// Seconds of a tick: the scrape interval, because between scrapes a counter stands still
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    pub step: u16,
+    /// Seconds of stable's past before, which say what is slow
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub past: u32,
 }
 
 /// `judge replay`.

@@ -17,6 +17,7 @@ mod recipe;
 mod release;
 mod sight;
 mod splitter;
+mod ticks;
 mod token;
 mod verdicts;
 mod verify_bundle;

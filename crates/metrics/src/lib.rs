@@ -14,6 +14,7 @@
 //! and never as a verdict about the canary.
 
 mod allow;
+mod counters;
 mod fetch;
 mod jsonpath;
 mod prometheus;
@@ -21,6 +22,7 @@ mod web;
 
 pub use allow::{Allowed, ConfigError, Secret, SourceConfig};
 pub use controller::{MetricAnswer, MetricError, MetricSource};
+pub use counters::{Counters, VersionQueries};
 pub use jsonpath::{JsonPath, JsonPathError};
 pub use prometheus::PrometheusSource;
 pub use web::WebSource;

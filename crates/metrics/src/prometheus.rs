@@ -4,11 +4,12 @@
 //! all its series' values one after the other, a string is refused. JSON has no NaN and no infinity: they are the
 //! strings `NaN`, `+Inf` and `-Inf`, as Prometheus writes them.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use controller::{MetricAnswer, MetricError, MetricSource};
 use model::Timestamp;
+use reqwest::StatusCode;
 use rollout::Provider;
 use serde::Deserialize;
 use serde_json::Value;
@@ -53,6 +54,13 @@ pub(crate) struct Range {
     pub(crate) step: Duration,
 }
 
+/// A series with its labels.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Labelled {
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) values: Vec<(Timestamp, f64)>,
+}
+
 /// The value, and the address that gave it.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Answer {
@@ -67,6 +75,26 @@ impl PrometheusSource {
     }
 
     pub(crate) async fn ask(&self, ask: Ask<'_>, now: Timestamp) -> Result<Answer, MetricError> {
+        let (status, body, source) = self.exchange(ask, now).await?;
+        let value = read(&body).map_err(|e| e.at(&source, status.is_success(), status.as_u16()))?;
+        Ok(Answer { value, source })
+    }
+
+    /// Every series of a range with its labels, and the address that gave them.
+    pub(crate) async fn labelled(
+        &self,
+        address: &str,
+        query: &str,
+        range: Range,
+        timeout: Duration,
+    ) -> Result<(Vec<Labelled>, String), MetricError> {
+        let ask = Ask { address, query, range: Some(range), headers: Vec::new(), timeout };
+        let (status, body, source) = self.exchange(ask, range.end).await?;
+        let series = read_labelled(&body).map_err(|e| e.at(&source, status.is_success(), status.as_u16()))?;
+        Ok((series, source))
+    }
+
+    async fn exchange(&self, ask: Ask<'_>, now: Timestamp) -> Result<(StatusCode, Vec<u8>, String), MetricError> {
         let mut permit = self.allowed.permit(ask.address)?.with_headers(ask.headers)?;
         permit.url.set_query(None);
         permit.url.set_fragment(None);
@@ -91,8 +119,7 @@ impl PrometheusSource {
         permit.url.set_path(&path);
         let request = self.allowed.client.post(permit.url).headers(permit.headers).form(&form);
         let (status, body) = fetch(request, &source, MAX_BODY, ask.timeout).await?;
-        let value = read(&body).map_err(|e| e.at(&source, status.is_success(), status.as_u16()))?;
-        Ok(Answer { value, source })
+        Ok((status, body, source))
     }
 }
 
@@ -165,6 +192,8 @@ struct Sample {
 #[derive(Deserialize)]
 struct Series {
     #[serde(default)]
+    metric: BTreeMap<String, String>,
+    #[serde(default)]
     values: Vec<(f64, String)>,
 }
 
@@ -209,6 +238,25 @@ fn read(body: &[u8]) -> Result<Value, Unread> {
         return Err(Unread::Garbled(format!("it has {} values, {MAX_VALUES} are allowed", values.len())));
     }
     Ok(Value::Array(values.iter().map(|v| number(v)).collect::<Result<_, _>>()?))
+}
+
+fn read_labelled(body: &[u8]) -> Result<Vec<Labelled>, Unread> {
+    let garbled = |text: &str| Unread::Garbled(text.to_owned());
+    let envelope: Envelope = serde_json::from_slice(body)
+        .map_err(|e| Unread::Garbled(cut(&format!("not an answer of Prometheus' API: {e}"))))?;
+    if envelope.status != "success" {
+        return Err(Unread::Refused(cut(&envelope.error.unwrap_or(envelope.status))));
+    }
+    let Some(Data::Matrix(series)) = envelope.data else { return Err(garbled("it is not a range of series")) };
+    let moment = |s: f64| Timestamp::from_millis((s * 1_000.0).round() as i64);
+    let value = |text: &str| text.parse::<f64>().map_err(|_| garbled("a value is not a number"));
+    series
+        .into_iter()
+        .map(|s| {
+            let values = s.values.iter().map(|(at, text)| Ok((moment(*at), value(text)?))).collect::<Result<_, _>>()?;
+            Ok(Labelled { labels: s.metric, values })
+        })
+        .collect()
 }
 
 fn number(text: &str) -> Result<Value, Unread> {

@@ -12,7 +12,7 @@ use model::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
-    PrometheusSource,
+    PrometheusSource, VersionQueries,
     http_tests::{Peer, Reply, allow},
     prometheus::{Ask, Range},
 };
@@ -146,4 +146,43 @@ async fn instant_and_range_queries() {
     let too_fine = Range { step: Duration::from_millis(1), start: end.plus_millis(-3_600_000), end };
     let refused = query(&source, "vector(1)", Some(too_fine)).await;
     assert!(matches!(&refused, Err(MetricError::Answered(..))), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn counters_of_a_version() {
+    if !available() {
+        return;
+    }
+    const METRICS: &str = "# TYPE took histogram\ntook_bucket{pod=\"a\",le=\"0.05\"} 4\ntook_bucket{pod=\"a\",le=\"0.1\"} 9\ntook_bucket{pod=\"a\",le=\"+Inf\"} 10\ntook_bucket{pod=\"b\",le=\"0.05\"} 1\ntook_bucket{pod=\"b\",le=\"0.1\"} 1\ntook_bucket{pod=\"b\",le=\"+Inf\"} 2\n# TYPE requests counter\nrequests{code=\"500\"} 3\n";
+    let exporter = Peer::start(Reply::Raw(
+        format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{METRICS}", METRICS.len())
+            .into_bytes(),
+    ))
+    .await;
+    let prometheus = start(&exporter.url);
+    let source = PrometheusSource::new(allow(&prometheus.url));
+    let queries = VersionQueries {
+        buckets: "sum by (le) (took_bucket)".to_owned(),
+        errors: "sum(requests{code=~\"5..\"})".to_owned(),
+    };
+    let scraped = async {
+        loop {
+            let end = now();
+            let step = Duration::from_secs(1);
+            let got = source.counters("peer", &queries, end.plus_millis(-4_000), end, step).await;
+            if let Some(got) = got.ok().filter(|got| got.scrapes.len() >= 2) {
+                return got;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let got = tokio::time::timeout(PATIENCE, scraped).await.expect("it scrapes the exporter");
+    assert_eq!(got.edges_us, [50_000, 100_000]);
+    for scrape in got.scrapes.values() {
+        assert_eq!((scrape.n, scrape.errors, scrape.at_most.as_slice()), (12, 3, [5, 10].as_slice()));
+    }
+    let unsummed = VersionQueries { buckets: "took_bucket".to_owned(), ..queries.clone() };
+    let end = now();
+    let refused = source.counters("peer", &unsummed, end.plus_millis(-2_000), end, Duration::from_secs(1)).await;
+    assert!(matches!(&refused, Err(MetricError::Unreadable(_, why)) if why.contains("sum them")), "{refused:?}");
 }

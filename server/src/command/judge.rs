@@ -21,6 +21,7 @@ const MAX_POLICY: u64 = 64 * 1024;
 pub(super) fn run(global: &Global, verb: JudgeVerb) -> anyhow::Result<ExitCode> {
     match verb {
         JudgeVerb::Replay(options) => replay(global, &options),
+        JudgeVerb::Ticks(options) => super::ticks::run(&options),
     }
 }
 

@@ -12,6 +12,7 @@
 //! | F6 intervals | [`ConfidenceSequence`], [`difference`], [`quantile_ranks`], [`rate_ratio`] |
 //! | F7 split | [`SplitCheck`] |
 //! | requests or blocks | [`Clustering`], [`ModeChoice`] |
+//! | ticks from Prometheus' buckets | [`Buckets`] |
 //!
 //! # Policies for what is missing
 //! | what | policy |
@@ -26,6 +27,7 @@
 
 mod audit;
 mod bands;
+mod buckets;
 mod clusters;
 mod confidence;
 mod eprocess;
@@ -43,6 +45,7 @@ mod tick;
 
 pub use audit::{AGREE, AuditError, audit, tables};
 pub use bands::{RATIOS, RatioBand, error_difference};
+pub use buckets::{Buckets, BucketsError, Fit, MAX_EDGES, Scrape};
 pub use clusters::{Clustering, MAX_DESIGN_EFFECT, MIN_REQUESTS, MIN_SECONDS, ModeChoice};
 pub use confidence::{ConfidenceSequence, Strata, difference, quantile_ranks, rate_ratio};
 pub use eprocess::{EProcess, MAX_GRID, Starts, together};

@@ -26,8 +26,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use versions::{Fault, HEALTH, Version};
 
-/// Most releases at once: each has a service of its own.
-const MAX_AT_ONCE: usize = 50;
 /// A load is carried when at least this share of what was asked is sent and answered.
 const CARRIED: f64 = 0.95;
 /// And when its p99 stays below this, ms: the versions' own is 40.
@@ -121,12 +119,13 @@ pub(crate) fn run(options: &Options, deliveryos: &Path) -> Result<Value> {
     if !deliveryos.is_file() {
         bail!("{} is not there: cargo xtask build --release", deliveryos.display());
     }
+    let versions = versions::start(2 * usize::from(options.at_once))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(measure(options, deliveryos))
+    runtime.block_on(measure(options, deliveryos, &versions))
 }
 
-async fn measure(options: &Options, deliveryos: &Path) -> Result<Value> {
-    let mut bench = Bench::start(usize::from(options.at_once).min(MAX_AT_ONCE), deliveryos, &options.dir).await?;
+async fn measure(options: &Options, deliveryos: &Path, versions: &[(SocketAddr, Arc<Version>)]) -> Result<Value> {
+    let mut bench = Bench::start(versions, deliveryos, &options.dir).await?;
     println!("{}, load average {}", deliveryos.display(), clock::load_average());
     let mut report = json!({ "at_once": options.at_once, "load_average_before": clock::load_average() });
     if options.healthy > 0 || options.faulty > 0 {
@@ -153,8 +152,7 @@ async fn measure(options: &Options, deliveryos: &Path) -> Result<Value> {
 }
 
 impl Bench {
-    async fn start(count: usize, deliveryos: &Path, dir: &Path) -> Result<Self> {
-        let versions = versions::start(2 * count)?;
+    async fn start(versions: &[(SocketAddr, Arc<Version>)], deliveryos: &Path, dir: &Path) -> Result<Self> {
         let mut services = Vec::new();
         for (i, pair) in versions.chunks(2).enumerate() {
             let [(_, first), (_, second)] = pair else { bail!("two versions a service") };

@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_millis(100);
 const KINDS: [(&str, Fault); 4] = [
     ("only 5xx", Fault::Errors(1_000)),
     ("10 % 5xx", Fault::Errors(100)),
-    ("p99 +50 %", Fault::Slow),
+    ("p99 +100 %", Fault::Slow(100)),
     ("closes half of its connections", Fault::Closes),
 ];
 

@@ -38,8 +38,14 @@ const CASES: [Case; 6] = [
         at_most_s: 3.0,
     },
     Case { name: "10 % 5xx, 2,000/s, blocks", rate: 2_000, mode: "blocks", fault: Fault::Errors(100), at_most_s: 15.0 },
-    Case { name: "p99 +50 %, 2,000/s, requests", rate: 2_000, mode: "requests", fault: Fault::Slow, at_most_s: 10.0 },
-    Case { name: "p99 +50 %, 2,000/s, blocks", rate: 2_000, mode: "blocks", fault: Fault::Slow, at_most_s: 30.0 },
+    Case {
+        name: "p99 +50 %, 2,000/s, requests",
+        rate: 2_000,
+        mode: "requests",
+        fault: Fault::Slow(50),
+        at_most_s: 10.0,
+    },
+    Case { name: "p99 +50 %, 2,000/s, blocks", rate: 2_000, mode: "blocks", fault: Fault::Slow(50), at_most_s: 30.0 },
 ];
 
 /// One run.

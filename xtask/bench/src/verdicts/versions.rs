@@ -22,6 +22,10 @@ const BAD: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\ncontent-type: text/pl
 const MEDIAN_MS: f64 = 20.0;
 const SIGMA: f64 = 0.3;
 
+/// Numbers of the faults beyond "so many of a thousand": slower by so many percent from here on, and closing.
+const SLOW: u64 = 2_000;
+const CLOSES: u64 = 4_000;
+
 /// What is wrong with a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -29,8 +33,8 @@ pub(super) enum Fault {
     None,
     /// So many of a thousand answers are 500.
     Errors(u64),
-    /// Every answer takes half as long again: p99 +50 %.
-    Slow,
+    /// Every answer takes longer, by so many percent: p99 does too.
+    Slow(u64),
     /// Half of the requests end with a closed connection instead of an answer.
     Closes,
 }
@@ -41,8 +45,8 @@ impl Fault {
         match self {
             Self::None => 0,
             Self::Errors(per_mille) => per_mille.min(1_000),
-            Self::Slow => 2_000,
-            Self::Closes => 3_000,
+            Self::Slow(percent) => SLOW + percent.min(1_000),
+            Self::Closes => CLOSES,
         }
     }
 }
@@ -133,10 +137,11 @@ async fn answer(mut stream: TcpStream, version: &Version) -> std::io::Result<()>
             let number = version.requests.fetch_add(1, Ordering::SeqCst);
             version.last_arrival.fetch_max(arrived, Ordering::SeqCst);
             let fault = version.fault.load(Ordering::SeqCst);
-            let is_slow = fault == Fault::Slow.code();
-            tokio::time::sleep(takes(number).mul_f64(if is_slow { 1.5 } else { 1.0 })).await;
+            let is_slow = (SLOW..CLOSES).contains(&fault);
+            let longer = if is_slow { 1.0 + (fault - SLOW) as f64 / 100.0 } else { 1.0 };
+            tokio::time::sleep(takes(number).mul_f64(longer)).await;
             let chosen = clock::scatter(number) % 1_000;
-            if fault == Fault::Closes.code() && chosen < 500 {
+            if fault == CLOSES && chosen < 500 {
                 version.harmed();
                 return Ok(());
             }
