@@ -115,7 +115,7 @@ pub(crate) fn find(kind: &GroupKind, object: &Value) -> Found {
     // From the first member on, so that what stands beside the pod template is seen too; what an object says of itself runs nothing.
     for (key, value) in object.as_object().into_iter().flatten() {
         if !matches!(key.as_str(), "apiVersion" | "kind" | "metadata" | "status") {
-            found.strangers(value, &mut format!("/{}", escaped(key)), key, &known);
+            found.strangers(value, &mut format!("/{}", escaped(key)), &known);
         }
     }
     found
@@ -217,11 +217,11 @@ impl Found {
     }
 
     /// Fields that seem to name an image and are not among the known ones.
-    fn strangers(&mut self, value: &Value, place: &mut String, key: &str, known: &BTreeSet<String>) {
+    fn strangers(&mut self, value: &Value, place: &mut String, known: &BTreeSet<String>) {
         let length = place.len();
         match value {
             Value::Object(fields) => {
-                if is_free(key) && fields.values().all(|v| !v.is_object() && !v.is_array()) {
+                if is_free(place) && fields.values().all(|v| !v.is_object() && !v.is_array()) {
                     return;
                 }
                 for (key, value) in fields {
@@ -234,7 +234,7 @@ impl Found {
                     if names_an_image(key) && !known.contains(place.as_str()) {
                         self.doubt(Doubt::UnknownField(place.chars().take(200).collect()));
                     }
-                    self.strangers(value, place, key, known);
+                    self.strangers(value, place, known);
                     place.truncate(length);
                 }
             }
@@ -242,7 +242,7 @@ impl Found {
                 for (index, item) in items.iter().enumerate() {
                     place.push('/');
                     place.push_str(&index.to_string());
-                    self.strangers(item, place, "", known);
+                    self.strangers(item, place, known);
                     place.truncate(length);
                 }
             }
@@ -251,12 +251,16 @@ impl Found {
     }
 }
 
-/// Maps whose keys people choose: labels, annotations, selectors, quantities.
-fn is_free(key: &str) -> bool {
-    matches!(
-        key,
-        "labels" | "annotations" | "matchLabels" | "nodeSelector" | "selector" | "limits" | "requests" | "overhead"
-    )
+/// Maps whose keys people choose (labels, annotations, selectors, quantities), where Kubernetes has them: the same name elsewhere is none.
+fn is_free(place: &str) -> bool {
+    let mut ends = place.rsplit('/');
+    match (ends.next().unwrap_or_default(), ends.next().unwrap_or_default()) {
+        ("labels" | "annotations", parent) => parent == "metadata",
+        ("matchLabels", parent) => parent.to_ascii_lowercase().ends_with("selector"),
+        ("limits" | "requests", parent) => parent == "resources",
+        ("nodeSelector" | "overhead" | "selector", parent) => parent == "spec",
+        _ => false,
+    }
 }
 
 /// Whether a field of this name may make a node fetch an image. Case does not matter: some readers of JSON do not look at it.

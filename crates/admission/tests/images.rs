@@ -98,6 +98,10 @@ fn what_is_not_understood_refuses() {
     check(&spec("runtimeImage", json!("x")), "/spec/runtimeImage seems to name an image");
     check(&spec("wasmModules", json!([{ "reference": "x" }])), "/spec/wasmModules/0/reference");
     check(&spec("nodeSelector", json!({ "x": { "image": "y" } })), "/spec/nodeSelector/x/image");
+    check(
+        &spec("volumes", json!([{ "name": "v", "labels": { "reference": "x" } }])),
+        "/spec/volumes/0/labels/reference",
+    );
     check(&|object| object["spec"] = json!("x"), "/spec is missing");
     check(&|object| object["sidecars"] = json!({ "image": "x" }), "/sidecars/image");
     check(&|object| object["kind"] = json!("Deployment"), "calls itself");

@@ -114,7 +114,6 @@ async fn measure(options: &Options, program: &Path) -> Result<Value> {
     }
     let measured = parts(options, &load, &server).await;
     drop(server);
-    command(program, &["splitter", "--stop", "--data-dir", &said(at("data"))])?;
     measured
 }
 
