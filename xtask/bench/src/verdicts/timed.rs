@@ -3,6 +3,7 @@
 use super::{Bench, Fault, Traffic, clock};
 use crate::recovery::{site, spread::Spread};
 use anyhow::{Context, Result, bail};
+use reqwest::Method;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -110,12 +111,16 @@ impl Bench {
             }
             tokio::time::sleep(LOOK).await;
         }
-        loop {
-            if site::status_of(&mut self.splitter, &service.name).await?.weight == 0 {
-                break;
+        let mut missed = false;
+        while site::status_of(&mut self.splitter, &service.name).await?.weight > 0 {
+            if !missed && began.elapsed() > site::LIMIT {
+                // It counts as never found; the next run needs the service.
+                missed = true;
+                let body = json!({ "id": format!("{id}-abort"), "command": "abort", "reason": "not found in time" });
+                self.site.ask(Method::POST, &format!("/api/v1/releases/{release}/commands"), Some(&body)).await?;
             }
             if began.elapsed() > site::LIMIT * 2 {
-                bail!("the canary is not stopped after {} s", began.elapsed().as_secs());
+                bail!("the canary still has traffic after {} s", began.elapsed().as_secs());
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -130,7 +135,7 @@ impl Bench {
             .to_owned();
         let first = canary.first_harm().context("it harmed nobody")?;
         let found = Found {
-            seconds: canary.last_arrival().saturating_sub(first) as f64 / 1e6,
+            seconds: if missed { f64::INFINITY } else { canary.last_arrival().saturating_sub(first) as f64 / 1e6 },
             exposed: canary.requests() - exposed,
             reason,
             rate: ((after.ok + after.failed) - (before.ok + before.failed)) as f64 / seconds,
