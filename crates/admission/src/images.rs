@@ -112,11 +112,10 @@ pub(crate) fn find(kind: &GroupKind, object: &Value) -> Found {
     if found.uses.is_empty() && found.doubts.is_empty() {
         found.doubt(Doubt::Nothing);
     }
-    // From the first member on, so that what stands beside the pod template is seen too; what an object says of itself runs nothing.
-    for (key, value) in object.as_object().into_iter().flatten() {
-        if !matches!(key.as_str(), "apiVersion" | "kind" | "metadata" | "status") {
-            found.strangers(value, &mut format!("/{}", escaped(key)), &known);
-        }
+    // The whole object, so that what stands beside the pod template is seen too; what an object says of itself runs nothing.
+    let own = |key: &str| matches!(key, "apiVersion" | "kind" | "metadata" | "status");
+    for (key, value) in object.as_object().into_iter().flatten().filter(|(key, _)| !own(key)) {
+        found.member(key, value, &mut String::new(), &known);
     }
     found
 }
@@ -216,6 +215,21 @@ impl Found {
         }
     }
 
+    /// A field, by its name and by what is in it.
+    fn member(&mut self, key: &str, value: &Value, place: &mut String, known: &BTreeSet<String>) {
+        if value.is_null() {
+            return;
+        }
+        let length = place.len();
+        place.push('/');
+        place.push_str(&escaped(key));
+        if names_an_image(key) && !known.contains(place.as_str()) {
+            self.doubt(Doubt::UnknownField(place.chars().take(200).collect()));
+        }
+        self.strangers(value, place, known);
+        place.truncate(length);
+    }
+
     /// Fields that seem to name an image and are not among the known ones.
     fn strangers(&mut self, value: &Value, place: &mut String, known: &BTreeSet<String>) {
         let length = place.len();
@@ -225,17 +239,7 @@ impl Found {
                     return;
                 }
                 for (key, value) in fields {
-                    place.push('/');
-                    place.push_str(&escaped(key));
-                    if value.is_null() {
-                        place.truncate(length);
-                        continue;
-                    }
-                    if names_an_image(key) && !known.contains(place.as_str()) {
-                        self.doubt(Doubt::UnknownField(place.chars().take(200).collect()));
-                    }
-                    self.strangers(value, place, known);
-                    place.truncate(length);
+                    self.member(key, value, place, known);
                 }
             }
             Value::Array(items) => {

@@ -103,6 +103,7 @@ fn what_is_not_understood_refuses() {
         "/spec/volumes/0/labels/reference",
     );
     check(&|object| object["spec"] = json!("x"), "/spec is missing");
+    check(&|object| object["image"] = json!("x"), "/image seems to name an image");
     check(&|object| object["sidecars"] = json!({ "image": "x" }), "/sidecars/image");
     check(&|object| object["kind"] = json!("Deployment"), "calls itself");
     check(&|object| object["apiVersion"] = json!("v2"), "calls itself");
