@@ -7,7 +7,7 @@
 //! Features: `ssr` on the server, `hydrate` in the browser; never both.
 
 // The view macro makes deep types.
-#![recursion_limit = "256"]
+#![recursion_limit = "512"]
 // The component macro makes a public struct of properties for each component, wherever the component is.
 #![allow(unreachable_pub)]
 
