@@ -12,7 +12,7 @@ use model::{Actor, Digest, Environment, ReleaseId, ServiceId, Version};
 use registry::{Platform, Reference};
 
 pub use admit::{AdmitVerb, CheckManifests, Webhook};
-pub use attest::{AttestVerb, Build, Made, SignedBy, VerifyBundle, Vuln};
+pub use attest::{AttestVerb, Build, Made, RekorVerb, SignedBy, Verify, VerifyBundle, Vuln};
 pub use gate::{Check, GateVerb};
 
 /// Where the pages are when nothing else is said.
@@ -102,6 +102,11 @@ pub enum Verb {
     /// Sign and state: provenance, bills of materials, scans, as Sigstore bundles
     #[command(subcommand)]
     Attest(AttestVerb),
+    /// The log of signatures that the server keeps, in the form of Rekor v2
+    #[command(subcommand)]
+    Rekor(RekorVerb),
+    /// Verify an image's evidence under a policy: what is proved, by whom, and what is not; without a network but the image's registry
+    Verify(Verify),
     /// Verify a Sigstore bundle against a file or digest, without a network
     VerifyBundle(VerifyBundle),
     /// Make tokens and login links
@@ -623,6 +628,12 @@ mod tests {
         check("deliveryos attest keygen --out k", true);
         check("deliveryos attest sign --key k --bundle b a.txt", true);
         check("deliveryos attest sign --bundle b a.txt", false);
+        check("deliveryos attest sign --key k --attach oci:images:v1", true);
+        check("deliveryos attest sign --key k oci:images:v1", false);
+        check("deliveryos attest attach --bundle b localhost:5000/app:v1", true);
+        check("deliveryos verify oci:images:v1 --policy p.toml --json", true);
+        check("deliveryos verify oci:images:v1", false);
+        check("deliveryos rekor trusted-root --server http://127.0.0.1:3000", true);
         check(
             "deliveryos attest build --key k --bundle b --builder-id u --build-type t --parameter a=b sha256:00",
             true,

@@ -14,12 +14,14 @@ mod print;
 mod promote;
 mod receipt;
 mod recipe;
+mod rekor;
 mod release;
 mod sight;
 mod splitter;
 mod ticks;
 mod token;
 mod verdicts;
+mod verify;
 mod verify_bundle;
 mod watch;
 
@@ -63,6 +65,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Verb::Log(verb) => small_runtime()?.block_on(log::run(&global, data_dir(&global, DATA_DIR)?, verb)),
         Verb::Receipt(verb) => small_runtime()?.block_on(receipt::run(&global, verb)),
         Verb::Attest(verb) => small_runtime()?.block_on(attest::run(&global, verb)),
+        Verb::Rekor(verb) => small_runtime()?.block_on(rekor::run(&global, data_dir(&global, DATA_DIR)?, verb)),
+        Verb::Verify(options) => small_runtime()?.block_on(verify::run(&global, &options)),
         Verb::VerifyBundle(options) => verify_bundle::run(&global, &options),
         Verb::Token(verb) => small_runtime()?.block_on(token::run(&global, verb)),
         Verb::Splitter(options) => {

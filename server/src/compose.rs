@@ -15,7 +15,8 @@ use anyhow::Context as _;
 use controller::{Controller, Delivery, MetricSource, Migrations, Parts as ControllerParts};
 use metrics::{Allowed, PrometheusSource, Secret, SourceConfig, WebSource};
 use projections::ReadModel;
-use receipt_log::{Clock, KeyFile, Log, Passphrase, ReceiptLog, Store, SystemClock};
+use receipt_log::{Clock, KeyFile, KeyFileError, Log, Passphrase, ReceiptLog, Store, SystemClock};
+use rekor::SignatureLog;
 use store_sqlite::{OpenError, SqliteStore};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
@@ -42,6 +43,10 @@ use crate::{
 pub const KEY_FILE: &str = "log.key";
 /// The public key beside it, for verifiers.
 pub const VKEY_FILE: &str = "log.vkey";
+/// The signing key of the log of signatures.
+pub const REKOR_KEY_FILE: &str = "rekor.key";
+/// By what verifiers believe that log.
+pub const TRUSTED_ROOT_FILE: &str = "rekor.trusted_root.json";
 /// Credentials that have expired are deleted this often.
 const PRUNE_EVERY: std::time::Duration = std::time::Duration::from_secs(3_600);
 
@@ -59,6 +64,8 @@ pub struct Opened {
     pub store: SqliteStore,
     /// The log over it.
     pub log: ReceiptLog,
+    /// The log of signatures, noted in the other.
+    pub signatures: SignatureLog,
     /// Who may do what.
     pub access: Access,
     /// Address of the pages, as people type it.
@@ -83,6 +90,7 @@ pub struct Running {
 struct Kept {
     store: SqliteStore,
     log: ReceiptLog,
+    signatures: SignatureLog,
     admin_socket: PathBuf,
 }
 
@@ -123,23 +131,35 @@ pub async fn open(data_dir: PathBuf, config: Config, config_file: Option<PathBuf
     })?;
     let listener = http_server::listen(config.listen, "the pages", "--listen").await?;
     let address = listener.local_addr().context("the listener has no address")?;
-    let key = {
-        let path = data_dir.join(KEY_FILE);
+    let (key, signatures_key) = {
+        let paths = [KEY_FILE, REKOR_KEY_FILE].map(|name| data_dir.join(name));
         // Unsealing a key is a second of computation.
         tokio::task::spawn_blocking(move || {
             let passphrase = Passphrase::from_environment()?;
-            KeyFile::load_or_create(&path, passphrase.as_ref())
+            let [main, signatures] = paths.map(|path| KeyFile::load_or_create(&path, passphrase.as_ref()));
+            Ok::<_, KeyFileError>((main?, signatures?))
         })
         .await
-        .context("the key could not be read")??
+        .context("the keys could not be read")??
     };
     let log =
         ReceiptLog::open(Arc::new(store.clone()), Arc::new(key), &SystemClock, config.log.origin.as_deref()).await?;
     std::fs::write(data_dir.join(VKEY_FILE), format!("{}\n", log.vkey()))
         .with_context(|| format!("{} cannot be written", data_dir.join(VKEY_FILE).display()))?;
+    let signatures = SignatureLog::open(
+        Arc::new(store.rekor()),
+        Arc::new(signatures_key),
+        Arc::new(log.clone()),
+        &SystemClock,
+        config.rekor.origin.as_deref(),
+    )
+    .await?;
+    let trusted_root = serde_json::to_string_pretty(&signatures.trusted_root())? + "\n";
+    std::fs::write(data_dir.join(TRUSTED_ROOT_FILE), trusted_root)
+        .with_context(|| format!("{} cannot be written", data_dir.join(TRUSTED_ROOT_FILE).display()))?;
     let access = Access::new(Arc::new(store.clone()));
     let base = config.public_url.as_ref().map_or_else(|| format!("http://{}", reachable(address)), |url| url.origin());
-    Ok(Opened { data_dir, config, config_file, listener, store, log, access, base })
+    Ok(Opened { data_dir, config, config_file, listener, store, log, signatures, access, base })
 }
 
 /// A login link for an administrator.
@@ -173,7 +193,7 @@ pub(crate) fn say(text: &str) {
 
 /// Starts what acts: data plane, controller, pages.
 pub async fn start(opened: Opened) -> anyhow::Result<Running> {
-    let Opened { data_dir, config, config_file, listener, store, log, access, base } = opened;
+    let Opened { data_dir, config, config_file, listener, store, log, signatures, access, base } = opened;
     let catalogue = {
         let config = config.clone();
         // Reads every program to find its identity.
@@ -224,6 +244,7 @@ pub async fn start(opened: Opened) -> anyhow::Result<Running> {
         read,
         delivery,
         log: followed,
+        signatures: signatures.clone(),
         store: kept,
         access: access.clone(),
         clock: clock.clone(),
@@ -256,7 +277,7 @@ pub async fn start(opened: Opened) -> anyhow::Result<Running> {
         app,
         controller,
         data_plane,
-        opened: Kept { store, log, admin_socket },
+        opened: Kept { store, log, signatures, admin_socket },
         closing,
         pages,
         admission,
@@ -268,10 +289,11 @@ impl Running {
     /// Runs until `stop` ends or the server must not go on; then ends it in order. The splitter goes on serving.
     pub async fn until(self, stop: impl Future<Output = ()>) -> anyhow::Result<ExitCode> {
         let mut failure = self.controller.failure();
-        let log = self.opened.log.clone();
+        let (log, signatures) = (self.opened.log.clone(), self.opened.signatures.clone());
         let failed = tokio::select! {
             () = stop => None,
             why = log.stopped() => Some(format!("the log has stopped, nothing more is acknowledged: {why}")),
+            why = signatures.stopped() => Some(format!("the log of signatures has stopped: {why}")),
             why = fatal(&mut failure) => Some(why),
         };
         self.end().await;

@@ -44,6 +44,8 @@ pub struct Config {
     pub public_url: Option<PublicUrl>,
     /// The log.
     pub log: LogConfig,
+    /// The log of signatures.
+    pub rekor: RekorConfig,
     /// The data plane.
     pub splitter: SplitterConfig,
     /// The services, by name.
@@ -78,6 +80,14 @@ pub struct LogConfig {
     pub origin: Option<String>,
     /// True: `/checkpoint` and the tiles of hashes are for everybody. Entries always need the role viewer.
     pub public: bool,
+}
+
+/// The log of signatures, served under `/rekor`. It is public as far as the log is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RekorConfig {
+    /// Its name: the name of a host, as rekor.example.com. A log keeps its name.
+    pub origin: Option<String>,
 }
 
 /// The data plane.
@@ -181,6 +191,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
             public_url: None,
             log: LogConfig::default(),
+            rekor: RekorConfig::default(),
             splitter: SplitterConfig::default(),
             services: BTreeMap::new(),
             down_migrations: BTreeMap::new(),
@@ -242,6 +253,11 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), String> {
+        if let Some(bad) = self.rekor.origin.as_deref().filter(|origin| !rekor::is_origin(origin)) {
+            return Err(format!(
+                "rekor.origin: the name of a host, as rekor.example.com, without port and path: {bad:?}"
+            ));
+        }
         if self.down_migrations.len() > MAX_MIGRATIONS {
             return Err(format!("at most {MAX_MIGRATIONS} down_migrations"));
         }
@@ -341,6 +357,8 @@ mod tests {
         public_url = "https://deliveries.example.com"
         [log]
         public = true
+        [rekor]
+        origin = "rekor.example.com"
         [services.checkout]
         listen = ["127.0.0.1:8080"]
         stable = "v1"
@@ -385,6 +403,7 @@ mod tests {
         check("\"127.0.0.1:3100\"", "\"localhost\"", "line 2");
         check("[log]", "[log", "line 4");
         check("public = true", "public = \"yes\"", "line 5");
+        check("\"rekor.example.com\"", "\"https://rekor.example.com/log\"", "rekor.origin: the name of a host");
         check("stable = \"v1\"", "stable = \"v9\"", "services.checkout.stable: there is no");
         check("sticky = { cookie = \"uid\" }", "sticky = { ip = \"x\" }", "unknown variant `ip`");
         check("[services.checkout]", "[services.Checkout]", "a service name");

@@ -8,6 +8,7 @@ mod log_files;
 pub mod own_metrics;
 mod pages;
 mod promotions;
+mod rekor;
 
 use std::{ops::Deref, sync::Arc, time::Duration};
 
@@ -94,15 +95,25 @@ pub fn need(method: &Method, path: &str, log_is_public: bool) -> Need {
     match path {
         "/healthz" | "/login" | "/favicon.svg" | "/favicon.ico" | "/robots.txt" => Need::Public,
         "/logout" => Need::Own,
-        "/checkpoint" if log_is_public => Need::Public,
+        "/checkpoint" | "/rekor/checkpoint" | "/rekor/api/v2/checkpoint" | "/rekor/trusted_root.json"
+            if log_is_public =>
+        {
+            Need::Public
+        }
         "/api/v1/tokens" | "/settings/tokens" if !safe => Need::Administer,
         "/settings/revoke" if !safe => Need::Own,
         _ if path.starts_with("/pkg/") => Need::Public,
         // Entries are what receipts state; hashes say nothing about them.
-        _ if log_is_public && path.starts_with("/tile/") && !path.starts_with("/tile/entries/") => Need::Public,
+        _ if log_is_public && is_hash_tile(path) => Need::Public,
         _ if safe || (path.starts_with("/api/get_") && *method == Method::POST) => Need::Read,
         _ => Need::Operate,
     }
+}
+
+/// Tiles of hashes of either log.
+fn is_hash_tile(path: &str) -> bool {
+    let own = path.strip_prefix("/rekor/api/v2").or_else(|| path.strip_prefix("/rekor")).unwrap_or(path);
+    own.starts_with("/tile/") && !own.starts_with("/tile/entries/")
 }
 
 /// What the routes work with. A clone is another handle.
@@ -117,6 +128,8 @@ pub struct Parts {
     pub delivery: Arc<dyn Delivery>,
     /// What the live stream follows.
     pub log: Arc<dyn Log>,
+    /// The log of signatures.
+    pub signatures: ::rekor::SignatureLog,
     /// What tiles and proofs are made from.
     pub store: Arc<dyn Store>,
     /// Who may do what.
@@ -162,7 +175,7 @@ impl Deref for App {
 }
 
 /// The routes of the server itself, in the order of [`router`].
-const OWN: [(Method, &str); 22] = [
+const OWN: [(Method, &str); 28] = [
     (Method::GET, "/healthz"),
     (Method::GET, "/login"),
     (Method::POST, "/login"),
@@ -183,6 +196,12 @@ const OWN: [(Method, &str); 22] = [
     (Method::POST, "/api/v1/tokens"),
     (Method::POST, "/api/v1/gates"),
     (Method::POST, "/api/v1/promotions"),
+    (Method::POST, "/rekor/api/v2/log/entries"),
+    (Method::GET, "/rekor/api/v2/checkpoint"),
+    (Method::GET, "/rekor/api/v2/tile/{*path}"),
+    (Method::GET, "/rekor/checkpoint"),
+    (Method::GET, "/rekor/tile/{*path}"),
+    (Method::GET, "/rekor/trusted_root.json"),
     (Method::POST, "/settings/tokens"),
     (Method::POST, "/settings/revoke"),
 ];
@@ -222,6 +241,13 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/receipts/{index}", get(api::receipt))
         .route("/api/v1/tokens", post(api::create_token))
         .route("/api/v1/promotions", post(promotions::promote))
+        .route("/rekor/api/v2/log/entries", post(rekor::append))
+        // Rekor's clients read below the API's address, those of tlog-tiles below the log's.
+        .route("/rekor/api/v2/checkpoint", get(rekor::checkpoint))
+        .route("/rekor/api/v2/tile/{*path}", get(rekor::tile))
+        .route("/rekor/checkpoint", get(rekor::checkpoint))
+        .route("/rekor/tile/{*path}", get(rekor::tile))
+        .route("/rekor/trusted_root.json", get(rekor::trusted_root))
         .route("/settings/tokens", post(access_forms::create))
         .route("/settings/revoke", post(access_forms::revoke));
     let small = pages::add(own, &app)
@@ -320,6 +346,13 @@ mod tests {
         check(Method::GET, "/checkpoint", true, Need::Public);
         check(Method::GET, "/tile/0/000", true, Need::Public);
         check(Method::GET, "/tile/entries/000", true, Need::Read);
+        check(Method::GET, "/rekor/tile/0/000", true, Need::Public);
+        check(Method::GET, "/rekor/tile/0/000", false, Need::Read);
+        check(Method::GET, "/rekor/tile/entries/000", true, Need::Read);
+        check(Method::GET, "/rekor/api/v2/tile/0/000", true, Need::Public);
+        check(Method::GET, "/rekor/api/v2/tile/entries/000", true, Need::Read);
+        check(Method::GET, "/rekor/trusted_root.json", true, Need::Public);
+        check(Method::POST, "/rekor/api/v2/log/entries", true, Need::Operate);
         check(Method::POST, "/api/get_overview", false, Need::Read);
         check(Method::PUT, "/api/get_overview", false, Need::Operate);
         check(Method::POST, "/api/release_command", false, Need::Operate);

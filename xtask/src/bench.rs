@@ -29,6 +29,8 @@ enum What {
     Sse(Rest),
     /// Bytes, paint, layout shift and long tasks of the pages in Chromium (`-- --data DIR`).
     Browser(Browser),
+    /// Verification of bundles: warm, keyless and with a key, and as a process beside `cosign verify-blob`.
+    Verify(Rest),
     /// Rollouts at random under the sequential judge and under the rules that others use; writes the tables of docs/judge.md. With `-- --real`:
     /// healthy and faulty canaries on the real splitter, twenty at once.
     Judge(Rest),
@@ -61,6 +63,7 @@ pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
         What::Promote(rest) => ("promote", rest, true),
         What::Sse(rest) => ("sse", rest, true),
         What::Judge(rest) if rest.args.iter().any(|arg| arg == REAL) => ("judge", rest, true),
+        What::Verify(rest) => ("verify", rest, true),
         What::Judge(rest) => return judge(workspace, rest),
         What::Browser(options) => return browser(workspace, options),
     };
@@ -76,10 +79,17 @@ pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
     };
     bench.current_dir(&workspace.root).arg(name);
     if product {
-        site::build(workspace, true)?;
+        // The pages are no part of a verification.
+        if name != "verify" {
+            site::build(workspace, true)?;
+        }
         bench.arg("--deliveryos").arg(binary::build(workspace, true)?);
         if name == "splitter" {
             bench.arg("--peers").arg(setup::bench_peers(workspace)?);
+        }
+        if name == "verify" {
+            crate::oci_peers::clients(workspace)?;
+            bench.arg("--peers").arg(setup::peers(workspace));
         }
         if name == "promote" {
             crate::oci_peers::docker_registry(workspace)?;

@@ -333,6 +333,11 @@ pub(crate) fn playwright(workspace: &Workspace) -> Result<Found> {
     }
 }
 
+/// Sigstore's own JavaScript library, beside the test runner: a second opinion on what is signed here.
+pub(crate) fn sigstore_js(workspace: &Workspace) -> Result<Found> {
+    npm_install(workspace, &workspace.root.join("end2end"), "@sigstore/verify")
+}
+
 /// `npm ci`, when the lock file is not the one that was installed last. Returns `node_modules`.
 fn npm_install(workspace: &Workspace, dir: &Path, what: &str) -> Result<Found> {
     let there =

@@ -183,8 +183,10 @@ fn unit(workspace: &Workspace, only: &[String]) -> Result<Vec<Line>> {
     // Loud when absent; the tests that need it say so once more.
     setup::prometheus(workspace)?.required_on_ci("Prometheus")?;
     oci_peers::docker_registry(workspace)?.required_on_ci("docker-registry")?;
-    // Their tests say by themselves when one is absent.
-    oci_peers::clients(workspace)?;
+    for (name, client) in oci_peers::clients(workspace)? {
+        client.required_on_ci(name)?;
+    }
+    setup::sigstore_js(workspace)?.required_on_ci("npm's @sigstore/verify")?;
     if std::env::var_os("DELIVERYOS_TEST_DATA").is_none() {
         eprintln!(
             "{SKIP_WORD} DELIVERYOS_TEST_DATA is not set: tests against published vectors and recipes of others are skipped"

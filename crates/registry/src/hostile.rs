@@ -207,6 +207,10 @@ async fn answer(State(app): State<App>, request: Request) -> Response<Body> {
         return no;
     }
     let Some(rest) = path.strip_prefix("/v2/") else { return error(404, "NAME_UNKNOWN") };
+    if rest.is_empty() {
+        // Others ask this first.
+        return plain(200);
+    }
     let split = |word: &str| rest.split_once(word).map(|(repository, rest)| (repository.to_owned(), rest.to_owned()));
     if let Some((repository, rest)) = split("/blobs/uploads/") {
         return upload(&app, &faults, &parts.method, &repository, &rest, &query, body).await;

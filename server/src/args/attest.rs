@@ -4,6 +4,31 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args as ClapArgs, Subcommand};
 use jiff::Timestamp;
+use registry::Reference;
+
+/// `verify`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Verify {
+    /// Which image: `oci:FOLDER[:TAG|@DIGEST]` or `HOST/REPOSITORY:TAG|@DIGEST`
+    #[arg(value_name = "IMAGE")]
+    pub image: Reference,
+    /// What evidence it must have, and by whom (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub policy: PathBuf,
+    /// HTTP without TLS also to hosts that are not this machine
+    #[arg(long)]
+    pub plain_http: bool,
+}
+
+/// `rekor …`.
+#[derive(Debug, Subcommand)]
+pub enum RekorVerb {
+    /// Print the trusted_root.json by which verifiers (cosign, `verify`, `verify-bundle`) believe this log of signatures; of the data
+    /// directory, or of the server that `--server` names
+    TrustedRoot,
+    /// Recompute the whole log of signatures in the data directory: tree, checkpoint, and the receipt of each entry
+    Verify,
+}
 
 /// `verify-bundle`, as Sigstore's conformance suite calls it.
 #[derive(Debug, Clone, ClapArgs)]
@@ -78,21 +103,34 @@ pub enum AttestVerb {
     },
     /// State what a vulnerability scan found
     Vuln(Vuln),
-    /// Sign: a file by itself, a digest as an image's signature in cosign's form
+    /// Sign: a file by itself, a digest or an image as an image's signature in cosign's form
     Sign {
         /// Of what, by whom, where to.
         #[command(flatten)]
         made: Made,
+    },
+    /// Put a bundle beside its image, as an OCI referrer in cosign's v0.3 layout
+    Attach {
+        /// The bundle; it must be about this image
+        #[arg(long, value_name = "FILE")]
+        bundle: PathBuf,
+        /// The image: `oci:FOLDER[:TAG|@DIGEST]` or `HOST/REPOSITORY:TAG|@DIGEST`
+        #[arg(value_name = "IMAGE")]
+        image: Reference,
+        /// HTTP without TLS also to hosts that are not this machine
+        #[arg(long)]
+        plain_http: bool,
     },
 }
 
 /// What every attestation needs.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct Made {
-    /// Of what: a file, or sha256: and 64 hexadecimal digits (a file of that name comes first)
-    #[arg(value_name = "FILE_OR_DIGEST")]
+    /// Of what: a file, sha256: and 64 hexadecimal digits, or an image (`oci:FOLDER:TAG`, `HOST/REPOSITORY:TAG`); a file of that
+    /// name comes first
+    #[arg(value_name = "FILE_OR_DIGEST_OR_IMAGE")]
     pub subject: String,
-    /// Its name, for people [default: the file's name, or none]
+    /// Its name, for people [default: the file's name, the image's repository, or none]
     #[arg(long)]
     pub name: Option<String>,
     /// Private key (PKCS#8 PEM, ECDSA P-256), from `attest keygen`
@@ -101,15 +139,22 @@ pub struct Made {
     /// Sign without a key, by a certificate of this Fulcio: refused, this version cannot
     #[arg(long, value_name = "URL", conflicts_with = "key")]
     pub fulcio_url: Option<String>,
-    /// Submit to this Rekor v2 log (the address before /api/v2); nothing is sent anywhere without it
+    /// Submit to this Rekor v2 log (the address before /api/v2; of a DeliveryOS server, its address and /rekor, with its token);
+    /// nothing is sent anywhere without it
     #[arg(long, value_name = "URL")]
     pub rekor: Option<String>,
     /// Verify the log's answer with these authorities (trusted_root.json) before the bundle is written
     #[arg(long, value_name = "FILE", requires = "rekor")]
     pub trusted_root: Option<PathBuf>,
     /// Where the bundle is written
-    #[arg(long, value_name = "FILE")]
-    pub bundle: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "attach")]
+    pub bundle: Option<PathBuf>,
+    /// Put the bundle beside the image, as an OCI referrer in cosign's v0.3 layout
+    #[arg(long)]
+    pub attach: bool,
+    /// HTTP without TLS also to registries that are not this machine
+    #[arg(long)]
+    pub plain_http: bool,
 }
 
 /// `attest build`.

@@ -23,14 +23,17 @@ pub(super) async fn checkpoint(State(app): State<App>) -> Response {
 /// `GET /tile/…`.
 pub(super) async fn tile(State(app): State<App>, InPath(path): InPath<String>) -> Response {
     let Ok(path) = format!("tile/{path}").parse::<TilePath>() else { return missing() };
-    let private = !app.log_is_public || matches!(path, TilePath::Entries(_));
-    // What is there never changes.
-    let caching = if private { "private, max-age=31536000, immutable" } else { "public, max-age=31536000, immutable" };
     match tiles::tile(&*app.store, path).await {
-        Ok(Some(tile)) => bytes(tile, "application/octet-stream", caching),
+        Ok(Some(tile)) => bytes(tile, "application/octet-stream", caching(&app, path)),
         Ok(None) => missing(),
         Err(error) => failed(&error),
     }
+}
+
+/// How long a tile may be kept, and by whom. What is there never changes.
+pub(super) fn caching(app: &App, path: TilePath) -> &'static str {
+    let private = !app.log_is_public || matches!(path, TilePath::Entries(_));
+    if private { "private, max-age=31536000, immutable" } else { "public, max-age=31536000, immutable" }
 }
 
 /// `GET /receipts/INDEX/tlog-proof`: c2sp.org/tlog-proof, for `deliveryos receipt verify`.
@@ -62,7 +65,7 @@ pub(super) async fn dsse(State(app): State<App>, InPath(index): InPath<u64>) -> 
     }
 }
 
-fn bytes(body: Vec<u8>, media_type: &'static str, caching: &'static str) -> Response {
+pub(super) fn bytes(body: Vec<u8>, media_type: &'static str, caching: &'static str) -> Response {
     let headers = [(header::CONTENT_TYPE, media_type), (header::CACHE_CONTROL, caching)];
     (headers, body).into_response()
 }
@@ -73,12 +76,12 @@ fn attach(response: &mut Response, name: &str) {
     }
 }
 
-fn missing() -> Response {
+pub(super) fn missing() -> Response {
     (StatusCode::NOT_FOUND, "the log does not have this\n").into_response()
 }
 
 /// What exactly failed is for the server's own log.
-fn failed(error: &impl std::fmt::Display) -> Response {
+pub(super) fn failed(error: &impl std::fmt::Display) -> Response {
     tracing::error!(%error, "the log could not be read");
     (StatusCode::SERVICE_UNAVAILABLE, "the log could not be read\n").into_response()
 }

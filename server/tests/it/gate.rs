@@ -46,6 +46,10 @@ fn body(route: &Route, form_token: &str) -> (&'static str, String) {
                 NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
             ),
         ),
+        "/rekor/api/v2/log/entries" => {
+            let (key, _) = attest::SigningKey::generate().unwrap();
+            ("application/json", key.file(&mut &b"a file"[..]).unwrap().log_request())
+        }
         "/settings/tokens" => {
             ("application/x-www-form-urlencoded", format!("name=ci&role=viewer&days=1&form_token={form_token}"))
         }
@@ -308,6 +312,11 @@ async fn a_public_log_shows_hashes_and_no_entries() {
     assert_eq!(status("/checkpoint").await, StatusCode::OK);
     assert_eq!(status("/tile/0/000.p/1").await, StatusCode::OK);
     assert_eq!(status("/tile/entries/000.p/1").await, StatusCode::UNAUTHORIZED);
+    for open in ["/rekor/checkpoint", "/rekor/api/v2/checkpoint", "/rekor/trusted_root.json"] {
+        assert_eq!(status(open).await, StatusCode::OK, "{open}");
+    }
+    assert_eq!(status("/rekor/tile/0/000.p/1").await, StatusCode::NOT_FOUND, "it is empty");
+    assert_eq!(status("/rekor/tile/entries/000.p/1").await, StatusCode::UNAUTHORIZED);
     assert_eq!(status("/receipts/0/dsse").await, StatusCode::UNAUTHORIZED);
     assert_eq!(status("/events").await, StatusCode::UNAUTHORIZED);
 }

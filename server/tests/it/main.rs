@@ -5,14 +5,17 @@ mod admission;
 mod binary;
 mod bundles;
 mod events;
+mod evidence;
 mod garbage;
 mod gate;
 mod gates;
 mod headers;
+mod interop;
 mod journey;
 #[path = "../../../crates/registry/tests/common/mod.rs"]
 mod peers;
 mod process;
 mod promote;
 mod promotions;
+mod rekor;
 mod support;

@@ -17,6 +17,7 @@ use http_body_util::BodyExt as _;
 use model::{Actor, Command, Kind, ReleaseId, Tick, event::CommandSeen};
 use receipt_log::{Draft, Log as _, ManualClock, MemorySigner, ReceiptLog};
 use receipts::Payload;
+use rekor::SignatureLog;
 use server::{
     attestations::Attestations,
     auth::{Cookie, Limiter},
@@ -105,6 +106,14 @@ impl Server {
         let clock = Arc::new(ManualClock::new("2026-05-07T13:00:00Z".parse().unwrap()));
         let signer = Arc::new(MemorySigner::from_seed(&[7; 32]));
         let log = ReceiptLog::open(Arc::new(store.clone()), signer, &*clock, Some("test.example/log")).await.unwrap();
+        let signatures = SignatureLog::open(
+            Arc::new(store.rekor()),
+            Arc::new(MemorySigner::from_seed(&[8; 32])),
+            Arc::new(log.clone()),
+            &*clock,
+            Some("signatures.example"),
+        );
+        let signatures = signatures.await.unwrap();
         let reached = Arc::new(Reached::default());
         let (closing, closed) = watch::channel(false);
         let public_url = public_url.map(|url| PublicUrl::try_from(url.to_owned()).unwrap());
@@ -130,6 +139,7 @@ impl Server {
             read: Arc::new(store.clone()),
             delivery,
             log: Arc::new(log.clone()),
+            signatures,
             store: Arc::new(store.clone()),
             access: Access::new(Arc::new(store)),
             clock: clock.clone(),

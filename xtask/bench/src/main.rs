@@ -18,6 +18,7 @@ mod serve;
 mod splitter;
 mod sse;
 mod verdicts;
+mod verify;
 mod wrk;
 
 use anyhow::{Context, Result};
@@ -57,6 +58,8 @@ enum Verb {
     Promote(promote::Options),
     /// From an append to the last of a thousand clients of the live stream.
     Sse(sse::Options),
+    /// Verification of bundles: warm, and as a process beside cosign.
+    Verify(verify::Options),
     /// Fill a data directory with a made-up, properly signed history.
     Seed(seed::Options),
 }
@@ -72,6 +75,7 @@ fn main() -> Result<()> {
         Verb::Pages(options) => ("pages", pages::run(&options, &args.deliveryos)?),
         Verb::Promote(options) => ("promote", promote::run(&options, &args.deliveryos, args.peers.as_deref())?),
         Verb::Sse(options) => ("sse", sse::run(&options, &args.deliveryos)?),
+        Verb::Verify(options) => ("verify", verify::run(&options, &args.deliveryos, args.peers.as_deref())?),
         Verb::Seed(options) => ("seed", seed::run(&options)?),
     };
     std::fs::create_dir_all(&args.out)?;
