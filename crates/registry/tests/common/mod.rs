@@ -1,5 +1,6 @@
 //! Real peers: found on the `PATH`, where `cargo xtask setup` puts Debian's.
 #![allow(dead_code, unreachable_pub)] // each test program uses its part
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)] // tests
 
 use std::{
     path::PathBuf,
