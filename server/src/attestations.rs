@@ -6,7 +6,9 @@ use anyhow::Context as _;
 use attest::{Artifact, Evidence, Match, Policy, PublicKey, Signer, TrustRoot, Verifier, kind_of};
 use model::{Kind, ServiceId, evidence::Attested};
 use registry::{
-    Place, digest_of,
+    Place,
+    bundles::BUNDLE_V03,
+    digest_of,
     graph::{Graph, Role},
     read_whole,
 };
@@ -14,8 +16,6 @@ use serde_json::Value;
 
 use crate::{config::AttestationsConfig, exit::WrongUse};
 
-/// How Sigstore bundles are attached to images.
-const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 /// Bundles of one image that are verified: more than any pipeline attaches, and each takes a millisecond.
 const MAX_BUNDLES: usize = 100;
 /// Longest text of a statement that goes into a receipt, characters.
@@ -84,7 +84,7 @@ impl Attestations {
         let Some(verifier) = &self.verifier else { return Ok(found) };
         let image = &graph.root.digest;
         let bundles = graph.nodes.iter().filter(|node| node.role == Role::Evidence(image.clone()));
-        for (number, node) in bundles.filter(|node| node.manifest.kind() == BUNDLE).enumerate() {
+        for (number, node) in bundles.filter(|node| node.manifest.kind() == BUNDLE_V03).enumerate() {
             let manifest = &node.fetched.descriptor.digest;
             if number == MAX_BUNDLES {
                 found.notes.push(format!("more than {MAX_BUNDLES} bundles: the others were not looked at"));

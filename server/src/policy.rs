@@ -137,7 +137,7 @@ fn gated(name: &str, digest: &Digest, newest: &[&Receipt]) -> Requirement {
 }
 
 fn promoted(environment: &Environment, service: &ServiceId, newest: &[&Receipt]) -> Requirement {
-    let what = format!("promoted to {environment}");
+    let what = format!("a promotion to {environment}");
     let copied = newest.iter().filter(|r| r.payload.kind == Kind::PromotionCopied);
     let mut copied = copied.filter_map(|r| Some((r.index, r.payload.facts::<PromotionDecided>().ok()?)));
     match copied.find(|(_, f)| f.environment == *environment && f.service == *service) {
@@ -190,7 +190,7 @@ impl Guarded {
     ) -> Result<StartError, StartError> {
         let unavailable = |why: String| StartError::Unavailable(why);
         let unmet = asked.iter().filter(|r| !r.met);
-        let reasons: Vec<String> = unmet.map(|r| format!("{} is missing: {}", r.what, r.why)).collect();
+        let reasons: Vec<String> = unmet.map(|r| format!("it needs {}: {}", r.what, r.why)).collect();
         let first = format!("the policy of {} is not met by {}", request.service, request.canary.version);
         let seen = CommandSeen {
             command: "start".to_owned(),

@@ -124,7 +124,7 @@ impl Promotions {
             return self.recorded(index).await;
         }
         let Some(environment) = self.environments.get(&asked.environment) else {
-            let there: Vec<&str> = self.environments.keys().map(Environment::as_str).collect();
+            let there: Vec<String> = self.order().iter().map(Environment::to_string).collect();
             let there = if there.is_empty() {
                 "none is configured".to_owned()
             } else {

@@ -201,7 +201,7 @@ fn require(view: &mut ReleaseView) {
     let asked = [
         met("a verified provenance", 18_080, "signed by key 4f2cq0MNFyJbe19"),
         met("gates passed by the policy “production”", 18_083, "passed"),
-        met("promoted to staging", 18_085, "copied to oci:staging/checkout as v8"),
+        met("a promotion to staging", 18_085, "copied to oci:staging/checkout as v8"),
     ];
     if let (Some(first), Ok(asked)) = (view.receipts.first_mut(), serde_json::to_value(asked)) {
         first.payload.facts.insert("requirements".to_owned(), asked);

@@ -12,12 +12,12 @@ use std::{
 use anyhow::{Context as _, bail};
 use attest::{Build, COSIGN_SIGNATURE, CYCLONEDX, SLSA_PROVENANCE, SigningKey, Statement, cyclonedx};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bytes::Bytes;
 use model::{Actor, Digest, Kind, ServiceId, Timestamp, Version, evidence::BuildCompleted};
 use receipt_log::Draft;
 use receipts::Payload;
 use registry::{
-    At, Descriptor, EMPTY_CONFIG, EMPTY_CONFIG_BYTES, Fetched, Held, IMAGE_MANIFEST, Layout, Place as _, Tag,
+    At, Fetched, Layout, Place as _, Tag,
+    bundles::{Hints, attach},
     graph::Graph,
     image::{Layer, Recipe, build_of, unpack},
 };
@@ -37,8 +37,6 @@ use crate::{
 const GATES: &str = include_str!("gates.toml");
 /// Where promoted images are, in their order.
 pub(super) const ENVIRONMENTS: [&str; 2] = ["staging", "production"];
-/// How Sigstore bundles are attached.
-const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 /// Who builds and attests here.
 const BUILDER: &str = "urn:deliveryos:demo";
 
@@ -226,33 +224,14 @@ impl Images {
         {
             let statement = Statement::new(self.service.as_str(), digest, predicate_type, predicate);
             let bundle = self.key.statement(&statement)?.unlogged()?;
-            self.attach(&image.fetched.descriptor, predicate_type, bundle.into(), now).await.map_err(place::refusal)?;
+            let hints = Hints {
+                content: "dsse-envelope",
+                predicate_type: Some(predicate_type.to_owned()),
+                created: now.to_string(),
+            };
+            attach(&self.build, &image.fetched.descriptor, bundle, &hints).await.map_err(place::refusal)?;
         }
         Ok(())
-    }
-
-    /// Puts a bundle beside the image, as cosign does.
-    async fn attach(
-        &self,
-        subject: &Descriptor,
-        predicate_type: &str,
-        bundle: Bytes,
-        now: Timestamp,
-    ) -> Result<(), registry::Error> {
-        let config = Descriptor::of(EMPTY_CONFIG, EMPTY_CONFIG_BYTES);
-        self.build.put_blob(&config, &Held(Bytes::from_static(EMPTY_CONFIG_BYTES))).await?;
-        let layer = Descriptor::of(BUNDLE, &bundle);
-        self.build.put_blob(&layer, &Held(bundle)).await?;
-        let manifest = json!({
-            "schemaVersion": 2, "mediaType": IMAGE_MANIFEST, "artifactType": BUNDLE, "config": config, "layers": [layer],
-            "subject": subject.bare(),
-            "annotations": {
-                "dev.sigstore.bundle.content": "dsse-envelope",
-                "dev.sigstore.bundle.predicateType": predicate_type,
-                "org.opencontainers.image.created": now.to_string(),
-            },
-        });
-        self.build.put_manifest(&Fetched::new(IMAGE_MANIFEST, manifest.to_string())).await
     }
 
     async fn gate(&self, app: &App, image: &Image, actor: &Actor, now: Timestamp) -> anyhow::Result<()> {

@@ -212,7 +212,7 @@ async fn tags_digests_and_freezes() {
     house.refused("dev", json!({}), "tags do not move").await;
     assert_eq!(house.tagged("dev").await, Some(image.descriptor.digest));
     for (body, expected) in [
-        (json!({ "environment": "qa" }), "there are dev, prod, staging"),
+        (json!({ "environment": "qa" }), "there are dev, staging, prod"),
         (json!({ "service": "billing" }), "there is no service billing"),
         (json!({ "tag": "../x" }), "a tag is 1 to 128"),
         (json!({ "reason": "x".repeat(501) }), "a reason has at most 500"),
@@ -288,9 +288,9 @@ async fn a_release_starts_when_its_policy_is_met() {
     assert_eq!(status, StatusCode::CONFLICT, "{said}");
     for part in [
         "the policy of checkout is not met by v3",
-        "a verified provenance is missing: none was verified",
-        "gates passed by the policy “built-in strict” is missing: no report",
-        "promoted to staging is missing: this image was not promoted there",
+        "it needs a verified provenance: none was verified",
+        "it needs gates passed by the policy “built-in strict”: no report",
+        "it needs a promotion to staging: this image was not promoted there",
     ] {
         assert!(detail.contains(part), "{detail}");
     }

@@ -262,7 +262,7 @@ fn refused(all: &[&Receipt]) -> Vec<(u64, String, Vec<String>)> {
             Kind::CommandRefused => match receipt.payload.facts.get("requirements") {
                 Some(asked) => {
                     let asked: Vec<Requirement> = serde_json::from_value(asked.clone()).unwrap_or_default();
-                    asked.into_iter().filter(|r| !r.met).map(|r| format!("{} is missing: {}", r.what, r.why)).collect()
+                    asked.into_iter().filter(|r| !r.met).map(|r| format!("it needs {}: {}", r.what, r.why)).collect()
                 }
                 None => continue,
             },
