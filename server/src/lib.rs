@@ -18,7 +18,7 @@
 //! - Every queue, body and time has a named limit.
 
 // Pages are deep types, and their layout is computed here.
-#![recursion_limit = "256"]
+#![recursion_limit = "512"]
 
 pub mod admin;
 pub mod admission;

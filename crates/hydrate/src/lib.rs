@@ -1,7 +1,7 @@
 //! The browser's entry: takes over the page that the server rendered.
 
 // Pages are deep types, and their layout is computed here.
-#![recursion_limit = "256"]
+#![recursion_limit = "512"]
 
 use wasm_bindgen::prelude::wasm_bindgen;
 

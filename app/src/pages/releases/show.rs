@@ -160,8 +160,12 @@ fn Loaded(loaded: reads::ReleasePage) -> impl IntoView {
             <Timeline view ticks=page.ticks now whole/>
             <JudgeSection view ticks=page.ticks now/>
             <Replay live past/>
-            <p class="mute" hidden=move || past.at.get().is_none()>"What follows about the image is as it is now."</p>
-            <div class="chain-room" inner_html=move || chain.get()></div>
+            {view! {
+                <p class="mute" hidden=move || past.at.get().is_none()>"What follows about the image is as it is now."</p>
+                <div class="chain-room" inner_html=move || chain.get()></div>
+            }
+            .into_any()}
+            {view! {
             <div class="columns">
                 <div class="stack">
                     <Stages view ticks=page.ticks now/>
@@ -172,6 +176,8 @@ fn Loaded(loaded: reads::ReleasePage) -> impl IntoView {
                     <Compare view previous=loaded.previous now/>
                 </div>
             </div>
+            }
+            .into_any()}
             <Drawer view/>
         </section>
     }
