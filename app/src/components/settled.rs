@@ -1,5 +1,7 @@
 //! A view that waits for nothing, in less code.
 
+use std::pin::Pin;
+
 use leptos::{
     attr::{Attribute, any_attribute::AnyAttribute},
     prelude::*,
@@ -61,7 +63,9 @@ impl<V: RenderHtml> RenderHtml for Settled<V> {
     }
 
     async fn resolve(self) -> Self::AsyncOutput {
-        self.0.resolve().await
+        // Boxed: one future in another for every view would be too deep for the compiler.
+        let resolved: Pin<Box<dyn Future<Output = Self::AsyncOutput> + Send>> = Box::pin(self.0.resolve());
+        resolved.await
     }
 
     fn html_len(&self) -> usize {
