@@ -74,7 +74,7 @@ test("one cursor reads all lanes, one zoom holds for all of them and stands in t
   await live(page);
   const since = page.locator(".tl-read .since");
   const before = await since.textContent();
-  const chart = page.locator(".tl-width");
+  const chart = page.locator(".tl-width").first();
   const box = (await chart.boundingBox()) ?? { x: 0, y: 0, width: 0, height: 0 };
   await page.mouse.move(box.x + box.width * 0.3, box.y + 60);
   await expect(since).not.toHaveText(before ?? "");

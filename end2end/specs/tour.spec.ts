@@ -24,7 +24,7 @@ test("the tour @tour", async ({ stranger: page, browser, contextOptions, expecte
     // Some seconds at this weight, so that the lines go on after the step.
     await expect(page.locator(".stage")).toContainText(/next in (1\d|2[0-4]) s/, { timeout: RELEASE_LIMIT_MS });
     await photograph(page, "release");
-    const chart = (await page.locator(".tl-width").boundingBox()) ?? { x: 0, y: 0, width: 0, height: 0 };
+    const chart = (await page.locator(".tl-width").first().boundingBox()) ?? { x: 0, y: 0, width: 0, height: 0 };
     await page.mouse.move(chart.x + chart.width * 0.24, chart.y + 120);
     await shot(page, "release-cursor");
     await page.mouse.move(0, 0);

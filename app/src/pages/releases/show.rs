@@ -236,8 +236,11 @@ fn take_ticks(all: &mut Vec<Tick>, new: impl IntoIterator<Item = Tick>) {
     }
 }
 
-/// After a gap in the stream: the ticks since the last one.
+/// After a gap in the stream: the ticks since the last one. One that was over before the gap has no more.
 fn fill_gap(page: Page, now: ReadSignal<Timestamp>) {
+    if !page.live.with_untracked(|v| v.row.in_flight()) {
+        return;
+    }
     let (release, started) = page.live.with_untracked(|v| (v.row.id.clone(), v.row.started));
     let from = page.ticks.with_untracked(|t| t.last().map_or(started, |t| t.at));
     leptos::task::spawn_local(async move {
