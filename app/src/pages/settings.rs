@@ -56,7 +56,7 @@ fn Settings(loaded: Loaded) -> impl IntoView {
                 <dl>
                     <dt>"Receipts"</dt><dd><a class="door" href="/receipts">{say::count(size.receipts)}</a></dd>
                     <dt>"Releases"</dt><dd><a class="door" href="/releases">{say::count(size.releases)}</a></dd>
-                    <dt>"Checkpoint"</dt><dd>{state}" "<a class="door" href="/checkpoint" rel="external">"signed note"</a></dd>
+                    <dt>"Checkpoint"</dt><dd>{state}" · "<a class="door" href="/checkpoint" rel="external">"signed note"</a></dd>
                     <dt>"Root"</dt><dd><code class="hash">{root}</code></dd>
                     <dt>"Verified"</dt><dd>"At its start the server held tree and checkpoint against each other. Every byte: "<a class="door" href="/receipts#verify">"in this browser"</a>", or "<code>"deliveryos log verify"</code></dd>
                     <dt>"On the disk"</dt><dd>{megabytes(size.bytes)}</dd>

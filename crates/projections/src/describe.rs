@@ -166,7 +166,10 @@ fn known(p: &Payload) -> Option<Description> {
                 _ => "Vulnerability scan verified",
             };
             let logged = if f.logged.is_empty() { "in no log" } else { "logged" };
-            d(what.to_owned(), format!("of {} {}, signed by {}, {logged}", f.service, f.subject, f.signer))
+            // A key's fingerprint is as long as a digest; who signed without one is said whole.
+            let signer =
+                f.signer.strip_prefix("key ").map_or(f.signer.clone(), |key| format!("key {}", say::short(key)));
+            d(what.to_owned(), format!("of {} {}, signed by {signer}, {logged}", f.service, f.subject.short()))
         }
         Kind::PromotionCopied => {
             let f: PromotionDecided = p.facts().ok()?;
