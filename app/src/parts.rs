@@ -6,6 +6,9 @@
 //! the first load and not after it.
 //!
 //! A page is put into a part by its line in the table below. Few parts are better than many: each pair of them may share a file.
+//!
+//! What of the release's page needs a press comes at the first press, in the part `aside`: the receipt beside the page, checking all of its
+//! receipts, recomputing a verdict. Only an address that opens a receipt loads it with the page.
 
 use leptos::{
     prelude::*,
@@ -13,14 +16,17 @@ use leptos::{
 };
 use leptos_router::LazyRoute;
 
-use crate::components::Settle;
-use crate::pages::{
-    DoraPage, OverviewPage, ReceiptPage, ReceiptsPage, ReleasePage, ReleasesPage, SearchPage, SettingsPage,
+use crate::{
+    components::Settle,
+    pages::{
+        DoraPage, OverviewPage, ReceiptPage, ReceiptsPage, ReleasePage, ReleasesPage, SearchPage, SettingsPage,
+        release_aside,
+    },
 };
 
-/// `part: Route = Page, function that draws it, function that loads its part;`
+/// `part: Route = Page, function that draws it, function that loads its part;`, and after `with` what else has to be there first.
 macro_rules! lazy_pages {
-    ($($part:ident: $route:ident = $page:ident, $draw:ident, $load:ident;)*) => {$(
+    ($($part:ident: $route:ident = $page:ident, $draw:ident, $load:ident $(, with $first:ident)?;)*) => {$(
         #[doc = concat!("[`", stringify!($page), "`], in the part `", stringify!($part), "`.")]
         pub struct $route;
 
@@ -32,6 +38,7 @@ macro_rules! lazy_pages {
             async fn view(_: Self) -> AnyView {
                 #[cfg(feature = "ssr")]
                 needed(stringify!($part));
+                $($first().await;)?
                 match $draw().await {
                     Ok(view) => view,
                     Err(_) => not_loaded().await,
@@ -42,6 +49,8 @@ macro_rules! lazy_pages {
                 if $load().await.is_err() {
                     not_loaded().await;
                 }
+                // Here and not only in the view: what the view waits for is not taken over.
+                $($first().await;)?
             }
         }
 
@@ -59,8 +68,61 @@ lazy_pages! {
     lists: DoraRoute = DoraPage, draw_dora, load_dora;
     lists: SearchRoute = SearchPage, draw_search, load_search;
     lists: SettingsRoute = SettingsPage, draw_settings, load_settings;
-    release: ReleaseRoute = ReleasePage, draw_release, load_release;
+    release: ReleaseRoute = ReleasePage, draw_release, load_release, with receipt_asked_for;
     receipt: ReceiptRoute = ReceiptPage, draw_receipt, load_receipt;
+}
+
+/// A receipt beside the release's page, and what of the view it needs.
+#[wasm_split(aside, wasm_split_path = ::leptos::wasm_split, preload(load_beside), fallible)]
+fn draw_beside(asked: release_aside::Asked) -> Result<AnyView, SplitLoaderError> {
+    Ok(release_aside::draw(asked))
+}
+
+/// The receipt beside a release's page. When its code does not come, the browser goes to the receipt's own page, as it does without a script.
+pub(crate) async fn beside(asked: release_aside::Asked) -> AnyView {
+    let page = format!("/receipts/{}", asked.index);
+    match draw_beside(asked).await.ok() {
+        Some(view) => view,
+        None => {
+            #[cfg(feature = "hydrate")]
+            let _ = window().location().set_href(&page);
+            let _ = page;
+            std::future::pending().await
+        }
+    }
+}
+
+/// Work whose code is in the part `aside`.
+pub(crate) type Work<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Recomputes a verdict; see [`release_aside::replayed`].
+#[wasm_split(aside, wasm_split_path = ::leptos::wasm_split, fallible)]
+pub(crate) fn recompute(
+    facts: serde_json::Map<String, serde_json::Value>,
+) -> Result<Work<Result<String, String>>, SplitLoaderError> {
+    Ok(Box::pin(release_aside::replayed(facts)))
+}
+
+/// Checks receipts; see [`crate::verifier::all`].
+#[cfg(feature = "hydrate")]
+#[wasm_split(aside, wasm_split_path = ::leptos::wasm_split, fallible)]
+pub(crate) fn check_all(run: crate::verifier::all::Run) -> Result<(), SplitLoaderError> {
+    run.start();
+    Ok(())
+}
+
+/// When the address opens a receipt beside the page, its code has to be there before the page is taken over.
+async fn receipt_asked_for() {
+    let asked = leptos_router::hooks::use_url()
+        .with_untracked(|url| url.search_params().get("receipt").is_some_and(|r| !r.is_empty()));
+    if asked {
+        #[cfg(feature = "ssr")]
+        needed("aside");
+        // Without it the page stays as it came: the links of the server's markup lead on.
+        if load_beside().await.is_err() {
+            not_loaded().await;
+        }
+    }
 }
 
 /// The parts that a page being rendered on the server needs in the browser, collected by context.

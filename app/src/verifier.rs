@@ -194,6 +194,56 @@ pub fn closes(facts: &ReleaseCompleted, leaves: &BTreeMap<u64, Hash>) -> Check {
 /// Receipts of one release that are put together again here: far more than any release has.
 const MAX_CHILDREN: usize = 100_000;
 
+/// How far the check of many receipts is.
+#[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "hydrate"), allow(dead_code, reason = "checked in the browser only"))]
+pub(crate) enum Progress {
+    /// Not begun.
+    Idle,
+    /// Under way.
+    Running { done: usize, of: usize },
+    /// Could not be done: why.
+    Failed(String),
+    /// Done.
+    Done(Box<Found>),
+}
+
+/// What came of many receipts, and the same in markup.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    pub(crate) checked: Checked,
+    pub(crate) markup: String,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Default)]
+#[cfg_attr(not(feature = "hydrate"), allow(dead_code, reason = "checked in the browser only"))]
+pub(crate) struct Checked {
+    /// Leaf hashes of all that were checked.
+    pub(crate) leaves: BTreeMap<u64, Hash>,
+    /// What does not hold, by index.
+    pub(crate) refused: Vec<(u64, String)>,
+    /// How the log belongs to the one seen before; `None` until the first is checked.
+    pub(crate) history: Option<History>,
+    /// Size of the log whose checkpoint they were held against.
+    pub(crate) size: u64,
+    /// Whether the receipt that closes the release covers exactly these.
+    pub(crate) closing: Option<(u64, Check)>,
+    /// The key is kept at this very visit.
+    pub(crate) pinned_now: bool,
+}
+
+impl Checked {
+    /// True when nothing contradicts.
+    pub(crate) fn holds(&self) -> bool {
+        self.refused.is_empty()
+            && self.history.as_ref().is_none_or(History::holds)
+            && !matches!(self.closing, Some((_, Check::Refused(_))))
+    }
+}
+
+#[cfg(feature = "hydrate")]
+pub(crate) mod all;
 #[cfg(feature = "hydrate")]
 pub use browser::{Keeper, check, pause};
 

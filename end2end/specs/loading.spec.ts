@@ -26,7 +26,7 @@ test.beforeEach(async ({ page }) => {
   await openEnded(page, ABORTED);
 });
 
-for (const path of ["/", "/releases", PROMOTED, "/receipts", "/receipts/0"]) {
+for (const path of ["/", "/releases", PROMOTED, `${PROMOTED}?receipt=0`, "/receipts", "/receipts/0"]) {
   test(`${path} asks for each of its files once @hydrated`, async ({ page }) => {
     // The last page's own requests are none of this one's.
     await page.goto("about:blank");
@@ -53,6 +53,39 @@ test("the code of another page comes when it is visited, and only then @hydrated
   expect(parts(paths).some((path) => path.includes("split_release."))).toBe(true);
   expect(paths).not.toContain(PROMOTED);
   expect(await marked(page), "the page was loaded once").toBe(true);
+});
+
+test("the code of a receipt beside the page comes at the press, and only then @hydrated", async ({ page }) => {
+  const paths = asked(page);
+  await page.goto(PROMOTED);
+  await awake(page);
+  await page.waitForLoadState("load");
+  const aside = () => paths.filter((path) => path.includes("split_aside."));
+  expect(parts(paths).some((path) => path.includes("split_release."))).toBe(true);
+  expect(aside()).toEqual([]);
+  const link = page.locator("table.receipts a").first();
+  await link.click();
+  await expect(page.getByRole("dialog").getByRole("heading", { level: 2 }).first()).toBeFocused();
+  expect(aside()).toHaveLength(1);
+  await page.keyboard.press("Escape");
+  await expect(page.getByRole("dialog")).toHaveCount(0);
+  await expect(link).toBeFocused();
+  await page.getByRole("button", { name: /^Check all/ }).click();
+  await expect(page.locator(".verify-line")).toContainText("all hold");
+  expect(aside(), "it stays").toHaveLength(1);
+});
+
+test("a receipt whose code the server no longer has is opened as a page @hydrated", async ({ page, expectedErrors }) => {
+  // What Chromium and the loader say of it.
+  expectedErrors.push(/404/, /WebAssembly/);
+  await page.route(/split_aside\./, (route) => route.fulfill({ status: 404, contentType: "text/plain", body: "not found\n" }));
+  await page.goto(PROMOTED);
+  await awake(page);
+  const link = page.locator("table.receipts a").first();
+  const href = (await link.getAttribute("href")) ?? "";
+  await link.click();
+  await expect(page).toHaveURL(href);
+  await expect(page.getByRole("dialog")).toHaveCount(0);
 });
 
 test("a part that the server no longer has makes it ask for the page, whole @hydrated", async ({ page, expectedErrors }) => {

@@ -14,6 +14,7 @@ pub use login::Login;
 pub use not_found::NotFound;
 pub use overview::OverviewPage;
 pub use receipts::{ReceiptPage, ReceiptsPage};
+pub(crate) use releases::aside as release_aside;
 pub use releases::{ReleasePage, ReleasesPage};
 #[cfg(feature = "ssr")]
 pub(crate) use releases::{chain as release_chain, parts as release_parts};

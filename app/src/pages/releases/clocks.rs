@@ -1,10 +1,14 @@
 //! The clocks of an abort: breach, 0 %, drained. Shown from the press on, measured at the data plane.
 
-use leptos::prelude::*;
+use leptos::prelude::{Get, IntoView, RwSignal, Signal, With, component};
+use maud::html;
 use model::{Kind, Timestamp, Weight, event::CanaryStepped};
 use projections::{Phase, ReleaseView, say};
 
-use crate::words;
+use crate::{
+    components::{room, written},
+    words,
+};
 
 /// One clock: what it measures, what it shows, and whether it still runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,28 +27,29 @@ pub fn Clocks(
     /// The moment that is shown.
     now: Signal<Timestamp>,
 ) -> impl IntoView {
-    let aborted = Memo::new(move |_| view.with(|v| v.aborted()));
-    view! {
-        {move || aborted.get().map(|(index, f)| {
-            let by = if f.automatic { "the judge" } else { "a person" };
-            view! {
-                <section class="clocks" aria-label="Clocks of the abort">
-                    <p class="why"><a class="door state bad" href=format!("/receipts/{index}")>"Aborted by "{by}</a>" "{say::finding(&f.reason)}</p>
-                    {move || view.with(words::rule_of_abort).map(|(at, said)| view! {
-                        <p class="rule"><a class="door" href=format!("/receipts/{at}")>{said}</a></p>
-                    })}
-                    <ol>
-                        {move || view.with(|v| readings(v, now.get())).into_iter().map(|r| view! {
-                            <li class:running=r.running>
-                                <span>{r.name}</span>
-                                <a class="door" href=r.receipt.map(|i| format!("/receipts/{i}"))><b>{r.value}</b></a>
-                            </li>
-                        }).collect_view()}
-                    </ol>
-                </section>
+    room(written(move || view.with(|v| markup(v, now.get()))))
+}
+
+fn markup(v: &ReleaseView, now: Timestamp) -> String {
+    let Some((index, f)) = v.aborted() else { return String::new() };
+    let by = if f.automatic { "the judge" } else { "a person" };
+    html! {
+        section.clocks aria-label="Clocks of the abort" {
+            p.why { a.door.state.bad href={ "/receipts/" (index) } { "Aborted by " (by) } " " (say::finding(&f.reason)) }
+            @if let Some((at, said)) = words::rule_of_abort(v) {
+                p.rule { a.door href={ "/receipts/" (at) } { (said) } }
             }
-        })}
+            ol {
+                @for r in readings(v, now) {
+                    li.running[r.running] {
+                        span { (r.name) }
+                        a.door href=[r.receipt.map(|i| format!("/receipts/{i}"))] { b { (r.value) } }
+                    }
+                }
+            }
+        }
     }
+    .into_string()
 }
 
 fn readings(v: &ReleaseView, now: Timestamp) -> Vec<Reading> {

@@ -1,8 +1,11 @@
 //! This release beside the one of the same service before it.
 
-use leptos::{either::Either, prelude::*};
+use leptos::prelude::{Get, IntoView, RwSignal, Signal, With, component};
+use maud::html;
 use model::{Timestamp, event::Outcome};
 use projections::{Phase, ReleaseRow, ReleaseView, say};
+
+use crate::components::{room, written};
 
 /// The card.
 #[component]
@@ -14,30 +17,36 @@ pub fn Compare(
     /// The moment that is shown.
     now: Signal<Timestamp>,
 ) -> impl IntoView {
-    let card = previous.map(|p| {
-        let href = format!("/releases/{}", p.id);
-        let name = p.version.to_string();
-        let elsewhere = (p.environment != view.with_untracked(|v| v.row.environment.clone())).then(|| format!(" in {}", p.environment));
-        let before = StoredValue::new(p);
-        let rows = move || view.with(|v| before.with_value(|p| rows(&v.row, p, now.get())));
-        view! {
-            <table class="beside">
-                <thead><tr><th><span class="sr">"What"</span></th><th>"this"</th><th><a class="door" href=href>{name}</a>{elsewhere}</th></tr></thead>
-                <tbody>
-                    {move || rows().into_iter().map(|(what, this, that)| view! { <tr><th scope="row">{what}</th><td>{this}</td><td>{that}</td></tr> }).collect_view()}
-                </tbody>
-            </table>
+    room(written(move || view.with(|v| markup(&v.row, previous.as_ref(), now.get()))))
+}
+
+fn markup(this: &ReleaseRow, previous: Option<&ReleaseRow>, now: Timestamp) -> String {
+    html! {
+        section aria-labelledby="beside" {
+            h2 #beside { "Beside the release before" }
+            @match previous {
+                Some(p) => table.beside {
+                    thead {
+                        tr {
+                            th { span.sr { "What" } }
+                            th { "this" }
+                            th {
+                                a.door href={ "/releases/" (p.id.to_string()) } { (p.version.to_string()) }
+                                @if p.environment != this.environment { " in " (p.environment.to_string()) }
+                            }
+                        }
+                    }
+                    tbody {
+                        @for (what, this, that) in rows(this, p, now) {
+                            tr { th scope="row" { (what) } td { (this) } td { (that) } }
+                        }
+                    }
+                },
+                None => p.none { "It is the first of this service." },
+            }
         }
-    });
-    view! {
-        <section aria-labelledby="beside">
-            <h2 id="beside">"Beside the release before"</h2>
-            {match card {
-                Some(card) => Either::Left(card),
-                None => Either::Right(view! { <p class="none">"It is the first of this service."</p> }),
-            }}
-        </section>
     }
+    .into_string()
 }
 
 fn rows(this: &ReleaseRow, that: &ReleaseRow, now: Timestamp) -> Vec<(&'static str, String, String)> {

@@ -1,17 +1,17 @@
 //! The drawer: a receipt beside the page that it was opened from. Its address names it, so it can be sent to somebody; without
-//! JavaScript the links lead to the receipt's own page instead.
+//! JavaScript the links lead to the receipt's own page instead. What is in it comes with the first press ([`parts::beside`]).
 
 use std::cell::RefCell;
 
-use leptos::{ev, html, prelude::*};
-use leptos_router::hooks::{use_location, use_query_map};
-use projections::{ReleaseView, describe, say};
+use leptos::{ev, prelude::*};
+use leptos_router::hooks::use_query_map;
+use projections::ReleaseView;
 
+use super::aside::Asked;
 use crate::{
-    api::reads::{self, get_receipt},
-    components::{ProblemLine, Settle, typing, use_step},
-    pages::receipts::{Fields, Proofs},
-    words,
+    api::reads::get_receipt,
+    components::{copy_pressed, typing, use_step},
+    parts,
 };
 
 /// Opens receipts in the drawer: for a press anywhere on the page that lands on a link to one.
@@ -19,6 +19,9 @@ pub fn opener() -> impl Fn(ev::MouseEvent) + Clone + 'static {
     let step = use_step();
     move |e: ev::MouseEvent| {
         if e.default_prevented() || e.button() != 0 || e.ctrl_key() || e.meta_key() || e.shift_key() || e.alt_key() {
+            return;
+        }
+        if copy_pressed(&e) {
             return;
         }
         if let Some(index) = link_to_receipt(&e) {
@@ -91,66 +94,13 @@ pub fn Drawer(
     view! {
         <Transition>
             {move || Suspend::new(async move {
-                let index = asked.get_untracked();
-                page.await.map(|result| view! {
-                    <aside class="drawer" role="dialog" aria-labelledby="drawer-title">
-                        <Head view index=index.clone().unwrap_or_default()/>
-                        {match result {
-                            Ok(loaded) => view! { <Body loaded/> }.settled(),
-                            Err(error) => view! { <h2 id="drawer-title" tabindex="-1">"Receipt "{index}</h2><ProblemLine error/> }.settled(),
-                        }}
-                    </aside>
-                }.settled())
+                let index = asked.get_untracked().unwrap_or_default();
+                match page.await {
+                    Some(loaded) => Some(parts::beside(Asked { view, index, loaded }).await),
+                    None => None,
+                }
             })}
         </Transition>
-    }
-}
-
-/// Where it is in the log, its neighbours within the release, the way to its page and the way out.
-#[component]
-fn Head(view: RwSignal<ReleaseView>, index: String) -> impl IntoView {
-    let location = use_location();
-    let closed = move || words::address(&location.pathname.get(), &location.search.get(), [("receipt", None)]);
-    let at: Option<u64> = index.parse().ok();
-    let neighbour = move |step: isize| {
-        view.with(|v| {
-            let place = v.receipts.iter().position(|r| Some(r.index) == at)?;
-            v.receipts.get(place.checked_add_signed(step)?).map(|r| r.index)
-        })
-    };
-    let link = move |step: isize, name: &'static str, arrow: &'static str| {
-        move || {
-            match neighbour(step) {
-            Some(i) => view! { <a class="door" href=format!("/receipts/{i}") aria-label=format!("{name} receipt of this release, {i}")>{arrow}</a> }.settled(),
-            None => view! { <span class="off" aria-hidden="true">{arrow}</span> }.settled(),
-        }
-        }
-    };
-    view! {
-        <div class="drawer-head">
-            {link(-1, "previous", "←")}
-            {link(1, "next", "→")}
-            <a class="door page-link" href=format!("/receipts/{index}") data-page="">"Receipt "{at.map(say::count)}" as a page"</a>
-            <a class="button close" href=closed data-noscroll="" aria-label="Close the receipt" title="Close (Esc)">"×"</a>
-        </div>
-    }
-}
-
-#[component]
-fn Body(loaded: reads::ReceiptPage) -> impl IntoView {
-    let said = describe(&loaded.receipt);
-    let detail = (!said.detail.is_empty()).then_some(said.detail);
-    let title = NodeRef::<html::H2>::new();
-    Effect::new(move |_| {
-        if let Some(title) = title.get() {
-            let _ = title.focus();
-        }
-    });
-    view! {
-        <h2 id="drawer-title" tabindex="-1" node_ref=title>{said.headline}</h2>
-        {detail.map(|d| view! { <p class="lead">{d}</p> })}
-        <Proofs loaded=loaded.clone()/>
-        <Fields loaded/>
     }
 }
 

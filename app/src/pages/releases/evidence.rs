@@ -1,9 +1,13 @@
 //! What stands behind a release in one line: each word opens its receipt.
 
-use leptos::{either::Either, prelude::*};
+use leptos::prelude::{IntoView, RwSignal, With, component};
+use maud::html;
 use projections::{ReleaseView, say};
 
-use crate::words::{self, Tone};
+use crate::{
+    components::{room, written},
+    words::{self, Tone},
+};
 
 /// One word of the line.
 struct Item {
@@ -19,17 +23,22 @@ pub fn EvidenceLine(
     /// The release.
     view: RwSignal<ReleaseView>,
 ) -> impl IntoView {
-    view! {
-        <div class="evidence">
-            {move || view.with(items).into_iter().map(|i| {
-                let class = format!("state {}", i.tone.class());
-                match i.receipt {
-                    Some(r) => Either::Left(view! { <a class=format!("door {class}") href=format!("/receipts/{r}")><b>{i.name}</b>" "<span>{i.detail}</span></a> }),
-                    None => Either::Right(view! { <span class=class><b>{i.name}</b>" "<span>{i.detail}</span></span> }),
+    room(written(move || view.with(markup)))
+}
+
+fn markup(v: &ReleaseView) -> String {
+    html! {
+        div.evidence {
+            @for i in items(v) {
+                @if let Some(receipt) = i.receipt {
+                    a class={ "door state " (i.tone.class()) } href={ "/receipts/" (receipt) } { b { (i.name) } " " span { (i.detail) } }
+                } @else {
+                    span class={ "state " (i.tone.class()) } { b { (i.name) } " " span { (i.detail) } }
                 }
-            }).collect_view()}
-        </div>
+            }
+        }
     }
+    .into_string()
 }
 
 fn items(v: &ReleaseView) -> Vec<Item> {

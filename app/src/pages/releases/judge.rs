@@ -1,16 +1,16 @@
 //! The judge on the release page: what the evidence says in a sentence, its lanes, and its recomputation.
 
-use judge::{
-    Rule,
-    sequential::{Measure, Mode, Policy, tables},
-};
+use judge::sequential::{Measure, tables};
 use leptos::prelude::*;
+use maud::html;
 use model::{Judged, Kind, Tick, Timestamp};
 use projections::{ReleaseView, say};
 use serde_json::{Map, Value};
 
 use crate::{
-    timeline::{self, Axis, Lines},
+    components::{Settle, room, written},
+    live::use_live,
+    timeline::{self, Axis, EvidencePoint, Lines},
     words::Tone,
 };
 
@@ -20,12 +20,42 @@ const MAX_ROWS: usize = 120;
 /// What the receipts say of the sequential judge.
 #[derive(Debug, Clone, PartialEq)]
 struct Basis {
-    policy: Policy,
-    mode: Mode,
+    terms: Terms,
+    /// Blocks of requests count, not each for itself.
+    blocks: bool,
     /// The receipt that states them.
     receipt: u64,
     /// The last verdict's receipt with its facts.
     verdict: Option<(u64, Map<String, Value>)>,
+}
+
+/// What the page says of a policy: to read all of it takes a good part of the judge's code.
+#[derive(Debug, Clone, PartialEq)]
+struct Terms {
+    alpha: f64,
+    tolerance: f64,
+    delta: f64,
+    hard_stop: u64,
+    /// In the order of [`Measure::ALL`].
+    weights: [f64; 3],
+}
+
+impl Terms {
+    /// As a receipt states them; `None` for another rule's.
+    fn of(policy: &Value) -> Option<Self> {
+        let number = |name: &str| policy.get(name)?.as_f64();
+        let weights = policy.get("weights")?;
+        let weight = |measure: Measure| weights.get(measure.as_str())?.as_f64();
+        let [abs, rel, p99] = Measure::ALL;
+        (policy.get("rule")?.as_str()? == "sequential").then_some(())?;
+        Some(Self {
+            alpha: number("alpha")?,
+            tolerance: number("tolerance")?,
+            delta: number("delta")?,
+            hard_stop: policy.get("hard_stop")?.as_u64()?,
+            weights: [weight(abs)?, weight(rel)?, weight(p99)?],
+        })
+    }
 }
 
 impl Basis {
@@ -36,11 +66,15 @@ impl Basis {
             .rev()
             .find(|r| r.payload.kind == Kind::AnalysisStarted && r.payload.facts.contains_key("beginning"))?;
         let facts = &begun.payload.facts;
-        let Rule::Sequential(policy) = serde_json::from_value(facts.get("policy")?.clone()).ok()? else { return None };
-        let mode = serde_json::from_value(facts.get("beginning")?.get("choice")?.get("mode")?.clone()).ok()?;
+        let terms = Terms::of(facts.get("policy")?)?;
+        let blocks = match facts.get("beginning")?.get("choice")?.get("mode")?.as_str()? {
+            "requests" => false,
+            "blocks" => true,
+            _ => return None,
+        };
         let verdict = view.receipts.iter().rev().find(|r| tables(&r.payload.facts).is_some());
         let verdict = verdict.map(|r| (r.index, r.payload.facts.clone()));
-        Some(Self { policy, mode, receipt: begun.index, verdict })
+        Some(Self { terms, blocks, receipt: begun.index, verdict })
     }
 }
 
@@ -55,7 +89,7 @@ pub fn JudgeSection(
     now: Signal<Timestamp>,
 ) -> impl IntoView {
     let basis = Memo::new(move |_| view.with(Basis::of));
-    move || basis.get().map(|basis| view! { <Judge basis view ticks now/> })
+    move || basis.get().map(|basis| judge(basis, view, ticks, now))
 }
 
 /// The ticks until this moment.
@@ -63,164 +97,156 @@ fn seen(ticks: &[Tick], until: Timestamp) -> &[Tick] {
     ticks.get(..ticks.partition_point(|t| t.at <= until.plus_millis(1_000))).unwrap_or_default()
 }
 
-#[component]
-fn Judge(
-    basis: Basis,
-    view: RwSignal<ReleaseView>,
-    ticks: RwSignal<Vec<Tick>>,
-    now: Signal<Timestamp>,
-) -> impl IntoView {
+fn judge(basis: Basis, view: RwSignal<ReleaseView>, ticks: RwSignal<Vec<Tick>>, now: Signal<Timestamp>) -> AnyView {
     let until = move || view.with(|v| if v.row.in_flight() { now.get() } else { v.row.ended.unwrap_or_default() });
-    let Policy { alpha, tolerance, delta, .. } = basis.policy;
+    let Terms { alpha, tolerance, delta, .. } = basis.terms;
     let lines = Lines { alpha, tolerance, delta };
-    let drawing = move || {
+    let drawing = written(move || {
         let until = until();
         view.with(|v| ticks.with(|t| timeline::evidence_chart(v, seen(t, until), until, lines)))
-    };
-    let last =
-        Memo::new(move |_| ticks.with(|t| seen(t, until()).iter().rev().find_map(|t| t.judged.as_deref().cloned())));
-    let policy = StoredValue::new(basis.policy.clone());
-    let stopped = basis.verdict.as_ref().and_then(|(_, f)| f.get("stopped_by")?.as_str().map(str::to_owned));
-    let headline = {
-        let stopped = stopped.clone();
-        Memo::new(move |_| policy.with_value(|p| last.with(|l| sentence(l.as_ref(), p, stopped.as_deref()))))
-    };
-    let exposed = move || last.with(|l| l.as_ref().map_or(0, |l| l.exposed));
-    let shares = move || policy.with_value(|p| last.with(|l| l.as_ref().map(|l| share_words(l, p))));
-    let rows = move || {
-        let axis = view.with(|v| Axis::of(v, until()));
-        let points = ticks.with(|t| timeline::evidence_points(seen(t, until()), axis.grain()));
-        let every = points.len().div_ceil(MAX_ROWS).max(1);
-        points
-            .into_iter()
-            .rev()
-            .step_by(every)
-            .map(|p| {
-                view! {
-                    <tr>
-                        <td>{say::axis(p.at.since(axis.start))}</td>
-                        <td class="n">{timeline::odds(p.power)}</td>
-                        <td class="n">{timeline::odds(p.highest)}</td>
-                        <td class="n">{timeline::ratio_words(p.ratio)}</td>
-                        <td class="n">{timeline::difference_words(p.difference.map(Some))}</td>
-                        <td class="n">{say::count(p.exposed)}</td>
-                    </tr>
-                }
-            })
-            .collect_view()
-    };
-    let open = RwSignal::new(false);
-    let twin = NodeRef::<leptos::html::Details>::new();
-    let unit = match basis.mode {
-        Mode::Requests => "each request counts for itself",
-        Mode::Blocks => {
-            "blocks of requests count: any dependence within a block is allowed; the intervals assume independent requests"
-        }
-    };
-    let basis_href = format!("/receipts/{}", basis.receipt);
-    let promise = format!(
-        "if in no second the canary is worse than stable beyond the tolerance, the chance that this rollout is ever stopped by the evidence is at most {} %; {unit}",
-        trimmed(alpha * 100.0)
-    );
+    });
+    let promise = promise(&basis);
     let verdict = basis.verdict.clone();
+    let head = written(move || {
+        let until = until();
+        ticks.with(|t| head(&basis, seen(t, until).iter().rev().find_map(|t| t.judged.as_deref())))
+    });
+    let open = RwSignal::new(false);
+    let rows = written(move || {
+        if !open.get() {
+            return String::new();
+        }
+        let (axis, until) = (view.with(|v| Axis::of(v, until())), until());
+        ticks.with(|t| rows(timeline::evidence_points(seen(t, until), axis.grain()), axis))
+    });
+    let twin = NodeRef::<leptos::html::Details>::new();
     view! {
         <section class="judge" aria-labelledby="judge">
-            <h2 id="judge">"Evidence"</h2>
-            <p class="judge-says">
-                <span class=move || format!("key {}", headline.get().0.class())>{move || headline.get().1}</span>
-                " "<span class="mute">{move || headline.get().2}</span>
-            </p>
-            <dl class="judge-facts">
-                <div><dt>"canary requests exposed"</dt><dd>{move || say::count(exposed())}</dd></div>
-                <div><dt>"p99 ratio, "{confidence(alpha)}</dt><dd>{move || last.with(|l| l.as_ref().map_or_else(|| "n/a".to_owned(), |l| timeline::ratio_words(l.ratio)))}</dd></div>
-                <div><dt>"5xx more than stable, "{confidence(alpha)}</dt><dd>{move || last.with(|l| l.as_ref().map_or_else(|| "n/a".to_owned(), |l| timeline::difference_words(l.difference.map(Some))))}</dd></div>
-                <div><dt>"share of each measure"</dt><dd>{move || shares().unwrap_or_else(|| "n/a".to_owned())}</dd></div>
-            </dl>
+            {room(head)}
             <div class="tl-scroll"><div class="tl-width"><div class="tl-part" inner_html=drawing></div></div></div>
-            <p class="mute"><a href=basis_href>"The promise"</a>": "{promise}"."</p>
-            {verdict.map(|(index, facts)| view! { <Recompute index facts/> })}
+            <div class="room" inner_html=promise></div>
+            {verdict.map(|(index, facts)| recomputed(index, facts))}
             <details class="twin" node_ref=twin on:toggle=move |_| open.set(twin.get_untracked().is_some_and(|d| d.open()))>
                 <summary>"The evidence in rows"</summary>
-                <div class="wide">
-                    <table>
-                        <caption class="sr">"What the judge said, newest first"</caption>
-                        <thead>
-                            <tr>
-                                <th>"Since start"</th>
-                                <th class="n">"evidence"</th>
-                                <th class="n">"highest so far"</th>
-                                <th class="n">"p99 ratio"</th>
-                                <th class="n">"5xx more than stable"</th>
-                                <th class="n">"canary requests"</th>
-                            </tr>
-                        </thead>
-                        <tbody>{move || open.get().then(rows)}</tbody>
-                    </table>
-                </div>
+                <div class="wide">{room(rows)}</div>
             </details>
         </section>
     }
+    .settled()
+}
+
+/// What the evidence says by now: a sentence, and the figures behind it.
+fn head(basis: &Basis, last: Option<&Judged>) -> String {
+    let policy = &basis.terms;
+    let stopped = basis.verdict.as_ref().and_then(|(_, f)| f.get("stopped_by")?.as_str());
+    let (tone, key, rest) = sentence(last, policy, stopped);
+    let or_na = |said: Option<String>| said.unwrap_or_else(|| "n/a".to_owned());
+    html! {
+        h2 #judge { "Evidence" }
+        p.judge-says {
+            span class={ "key " (tone.class()) } { (key) } " " span.mute { (rest) }
+        }
+        dl.judge-facts {
+            div { dt { "canary requests exposed" } dd { (say::count(last.map_or(0, |l| l.exposed))) } }
+            div { dt { "p99 ratio, " (confidence(policy.alpha)) } dd { (or_na(last.map(|l| timeline::ratio_words(l.ratio)))) } }
+            div {
+                dt { "5xx more than stable, " (confidence(policy.alpha)) }
+                dd { (or_na(last.map(|l| timeline::difference_words(l.difference.map(Some))))) }
+            }
+            div { dt { "share of each measure" } dd { (or_na(last.map(|l| share_words(l, policy)))) } }
+        }
+    }
+    .into_string()
+}
+
+fn promise(basis: &Basis) -> String {
+    let unit = if basis.blocks {
+        "blocks of requests count: any dependence within a block is allowed; the intervals assume independent requests"
+    } else {
+        "each request counts for itself"
+    };
+    html! {
+        p.mute {
+            a href={ "/receipts/" (basis.receipt) } { "The promise" }
+            ": if in no second the canary is worse than stable beyond the tolerance, the chance that this rollout is ever stopped by the evidence is at most "
+            (trimmed(basis.terms.alpha * 100.0)) " %; " (unit) "."
+        }
+    }
+    .into_string()
+}
+
+fn rows(points: Vec<EvidencePoint>, axis: Axis) -> String {
+    let every = points.len().div_ceil(MAX_ROWS).max(1);
+    html! {
+        table {
+            caption.sr { "What the judge said, newest first" }
+            thead {
+                tr {
+                    th { "Since start" }
+                    th.n { "evidence" }
+                    th.n { "highest so far" }
+                    th.n { "p99 ratio" }
+                    th.n { "5xx more than stable" }
+                    th.n { "canary requests" }
+                }
+            }
+            tbody {
+                @for p in points.into_iter().rev().step_by(every) {
+                    tr {
+                        td { (say::axis(p.at.since(axis.start))) }
+                        td.n { (timeline::odds(p.power)) }
+                        td.n { (timeline::odds(p.highest)) }
+                        td.n { (timeline::ratio_words(p.ratio)) }
+                        td.n { (timeline::difference_words(p.difference.map(Some))) }
+                        td.n { (say::count(p.exposed)) }
+                    }
+                }
+            }
+        }
+    }
+    .into_string()
 }
 
 /// The last verdict, recomputed from its ticks by this browser.
-#[component]
-fn Recompute(index: u64, facts: Map<String, Value>) -> impl IntoView {
-    let pieces = tables(&facts).unwrap_or_default();
+fn recomputed(index: u64, facts: Map<String, Value>) -> AnyView {
     let facts = StoredValue::new(facts);
-    let recompute = Action::new(move |pieces: &Vec<String>| {
-        let pieces = pieces.clone();
-        let facts = facts.get_value();
-        async move { replayed(facts, pieces).await }
-    });
-    let said = move || match recompute.value().get() {
-        None if recompute.pending().get() => (Tone::Unknown, "Fetching the ticks".to_owned()),
-        None => (Tone::Unknown, String::new()),
-        Some(Ok(words)) => (Tone::Good, words),
-        Some(Err(words)) => (Tone::Bad, words),
+    let class = RwSignal::new("state unknown".to_owned());
+    let words = RwSignal::new(String::new());
+    let begin = move |_| {
+        if words.with_untracked(|w| w == FETCHING) {
+            return;
+        }
+        class.set("state unknown".to_owned());
+        words.set(FETCHING.to_owned());
+        leptos::task::spawn_local(async move {
+            let Some(facts) = facts.try_get_value() else { return };
+            let found = match crate::parts::recompute(facts).await.ok() {
+                Some(work) => work.await,
+                None => Err("the code that recomputes it did not come".to_owned()),
+            };
+            let tone = if found.is_ok() { Tone::Good } else { Tone::Bad };
+            let (Ok(said) | Err(said)) = found;
+            let _ = class.try_set(format!("state {}", tone.class()));
+            let _ = words.try_set(said);
+        });
     };
-    let pieces = StoredValue::new(pieces);
     // Without a script it could do nothing.
-    let ready = RwSignal::new(false);
-    Effect::new(move |_| ready.set(true));
+    let awake = use_live().awake;
     view! {
         <p class="judge-again">
-            {move || ready.get().then(|| view! {
-                <button type="button" on:click=move |_| { recompute.dispatch(pieces.get_value()); }>"Recompute the last verdict here"</button>
-            })}
+            <button type="button" hidden=move || !awake.get() on:click=begin>"Recompute the last verdict here"</button>
             " "<a href=format!("/receipts/{index}")>{format!("receipt {}", say::count(index))}</a>
-            " "<span class=move || format!("state {}", said().0.class()) role="status">{move || said().1}</span>
+            " "<span class=class role="status">{words}</span>
         </p>
     }
+    .settled()
 }
 
-/// Fetches the table by its digests, checks these, and replays it.
-async fn replayed(facts: Map<String, Value>, pieces: Vec<String>) -> Result<String, String> {
-    let mut table = Vec::new();
-    for digest in pieces {
-        let text = crate::api::verdicts::get_verdict_ticks(digest.clone())
-            .await
-            .map_err(|error| format!("the ticks {} could not be fetched: {error}", say::short(&digest)))?;
-        if sha256(text.as_bytes()) != digest {
-            return Err(format!("the ticks do not have the digest {digest} that the receipt names"));
-        }
-        table.push(text);
-    }
-    let found = judge::sequential::audit(&facts, table.iter().map(|t| t.as_bytes())).map_err(|e| e.to_string())?;
-    Ok(format!(
-        "{} from {}: the ticks have the digests that the receipt names, and give its verdict and its evidence (ln E = {:.9})",
-        found.verdict.as_str(),
-        say::plural(found.totals.ticks, "tick", "ticks"),
-        found.ln_e.joint
-    ))
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    use sha2::{Digest as _, Sha256};
-    model::Digest::from_sha256(&Sha256::digest(bytes).into()).to_string()
-}
+/// Said while it is under way.
+const FETCHING: &str = "Fetching the ticks";
 
 /// The sentence that a person understands: tone, key words, the rest.
-fn sentence(last: Option<&Judged>, policy: &Policy, stopped: Option<&str>) -> (Tone, String, String) {
+fn sentence(last: Option<&Judged>, policy: &Terms, stopped: Option<&str>) -> (Tone, String, String) {
     let limit = timeline::odds(-policy.alpha.log10());
     let Some(judged) = last else {
         return (Tone::Unknown, "Nothing judged yet.".to_owned(), "The canary has had no traffic.".to_owned());
@@ -258,13 +284,13 @@ fn sentence(last: Option<&Judged>, policy: &Policy, stopped: Option<&str>) -> (T
 }
 
 /// Which measure has how much of the evidence.
-fn share_words(judged: &Judged, policy: &Policy) -> String {
+fn share_words(judged: &Judged, policy: &Terms) -> String {
     let ln = [judged.abs, judged.rel, judged.p99];
     let parts: Vec<String> = Measure::ALL
         .into_iter()
-        .zip(ln)
-        .map(|(m, ln)| {
-            let share = (policy.weights.get(m).ln() + ln - judged.joint).exp() * 100.0;
+        .zip(policy.weights.iter().zip(ln))
+        .map(|(m, (weight, ln))| {
+            let share = (weight.ln() + ln - judged.joint).exp() * 100.0;
             format!("{} {share:.0} %", m.phrase())
         })
         .collect();
@@ -286,7 +312,8 @@ mod tests {
 
     #[test]
     fn sentences_say_what_is_known() {
-        let policy = Policy::default();
+        let rule = judge::Rule::Sequential(judge::sequential::Policy::default());
+        let policy = Terms::of(&serde_json::to_value(&rule).unwrap()).unwrap();
         let judged = |verdict: &str, joint: f64, high: Option<f64>| Judged {
             joint,
             abs: 0.0,

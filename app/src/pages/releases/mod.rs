@@ -1,5 +1,6 @@
 //! Releases: the list and one of them.
 
+pub(crate) mod aside;
 #[cfg(feature = "ssr")]
 pub(crate) mod chain;
 mod clocks;

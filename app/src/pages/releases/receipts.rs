@@ -2,11 +2,12 @@
 
 use leptos::prelude::*;
 use leptos_router::hooks::{use_location, use_query_map};
+use maud::html;
 use model::Kind;
 use projections::{Receipt, ReleaseView};
 
 use crate::{
-    components::{ReceiptsTable, VerifyReceipts},
+    components::{VerifyReceipts, receipts_table, room, written},
     words,
 };
 
@@ -42,42 +43,40 @@ pub fn ReceiptsOf(
     let query = use_query_map();
     let location = use_location();
     let sort =
-        Memo::new(move |_| query.read().get("show").filter(|s| SORTS.iter().any(|(w, _)| w == s)).unwrap_or_default());
-    let shown = Signal::derive(move || {
-        let sort = sort.get();
-        view.with(|v| v.receipts.iter().filter(|r| is_of(&sort, r)).cloned().collect::<Vec<_>>())
-    });
+        written(move || query.read().get("show").filter(|s| SORTS.iter().any(|(w, _)| w == s)).unwrap_or_default());
     let all = Signal::derive(move || view.with(|v| v.receipts.clone()));
-    let count = move || {
-        let (n, of) = (shown.with(Vec::len), all.with(Vec::len));
-        if n == of { n.to_string() } else { format!("{n} of {of}") }
-    };
-    let href = move |word: &'static str| {
-        let set = (!word.is_empty()).then(|| word.to_owned());
-        words::address(&location.pathname.get(), &location.search.get(), [("show", set)])
-    };
-    let chip = move |word: &'static str, said: &'static str| {
-        view! {
-            <a
-                class="chip"
-                class:on=move || sort.get() == word
-                aria-current=move || (sort.get() == word).then_some("true")
-                href=move || href(word)
-                data-noscroll=""
-            >
-                {said}
-            </a>
-        }
-    };
+    let head = written(move || {
+        let (path, search, sort) = (location.pathname.get(), location.search.get(), sort.get());
+        view.with(|v| {
+            let (n, of) = (v.receipts.iter().filter(|r| is_of(&sort, r)).count(), v.receipts.len());
+            let chip = |word: &str, said: &str| {
+                let set = (!word.is_empty()).then(|| word.to_owned());
+                let here = sort == word;
+                html! {
+                    a.chip.on[here] aria-current=[here.then_some("true")] href=(words::address(&path, &search, [("show", set)])) data-noscroll="" { (said) }
+                }
+            };
+            html! {
+                h2 #receipts {
+                    "Receipts " span.count { @if n == of { (n) } @else { (n) " of " (of) } }
+                }
+                div.chips role="group" aria-label="Which receipts" {
+                    (chip("", "all"))
+                    @for (word, said) in SORTS { (chip(word, said)) }
+                }
+            }
+            .into_string()
+        })
+    });
+    let table = written(move || {
+        let sort = sort.get();
+        view.with(|v| receipts_table(v.receipts.iter().filter(|r| is_of(&sort, r))).into_string())
+    });
     view! {
         <section aria-labelledby="receipts">
-            <h2 id="receipts">"Receipts " <span class="count">{count}</span></h2>
-            <div class="chips" role="group" aria-label="Which receipts">
-                {chip("", "all")}
-                {SORTS.into_iter().map(|(word, said)| chip(word, said)).collect_view()}
-            </div>
+            {room(head)}
             <VerifyReceipts receipts=all of="of this release"/>
-            <ReceiptsTable receipts=shown/>
+            {room(table)}
         </section>
     }
 }

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     api::reads::{self, MAX_POINTS, get_release},
-    components::{DigestText, Heading, ProblemNote, Settle},
+    components::{DigestText, Heading, ProblemNote, Settle, written},
     live::{Arrival, Stream, follow, use_live},
     pages::overview::as_of_text,
     timeline::Axis,
@@ -117,8 +117,19 @@ fn Loaded(loaded: reads::ReleasePage) -> impl IntoView {
         let get = |name| q.get(name).unwrap_or_default();
         live.with(|v| words::answer(v, &get("command"), &get("accepted"), &get("problem")))
     };
-    let title = move || view.with(|v| format!("{} {}", v.row.service, words::headline(v).plain()));
-    let headline = Memo::new(move |_| view.with(words::headline));
+    let title = written(move || view.with(|v| format!("{} {}", v.row.service, words::headline(v).plain())));
+    let before = written(move || view.with(|v| words::headline(v).before));
+    let key = written(move || view.with(|v| words::headline(v).key));
+    let key_class = written(move || view.with(|v| format!("key {}", words::headline(v).tone.class())));
+    let after = written(move || view.with(|v| words::headline(v).after));
+    let as_of_said = written(move || match past.at.get() {
+        Some(ms) => {
+            format!("as it was at {}, receipt {}", at_then(ms).clock(), say::count(view.with(|v| v.as_of)))
+        }
+        None => view.with(|v| as_of_text(Some(v.as_of))),
+    });
+    let stage = written(move || view.with(|v| words::stage(v, now.get())));
+    let (joules, joules_about) = (written(move || view.with(joules_text)), written(move || view.with(joules_title)));
     let service_href = words::query("/releases", &[("service", first.service.as_str())]);
     let open = opener();
     view! {
@@ -128,23 +139,20 @@ fn Loaded(loaded: reads::ReleasePage) -> impl IntoView {
                 <A href=service_href>{first.service.to_string()}</A>
                 <span>"/"</span>
                 <span>{first.environment.to_string()}</span>
-                <span class="asof">{move || match past.at.get() {
-                    Some(ms) => format!("as it was at {}, receipt {}", at_then(ms).clock(), say::count(view.with(|v| v.as_of))),
-                    None => view.with(|v| as_of_text(Some(v.as_of))),
-                }}</span>
+                <span class="asof">{as_of_said}</span>
             </div>
             <div class="head">
                 <div>
                     <Heading>
-                        {move || headline.get().before}
-                        <span class=move || format!("key {}", headline.get().tone.class())>{move || headline.get().key}</span>
-                        {move || headline.get().after}
+                        {before}
+                        <span class=key_class>{key}</span>
+                        {after}
                     </Heading>
                     <div class="facts">
-                        <span class="stage">{move || view.with(|v| words::stage(v, now.get()))}</span>
+                        <span class="stage">{stage}</span>
                         <DigestText digest=first.digest.clone()/>
                         <span>"started by "{first.actor.to_string()}</span>
-                        <span title=move || view.with(joules_title)>{move || view.with(joules_text)}</span>
+                        <span title=joules_about>{joules}</span>
                     </div>
                 </div>
                 <Show

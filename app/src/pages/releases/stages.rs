@@ -1,13 +1,14 @@
 //! Stage by stage: what each weight served and how it compared, with the verdict that was reached there.
 
-use leptos::prelude::*;
+use leptos::prelude::{Get, IntoView, RwSignal, Signal, With, component};
+use maud::{Markup, Render, html};
 use model::{
     Kind, Tick, Timestamp, Weight,
     event::{AnalysisEnded, CanaryStepped},
 };
 use projections::{Receipt, ReleaseView, say};
 
-use crate::components::Settle;
+use crate::components::{room, written};
 use crate::words::Tone;
 
 /// A time at one weight above 0.
@@ -45,64 +46,73 @@ pub fn Stages(
     /// The moment that is shown.
     now: Signal<Timestamp>,
 ) -> impl IntoView {
-    let stages = Memo::new(move |_| view.with(|v| ticks.with(|t| stages(v, t, v.row.ended.unwrap_or(now.get())))));
-    view! {
-        <Show when=move || stages.with(|s| !s.is_empty())>
-            <section aria-labelledby="stages" class="stages">
-                <h2 id="stages">"Stage by stage"</h2>
-                <div class="wide" tabindex="0" role="region" aria-labelledby="stages">
-                    <table>
-                        <thead>
-                            <tr>
-                                <th>"Weight"</th>
-                                <th class="n">"From"</th>
-                                <th class="n">"Took"</th>
-                                <th class="n">"Requests"</th>
-                                <th class="n">"5xx"</th>
-                                <th class="n">"p99 canary : stable"</th>
-                                <th>"Verdict"</th>
-                            </tr>
-                        </thead>
-                        <tbody>{move || stages.get().into_iter().map(|s| view! { <Row s started=view.with_untracked(|v| v.row.started)/> }).collect_view()}</tbody>
-                    </table>
-                </div>
-            </section>
-        </Show>
-    }
+    let markup = written(move || {
+        view.with(|v| ticks.with(|t| markup(&stages(v, t, v.row.ended.unwrap_or(now.get())), v.row.started)))
+    });
+    room(markup)
 }
 
-#[component]
-fn Row(s: Stage, started: Timestamp) -> impl IntoView {
+fn markup(stages: &[Stage], started: Timestamp) -> String {
+    if stages.is_empty() {
+        return String::new();
+    }
+    html! {
+        section.stages aria-labelledby="stages" {
+            h2 #stages { "Stage by stage" }
+            div.wide tabindex="0" role="region" aria-labelledby="stages" {
+                table {
+                    thead {
+                        tr {
+                            th { "Weight" }
+                            th.n { "From" }
+                            th.n { "Took" }
+                            th.n { "Requests" }
+                            th.n { "5xx" }
+                            th.n { "p99 canary : stable" }
+                            th { "Verdict" }
+                        }
+                    }
+                    tbody {
+                        @for stage in stages { (row(stage, started)) }
+                    }
+                }
+            }
+        }
+    }
+    .into_string()
+}
+
+fn row(s: &Stage, started: Timestamp) -> Markup {
     let source = if s.seen.judged {
         "what the judge had before it, from the receipt of its verdict"
     } else {
         "so far, from the seconds drawn above: no verdict over this stage yet"
     };
     // A number opens what it was computed from: the verdict's receipt, or the one that set the weight.
-    let href = s.verdict.filter(|_| s.seen.judged).map(|(_, _, i)| i).or(s.set_by).map(|i| format!("/receipts/{i}"));
-    let door = move |said: String| match href.clone() {
-        Some(href) => view! { <a class="door" href=href>{said}</a> }.settled(),
-        None => said.settled(),
+    let from = s.verdict.filter(|_| s.seen.judged).map(|(_, _, i)| i).or(s.set_by);
+    let door = |from: Option<u64>, said: &dyn Render| match from {
+        Some(i) => html! { a.door href={ "/receipts/" (i) } { (said) } },
+        None => said.render(),
     };
     let ms = |v: Option<f64>| v.map_or_else(|| "n/a".to_owned(), say::latency);
     let p99 = format!("{} : {} ms", ms(s.seen.canary_p99), ms(s.seen.stable_p99));
     let ratio = say::share(s.seen.errors, s.seen.n).map_or_else(|| "n/a".to_owned(), say::ratio);
-    view! {
-        <tr title=source>
-            <td>{match s.set_by {
-                Some(i) => view! { <a class="door" href=format!("/receipts/{i}")><b>{s.weight.to_string()}</b></a> }.settled(),
-                None => view! { <b>{s.weight.to_string()}</b> }.settled(),
-            }}</td>
-            <td class="n">{say::axis(s.from.since(started))}</td>
-            <td class="n">{say::clock(s.took_ms)}</td>
-            <td class="n">{door.clone()(say::count(s.seen.n))}</td>
-            <td class="n">{door.clone()(ratio)}</td>
-            <td class="n">{door(p99)}</td>
-            <td>{s.verdict.map_or_else(
-                || view! { <span class="mute">"none yet"</span> }.settled(),
-                |(tone, word, i)| view! { <a class=format!("door state {}", tone.class()) href=format!("/receipts/{i}")>{word}</a> }.settled(),
-            )}</td>
-        </tr>
+    html! {
+        tr title=(source) {
+            td { (door(s.set_by, &html! { b { (s.weight.to_string()) } })) }
+            td.n { (say::axis(s.from.since(started))) }
+            td.n { (say::clock(s.took_ms)) }
+            td.n { (door(from, &say::count(s.seen.n))) }
+            td.n { (door(from, &ratio)) }
+            td.n { (door(from, &p99)) }
+            td {
+                @if let Some((tone, word, i)) = s.verdict {
+                    a class={ "door state " (tone.class()) } href={ "/receipts/" (i) } { (word) }
+                } @else {
+                    span.mute { "none yet" }
+                }
+            }
+        }
     }
 }
 

@@ -7,8 +7,8 @@ use projections::{ReleaseView, say};
 
 use crate::{
     api::reads,
-    components::{typing, use_rest},
-    timeline::{self, Axis, HEIGHT, LEFT, RIGHT, Reading, WIDTH, Zoom},
+    components::{Settle, room, typing, use_rest, written},
+    timeline::{self, Axis, HEIGHT, LEFT, RIGHT, Reading, TableRow, WIDTH, Zoom},
 };
 
 /// Where the cursor is: a moment, and the receipt that it was brought to, if it was.
@@ -72,10 +72,10 @@ pub fn Timeline(
             _ => ticks.with(|t| shown(t)),
         })
     });
-    let drawing = move || view.with(|v| points.with(|p| timeline::chart(v, p, axis.get())));
+    let drawing = written(move || view.with(|v| points.with(|p| timeline::chart(v, p, axis.get()))));
     // Its axis ends at the same place from second to second, so the links keep the focus.
     let placed = Memo::new(move |_| axis.with(|a| (a.origin, a.start, a.span)));
-    let marks = Memo::new(move |_| {
+    let marks = written(move || {
         let (origin, start, span) = placed.get();
         view.with(|v| timeline::marks(v, Axis { origin, start, span, until: start }))
     });
@@ -88,99 +88,114 @@ pub fn Timeline(
     let shared = Shared { view, whole, axis, zoom, show, cursor, brush: RwSignal::new(None), reading };
     // The rows are on the page from the start, for readers without a script; afterwards they follow only while they are open.
     let open = RwSignal::new(false);
-    let rows = RwSignal::new(points.with_untracked(|p| timeline::table(p, axis.get_untracked())));
-    Effect::new(move |_| {
-        if open.get() {
-            rows.set(points.with(|p| timeline::table(p, axis.get())));
-        }
+    let rows = Memo::new(move |before: Option<&String>| match before {
+        Some(before) if !open.get() => before.clone(),
+        _ => points.with(|p| table(&timeline::table(p, axis.get()), axis.get())),
     });
     let twin = NodeRef::<html::Details>::new();
     view! {
         <section class="timeline" aria-label="Timeline">
-            <ReadingLine shared/>
-            <Drawings shared drawing=Signal::derive(drawing) marks/>
+            {reading_line(shared)}
+            {drawings(shared, drawing, marks)}
             <details class="twin" node_ref=twin on:toggle=move |_| open.set(twin.get_untracked().is_some_and(|d| d.open()))>
                 <summary>"The same in rows"</summary>
-                <div class="wide" tabindex="0" role="region" aria-label="Values of the timeline">
-                    <table>
-                        <caption class="sr">"Values of the timeline, newest first"</caption>
-                        <thead>
-                            <tr>
-                                <th>"Since start"</th>
-                                <th>"UTC"</th>
-                                <th class="n">"Weight"</th>
-                                <th class="n">"p99 canary, ms"</th>
-                                <th class="n">"p99 stable, ms"</th>
-                                <th class="n">"limit, ms"</th>
-                                <th class="n">"5xx canary, 10 s"</th>
-                                <th class="n">"5xx stable, 10 s"</th>
-                                <th class="n">"burn fast, slow"</th>
-                                <th class="n">"canary requests"</th>
-                            </tr>
-                        </thead>
-                        <tbody>
-                            {move || rows.get().into_iter().map(|r| view! {
-                                <tr>
-                                    <td>{r.since}</td>
-                                    <td>{r.at.clock()}</td>
-                                    <td class="n">{r.weight}</td>
-                                    <td class="n">{r.canary_p99}</td>
-                                    <td class="n">{r.stable_p99}</td>
-                                    <td class="n">{r.limit}</td>
-                                    <td class="n">{r.canary_errors}</td>
-                                    <td class="n">{r.stable_errors}</td>
-                                    <td class="n">{r.burn}</td>
-                                    <td class="n">{r.canary_n}</td>
-                                </tr>
-                            }).collect_view()}
-                        </tbody>
-                    </table>
-                </div>
-                <p class="mute">{move || band_note(axis.get())}</p>
+                {room(rows)}
             </details>
         </section>
     }
+    .settled()
+}
+
+fn table(rows: &[TableRow], axis: Axis) -> String {
+    maud::html! {
+        div.wide tabindex="0" role="region" aria-label="Values of the timeline" {
+            table {
+                caption.sr { "Values of the timeline, newest first" }
+                thead {
+                    tr {
+                        th { "Since start" }
+                        th { "UTC" }
+                        th.n { "Weight" }
+                        th.n { "p99 canary, ms" }
+                        th.n { "p99 stable, ms" }
+                        th.n { "limit, ms" }
+                        th.n { "5xx canary, 10 s" }
+                        th.n { "5xx stable, 10 s" }
+                        th.n { "burn fast, slow" }
+                        th.n { "canary requests" }
+                    }
+                }
+                tbody {
+                    @for r in rows {
+                        tr {
+                            td { (r.since) }
+                            td { (r.at.clock()) }
+                            @for value in [&r.weight, &r.canary_p99, &r.stable_p99, &r.limit, &r.canary_errors, &r.stable_errors, &r.burn, &r.canary_n] {
+                                td.n { (value) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        p.mute { (band_note(axis)) }
+    }
+    .into_string()
 }
 
 /// What the lanes say at the cursor, and the zoom's buttons. Its room is reserved: nothing moves when the cursor does.
-#[component]
-fn ReadingLine(shared: Shared) -> impl IntoView {
+fn reading_line(shared: Shared) -> AnyView {
     let Shared { view, reading, cursor, zoom, whole, .. } = shared;
     let button = move |factor: f64| move |_| shared.show.run(resized(shared, factor));
     let (closer, wider, all) = (button(0.5), button(2.0), button(f64::INFINITY));
-    let place = move || match cursor.get() {
-        Some(_) => "at",
-        None if shared.axis.get().until < whole.get().until => "then",
-        None if view.with(|v| v.row.in_flight()) => "now",
-        None => "end",
-    };
+    let said = written(move || {
+        let place = match cursor.get() {
+            Some(_) => "at",
+            None if shared.axis.get().until < whole.get().until => "then",
+            None if view.with(|v| v.row.in_flight()) => "now",
+            None => "end",
+        };
+        reading.with(|r| said_at(place, r))
+    });
+    let unzoomed = Signal::derive(move || zoom.get().is_none());
+    let closest = Signal::derive(move || whole.with(|a| a.span <= Zoom::LEAST));
     view! {
         <div class="tl-read">
-            <dl>
-                <div><dt>{place}</dt><dd class="since">{move || reading.with(|r| r.since.clone())}" "<span class="mute">{move || reading.with(|r| r.at.clock())}</span></dd></div>
-                <div><dt>"weight"</dt><dd class="w4">{move || reading.with(|r| r.weight.clone())}</dd></div>
-                <div><dt>"p99"</dt><dd class="w6" class:over=move || reading.with(|r| r.slow)>{move || reading.with(|r| r.canary_p99.clone())}</dd></div>
-                <div><dt>"stable"</dt><dd class="w6">{move || reading.with(|r| r.stable_p99.clone())}</dd></div>
-                <div><dt>"limit"</dt><dd class="w6">{move || reading.with(|r| r.limit.clone())}" ms"</dd></div>
-                <div><dt>"5xx"</dt><dd class="w6">{move || reading.with(|r| r.errors.clone())}</dd></div>
-                <div><dt>"burn"</dt><dd class="w9">{move || reading.with(|r| r.burn.clone())}</dd></div>
-                <div class="last"><dt>"receipt"</dt><dd>{move || reading.with(|r| r.receipt.clone()).map(|(i, said)| view! { <a class="door" href=format!("/receipts/{i}")>{say::count(i)}" "<span class="mute">{said}</span></a> })}</dd></div>
-            </dl>
+            {room(said)}
             <div class="tl-zoom" role="group" aria-label="Zoom">
-                <button type="button" on:click=wider aria-label="Show more of the time" title="Wider (−)" disabled=move || zoom.get().is_none()>"−"</button>
-                <button type="button" on:click=closer aria-label="Show less of the time" title="Closer (+)" disabled=move || whole.with(|a| a.span <= Zoom::LEAST)>"+"</button>
-                <button type="button" class="all" on:click=all title="All of it (0)" disabled=move || zoom.get().is_none()>"All"</button>
+                <button type="button" on:click=wider aria-label="Show more of the time" title="Wider (−)" disabled=unzoomed>"−"</button>
+                <button type="button" on:click=closer aria-label="Show less of the time" title="Closer (+)" disabled=closest>"+"</button>
+                <button type="button" class="all" on:click=all title="All of it (0)" disabled=unzoomed>"All"</button>
             </div>
         </div>
     }
+    .settled()
 }
 
-#[component]
-fn Drawings(
-    shared: Shared,
-    #[prop(into)] drawing: Signal<String>,
-    #[prop(into)] marks: Signal<String>,
-) -> impl IntoView {
+fn said_at(place: &str, r: &Reading) -> String {
+    maud::html! {
+        dl {
+            div { dt { (place) } dd.since { (r.since) " " span.mute { (r.at.clock()) } } }
+            div { dt { "weight" } dd.w4 { (r.weight) } }
+            div { dt { "p99" } dd.w6.over[r.slow] { (r.canary_p99) } }
+            div { dt { "stable" } dd.w6 { (r.stable_p99) } }
+            div { dt { "limit" } dd.w6 { (r.limit) " ms" } }
+            div { dt { "5xx" } dd.w6 { (r.errors) } }
+            div { dt { "burn" } dd.w9 { (r.burn) } }
+            div.last {
+                dt { "receipt" }
+                dd {
+                    @if let Some((i, said)) = &r.receipt {
+                        a.door href={ "/receipts/" (i) } { (say::count(*i)) " " span.mute { (said) } }
+                    }
+                }
+            }
+        }
+    }
+    .into_string()
+}
+
+fn drawings(shared: Shared, drawing: Memo<String>, marks: Memo<String>) -> AnyView {
     let Shared { axis, cursor, brush, show, .. } = shared;
     let box_ref = NodeRef::<html::Div>::new();
     let width = NodeRef::<html::Div>::new();
@@ -268,19 +283,18 @@ fn Drawings(
             >
                 <div class="tl-part" inner_html=drawing></div>
                 <div class="tl-part" inner_html=marks></div>
-                <Overlay shared/>
+                {overlay(shared)}
             </div>
         </div>
     }
+    .settled()
 }
 
 /// The cursor and what is dragged, over both drawings. The cursor is a slider: arrows go from receipt to receipt, Enter opens it.
-#[component]
-fn Overlay(shared: Shared) -> impl IntoView {
+fn overlay(shared: Shared) -> AnyView {
     let Shared { view, axis, cursor, brush, reading, .. } = shared;
     let x = move || axis.with(|a| a.x(reading.with(|r| r.at)));
     let text = move |x: f64| format!("{x:.1}");
-    let link = NodeRef::<leptos::svg::G>::new();
     let keys = move |e: ev::KeyboardEvent| {
         let a = axis.get_untracked();
         let at = reading.with_untracked(|r| r.at);
@@ -310,32 +324,45 @@ fn Overlay(shared: Shared) -> impl IntoView {
             cursor.set(Some(Cursor { at: at.max(a.start).min(end), receipt, kept: true }));
         }
     };
+    // Whole as text: what is dragged, and where the cursor is.
+    let dragged = written(move || {
+        let Some((a, b)) = brush.get() else { return String::new() };
+        let at = |share: f64| (share * f64::from(WIDTH)).clamp(f64::from(LEFT), f64::from(RIGHT));
+        let (a, b) = (at(a.min(b)), at(a.max(b)));
+        format!(r#"<rect class="tl-brush" x="{a:.1}" y="18" width="{:.1}" height="{}"/>"#, b - a, HEIGHT - 44)
+    });
+    let needle = written(move || {
+        let x = x();
+        let since = reading.with(|r| r.since.clone());
+        maud::html! {
+            line.tl-now x1={ (text(x)) } x2={ (text(x)) } y1="17" y2=(HEIGHT - 22) {}
+            rect.tl-now-box x=(text(x - 28.0)) y="0" width="56" height="17" rx="3" {}
+            text.tl-now-text x=(text(x)) y="12.5" text-anchor="middle" { (since) }
+        }
+        .into_string()
+    });
+    let class = written(move || if cursor.get().is_none() { "tl-cursor off" } else { "tl-cursor" }.to_owned());
+    let most = written(move || (axis.get().since(axis.get().until) / 1000).to_string());
+    let at = written(move || (axis.get().since(reading.with(|r| r.at)) / 1000).to_string());
+    let said = written(move || reading.with(Reading::sentence));
     view! {
         <svg class="tl-over" viewBox=format!("0 0 {WIDTH} {HEIGHT}")>
-            {move || brush.get().map(|(a, b)| {
-                let at = |share: f64| (share * f64::from(WIDTH)).clamp(f64::from(LEFT), f64::from(RIGHT));
-                let (a, b) = (at(a.min(b)), at(a.max(b)));
-                view! { <rect class="tl-brush" x=text(a) y="18" width=text(b - a) height=(HEIGHT - 44).to_string()/> }
-            })}
+            <g inner_html=dragged></g>
             <g
-                class="tl-cursor"
-                class:off=move || cursor.get().is_none()
-                node_ref=link
+                class=class
                 tabindex="0"
                 role="slider"
                 aria-label="Cursor over all lanes: arrows go from receipt to receipt, Enter opens it"
                 aria-valuemin="0"
-                aria-valuemax=move || (axis.get().since(axis.get().until) / 1000).to_string()
-                aria-valuenow=move || (axis.get().since(reading.with(|r| r.at)) / 1000).to_string()
-                aria-valuetext=move || reading.with(Reading::sentence)
+                aria-valuemax=most
+                aria-valuenow=at
+                aria-valuetext=said
                 on:keydown=keys
-            >
-                <line class="tl-now" x1=move || text(x()) x2=move || text(x()) y1="17" y2=(HEIGHT - 22).to_string()/>
-                <rect class="tl-now-box" x=move || text(x() - 28.0) y="0" width="56" height="17" rx="3"/>
-                <text class="tl-now-text" x=move || text(x()) y="12.5" text-anchor="middle">{move || reading.with(|r| r.since.clone())}</text>
-            </g>
+                inner_html=needle
+            ></g>
         </svg>
     }
+    .settled()
 }
 
 /// The receipt before or after the one that the cursor is at, with its time.
