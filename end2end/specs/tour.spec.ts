@@ -28,6 +28,13 @@ test("the tour @tour", async ({ stranger: page, browser, contextOptions, expecte
     await page.mouse.move(chart.x + chart.width * 0.24, chart.y + 120);
     await shot(page, "release-cursor");
     await page.mouse.move(0, 0);
+    await page.getByRole("heading", { name: "Evidence", exact: true }).scrollIntoViewIfNeeded();
+    await page.evaluate(() => document.querySelector("#judge, .judge")?.scrollIntoView());
+    await shot(page, "release-evidence");
+    await page.locator(".chain").scrollIntoViewIfNeeded();
+    await page.evaluate(() => document.querySelector(".chain")?.scrollIntoView());
+    await shot(page, "release-chain");
+    await page.evaluate(() => window.scrollTo(0, 0));
 
     const plain = await browser.newContext({ ...contextOptions, javaScriptEnabled: false, storageState: await page.context().storageState() });
     const quiet = await plain.newPage();
@@ -60,6 +67,15 @@ test("the tour @tour", async ({ stranger: page, browser, contextOptions, expecte
     await page.goto(at(`${RELEASE}?at=30`));
     await live(page);
     await shot(page, "release-past");
+    for (const [path, name] of [["/releases", "releases"], ["/receipts", "receipts"], ["/dora/change-failures", "metric"], ["/settings", "settings"]] as const) {
+      await page.goto(at(path));
+      await expect(page.getByRole("heading", { level: 1 })).toBeVisible();
+      await shot(page, `${name}-light`);
+    }
+    await page.keyboard.press("/");
+    await page.getByRole("combobox", { name: "Search" }).fill("checkout");
+    await expect(page.getByRole("option", { name: /release/ }).first()).toBeVisible();
+    await shot(page, "palette");
     await page.goto(at("/gallery"));
     await shot(page, "gallery-light");
     await page.goto(at(RELEASE));
