@@ -121,7 +121,8 @@ fn logging() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let json = std::env::var("DELIVERYOS_LOG").is_ok_and(|form| form == "json");
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    let lines = lines.with_ansi(std::io::stderr().is_terminal());
+    // A reader of the log that goes away must not end what is logged: saying so on the same stream would panic.
+    let lines = lines.with_ansi(std::io::stderr().is_terminal()).log_internal_errors(false);
     // A second initialisation (tests) keeps the first.
     let _ = if json { lines.json().try_init() } else { lines.compact().try_init() };
 }

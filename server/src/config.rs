@@ -10,6 +10,7 @@ mod identity;
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
+    io::Read as _,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -240,8 +241,15 @@ impl Config {
             ))
             .into());
         }
-        let text = std::fs::read_to_string(path)
+        // Its length as it was said may not be all that comes.
+        let mut text = String::new();
+        std::fs::File::open(path)
+            .and_then(|file| file.take(MAX_FILE + 1).read_to_string(&mut text))
             .map_err(|e| WrongUse(format!("the configuration {} cannot be read: {e}", path.display())))?;
+        if text.len() as u64 > MAX_FILE {
+            let kb = MAX_FILE / 1024;
+            return Err(WrongUse(format!("the configuration {} is larger than {kb} kB", path.display())).into());
+        }
         Self::parse(&text).with_context(|| format!("{} cannot be used", path.display()))
     }
 

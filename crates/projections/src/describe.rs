@@ -52,7 +52,11 @@ fn known(p: &Payload) -> Option<Description> {
         }
         Kind::CanaryStepped => {
             let f: CanaryStepped = p.facts().ok()?;
-            let step = format!("step {} of {}", u64::from(f.step) + 1, f.steps);
+            let step = match f.step {
+                // The engine counts one further when the steps are over; its cause says so.
+                step if step >= f.steps => "after the last step".to_owned(),
+                step => format!("step {} of {}", u64::from(step) + 1, f.steps),
+            };
             // Why, when it is not simply the recipe going on.
             let cause = p.facts.get("cause").and_then(|c| c.as_str()).filter(|c| *c != "a step of the recipe");
             let step = cause.map_or(step.clone(), |c| format!("{step}, {c}"));

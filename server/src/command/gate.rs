@@ -24,6 +24,8 @@ use crate::{
 
 /// Most reports at once: every tool of a large pipeline, for every image of it.
 const MAX_REPORTS: usize = 100;
+/// Largest policy file, bytes: a thousand waivers are a tenth of it.
+const MAX_POLICY_FILE: u64 = 1024 * 1024;
 /// Rows of the table; `--json` has all.
 const MAX_ROWS: usize = 60;
 /// Widest column of the table, characters.
@@ -92,7 +94,16 @@ async fn there(global: &Global, check: &Check, policy: Option<String>) -> anyhow
 
 /// A policy file, its text and what it says. One that is not there or not a policy is wrong use; one that is there and cannot be read is not known.
 fn policy(path: &Path) -> anyhow::Result<(String, Policy)> {
-    let text = match std::fs::read_to_string(path) {
+    let read = || -> std::io::Result<String> {
+        let mut text = String::new();
+        std::fs::File::open(path)?.take(MAX_POLICY_FILE + 1).read_to_string(&mut text)?;
+        Ok(text)
+    };
+    let text = match read() {
+        Ok(text) if text.len() as u64 > MAX_POLICY_FILE => {
+            let kb = MAX_POLICY_FILE / 1024;
+            return Err(WrongUse(format!("--policy {}: more than {kb} kB: not a policy", path.display())).into());
+        }
         Ok(text) => text,
         Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::InvalidData) => {
             return Err(WrongUse(format!("--policy {}: {error}", path.display())).into());

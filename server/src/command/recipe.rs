@@ -31,6 +31,10 @@ fn lint_files(global: &Global, paths: &[PathBuf], local: bool, rate: Option<f64>
     let read = paths.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
     let files: Vec<(&str, &[u8])> = read.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
     let report = lint(&files);
+    if report.is_clean() && report.documents.is_empty() {
+        // What was cut off must not pass.
+        return Err(WrongUse("there is no document in it: nothing was checked".to_owned()).into());
+    }
     let refusals = if local && report.is_clean() {
         Recipe::load(&files).map(|recipe| unsupported_locally(&recipe)).unwrap_or_default()
     } else {
@@ -57,12 +61,13 @@ fn lint_files(global: &Global, paths: &[PathBuf], local: bool, rate: Option<f64>
         let (errors, others): (Vec<&Finding>, Vec<&Finding>) =
             report.findings.iter().partition(|finding| finding.severity == Severity::Error);
         let verdict = if clean { "clean" } else { "refused" };
+        let count = |n: usize, one: &str| format!("{n} {one}{}", if n == 1 { "" } else { "s" });
         print::line(&format!(
-            "{verdict}: {} documents in {} files, {} errors, {} other findings",
-            report.documents.len(),
-            paths.len(),
-            errors.len() + refusals.len(),
-            others.len()
+            "{verdict}: {} in {}, {}, {}",
+            count(report.documents.len(), "document"),
+            count(paths.len(), "file"),
+            count(errors.len() + refusals.len(), "error"),
+            count(others.len(), "other finding"),
         ))?;
     }
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })

@@ -32,10 +32,13 @@ pub fn Clocks(
 
 fn markup(v: &ReleaseView, now: Timestamp) -> String {
     let Some((index, f)) = v.aborted() else { return String::new() };
-    let by = if f.automatic { "the judge" } else { "a person" };
+    let who = v.receipts.iter().find(|r| r.index == index).map(|r| r.payload.actor.to_string());
+    let by = if f.automatic { "the judge".to_owned() } else { who.unwrap_or_else(|| "a person".to_owned()) };
+    let reason = say::finding(&f.reason);
+    let why = if f.automatic || reason.is_empty() { reason } else { format!("“{reason}”") };
     html! {
         section.clocks aria-label="Clocks of the abort" {
-            p.why { a.door.state.bad href={ "/receipts/" (index) } { "Aborted by " (by) } " " (say::finding(&f.reason)) }
+            p.why { a.door.state.bad href={ "/receipts/" (index) } { "Aborted by " (by) } ": " (why) }
             @if let Some((at, said)) = words::rule_of_abort(v) {
                 p.rule { a.door href={ "/receipts/" (at) } { (said) } }
             }

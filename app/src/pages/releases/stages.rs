@@ -131,11 +131,12 @@ fn stages(v: &ReleaseView, ticks: &[Tick], until: Timestamp) -> Vec<Stage> {
                 Some((tone, word, r.index, r.payload.facts::<AnalysisEnded>().ok()?))
             });
             let judged = verdict.as_ref().and_then(|(_, _, _, f)| {
+                // A rule that counts over the whole rollout states no p99 of the stage: then the stage's own seconds are counted.
                 let (canary, stable) = (f.canary.as_ref()?, f.stable.as_ref());
                 Some(Seen {
                     n: canary.n,
                     errors: canary.errors,
-                    canary_p99: canary.p99_ms,
+                    canary_p99: Some(canary.p99_ms?),
                     stable_p99: stable.and_then(|s| s.p99_ms),
                     judged: true,
                 })
