@@ -201,6 +201,14 @@ impl Task {
         if stable.digest == request.canary.digest {
             return Err(no(StartError::AlreadyStable(request.canary.version.to_string())));
         }
+        if self.active.is_some() {
+            self.look_now().await;
+            let runs = self.seen.as_ref().filter(|_| self.reachable).and_then(|seen| seen.stable.as_ref());
+            if let Some(runs) = runs.filter(|runs| runs.digest != stable.digest) {
+                let (runs, logged) = (runs.version.to_string(), stable.version.to_string());
+                return Err(no(StartError::OtherStable { runs, logged }));
+            }
+        }
         let recipe = self.usable_recipe(&request).map_err(No::Answer)?;
         if self.workload(&version_ref(&request.canary)).is_none_or(|w| w != request.canary) {
             // After a restart the configuration is asked for it.

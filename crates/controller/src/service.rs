@@ -43,6 +43,17 @@ pub enum StartError {
     /// The version is already stable.
     #[error("{0} is already the stable version")]
     AlreadyStable(String),
+    /// The data plane lost what it was told: over a doubt about what is stable nothing is released.
+    #[error(
+        "the data plane serves {runs} as stable, by the log it is {logged}: end the splitter (`deliveryos splitter --stop`), remove its \
+         state directory and start the server again, so that it serves what the log says"
+    )]
+    OtherStable {
+        /// The version that the data plane serves.
+        runs: String,
+        /// The version that the log knows.
+        logged: String,
+    },
     /// The recipe has errors.
     #[error("the recipe is not usable: {}", .0.join("; "))]
     Recipe(Vec<String>),
