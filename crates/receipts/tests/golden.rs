@@ -293,6 +293,10 @@ fn facts(kind: Kind) -> Value {
             "reason": "the log was begun",
         }),
         // Kinds whose facts are not laid down yet: values of every form.
+        Kind::SignatureLogged => json!({
+            "log": "rekor.example", "index": 17, "leaf": "ab".repeat(32), "entry": "hashedrekord 0.0.2", "signed": digest,
+            "key_details": "PKIX_ECDSA_P256_SHA_256", "by_certificate": false,
+        }),
         _ => json!({
             "text": "a – “quoted” \u{1F600} \u{0001} \\ /", "count": 482_116, "negative": -1, "large": "9007199254740993", "ratio": 0.1,
             "small": 5e-324, "big": 1.797_693_134_862_315_7e308, "list": [1, "two", null, true], "nested": {"b": 1, "a": {"ü": []}}, "digest": digest,
@@ -321,6 +325,7 @@ fn facts_are_readable(payload: &Payload) {
         Kind::CommandAccepted | Kind::CommandRefused => of::<e::CommandSeen>(payload),
         Kind::ReleaseCompleted => of::<e::ReleaseCompleted>(payload),
         Kind::KeyRotated => of::<KeyRotated>(payload),
+        Kind::SignatureLogged => of::<e::SignatureLogged>(payload),
         _ => {}
     }
 }
