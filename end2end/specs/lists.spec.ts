@@ -18,7 +18,9 @@ async function requests(page: Page, path: string): Promise<string[]> {
   await page.goto(path);
   await live(page);
   page.off("request", note);
-  return asked.filter((line) => line !== `GET ${path}` && line !== "GET /events").sort();
+  // When Chromium asks for the icon is its own affair: sometimes for the page before.
+  const own = [`GET ${path}`, "GET /events", "GET /favicon.svg"];
+  return asked.filter((line) => !own.includes(line)).sort();
 }
 
 for (const path of ["/", "/releases", PROMOTED, "/receipts"]) {
@@ -28,7 +30,7 @@ for (const path of ["/", "/releases", PROMOTED, "/receipts"]) {
     expect(asked.filter((line) => line.startsWith("POST"))).toEqual([]);
     // Each file once.
     expect(new Set(asked).size, asked.join("\n")).toBe(asked.length);
-    expect(asked.filter((line) => !/^GET \/(pkg\/|favicon)/.test(line))).toEqual([]);
+    expect(asked.filter((line) => !/^GET \/pkg\//.test(line))).toEqual([]);
   });
 }
 
