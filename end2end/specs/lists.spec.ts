@@ -12,6 +12,8 @@ test.beforeEach(async ({ page }) => {
 
 /** Every request that a page makes until nothing more comes, without the stream and the page itself. */
 async function requests(page: Page, path: string): Promise<string[]> {
+  // The last page's own requests are none of this one's.
+  await page.goto("about:blank");
   const asked: string[] = [];
   const note = (request: Request) => asked.push(`${request.method()} ${new URL(request.url()).pathname}`);
   page.on("request", note);
