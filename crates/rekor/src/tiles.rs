@@ -15,6 +15,10 @@ pub async fn tile(store: &dyn TreeStore, path: TilePath) -> Result<Option<Vec<u8
     let id = path.tile();
     let Some((level, nodes)) = id.nodes() else { return Ok(None) };
     let width = u32::from(id.width());
+    // A store may be unable to say an index of this size; the log's own size always can be.
+    if nodes.end > store.head().await?.size.checked_shr(level.into()).unwrap_or(0) {
+        return Ok(None);
+    }
     let damaged = |error: tlog::TileError| StoreError::Damaged(error.to_string());
     match path {
         TilePath::Hashes(_) => {
