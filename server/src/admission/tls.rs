@@ -59,7 +59,10 @@ fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
 fn pem(path: &Path) -> anyhow::Result<Vec<u8>> {
     let unreadable = |error: std::io::Error| WrongUse(format!("{} cannot be read: {error}", path.display()));
     let mut bytes = Vec::new();
-    File::open(path).map_err(unreadable)?.take(limits::PEM_BYTES).read_to_end(&mut bytes).map_err(unreadable)?;
+    File::open(path).map_err(unreadable)?.take(limits::PEM_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > limits::PEM_BYTES {
+        return Err(WrongUse(format!("{} is larger than {} kB", path.display(), limits::PEM_BYTES / 1024)).into());
+    }
     Ok(bytes)
 }
 
