@@ -17,6 +17,8 @@ use crate::{
 
 /// Largest policy file: ten times the longest with all grids full.
 const MAX_POLICY: u64 = 64 * 1024;
+/// Most of one line that is passed over, bytes: what has no end of line in so much is no table.
+const MAX_SKIPPED: u64 = 64 * 1024 * 1024;
 
 pub(super) fn run(global: &Global, verb: JudgeVerb) -> anyhow::Result<ExitCode> {
     match verb {
@@ -93,7 +95,12 @@ fn lines(mut from: impl BufRead, replay: &mut Replay) -> anyhow::Result<()> {
             return Ok(());
         }
         if line.last() != Some(&b'\n') && read > MAX_LINE + 1 {
-            from.skip_until(b'\n').context("reading failed")?;
+            let skipped = (&mut from).take(MAX_SKIPPED).skip_until(b'\n').context("reading failed")?;
+            if skipped as u64 == MAX_SKIPPED {
+                return Err(
+                    WrongUse(format!("a line has more than {} MB: no table of ticks", MAX_SKIPPED >> 20)).into()
+                );
+            }
         }
         replay.line(&line).map_err(|error| WrongUse(error.to_string()))?;
     }
