@@ -188,7 +188,8 @@ async fn greet(opened: &Opened) -> anyhow::Result<()> {
 /// A line for people on stdout.
 #[allow(clippy::print_stdout)] // what a person must see to go on
 pub(crate) fn say(text: &str) {
-    println!("{text}");
+    // Whoever read it may have gone: that ends nothing.
+    let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{text}\n"));
 }
 
 /// Starts what acts: data plane, controller, pages.
