@@ -22,7 +22,7 @@ async function answering(traffic: string): Promise<Set<string | null>> {
 async function stopped(page: Page, path: string, reason: string, look: (look: () => Promise<void>) => Promise<void>): Promise<void> {
   const clocks = page.getByRole("region", { name: "Clocks of the abort" });
   await look(() => expect(headline(page)).toHaveText(/^v\d+ was aborted after/, { timeout: 1_000 }));
-  await expect(clocks).toContainText("Aborted by a person");
+  await expect(clocks).toContainText("Aborted by admin");
   await expect(clocks).toContainText(reason);
   // Each clock has stopped at a measured time.
   for (const name of ["to 0 %", "to the last request", "0 % to drained"]) {
