@@ -54,7 +54,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             runtime()?.block_on(demo::run(data_dir, options))
         }
         Verb::Release(verb) => small_runtime()?.block_on(release::run(&global, verb)),
-        Verb::Recipe(verb) => recipe::run(&global, verb),
+        Verb::Recipe(verb) => small_runtime()?.block_on(recipe::run(&global, data_dir(&global, DATA_DIR), verb)),
         Verb::Judge(verb) => judge::run(&global, verb),
         Verb::Gate(verb) => small_runtime()?.block_on(gate::run(&global, verb)),
         Verb::Admit(verb) => {

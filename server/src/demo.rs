@@ -278,6 +278,7 @@ async fn config(options: &args::Demo, images: &Images) -> anyhow::Result<Config>
         dead_man_seconds: Some(60),
         sticky: None,
         policy: Some(images.policy()?),
+        judge: None,
         versions,
     };
     Ok(Config {

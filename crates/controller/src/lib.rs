@@ -23,6 +23,11 @@
 //! durable the weight is set, and only then the further receipts are written. Nothing slow runs in the task: measurements,
 //! migrations and drains run beside it, with time limits.
 //!
+//! # Where the judge's counts come from
+//! The data plane's seconds, or for a service whose configuration says so the cumulative counters of a metric source ([`CounterSource`]): asked
+//! beside the task, moment after moment, and carried into the samples by the data plane's seconds. While they do not come nothing is judged:
+//! a step waits, and an abort does not.
+//!
 //! # Epoch
 //! At the start a larger epoch is taken than the log or the data plane has seen. A data plane that names a larger one later
 //! means that another controller took over: this one stops acting ([`Failure::Overtaken`]).
@@ -32,6 +37,8 @@ mod ask;
 mod boot;
 mod complete;
 mod controller;
+mod counters;
+mod counting;
 mod evidence;
 mod limits;
 mod look;
@@ -48,8 +55,9 @@ pub mod conformance;
 pub mod fake;
 
 pub use controller::{Controller, Failure, Parts};
+pub use counters::{CounterAsk, CounterQueries, CounterSource, Counters};
 pub use ports::*;
-pub use service::{CommandError, Delivery, StartError, StartRequest};
+pub use service::{CommandError, Delivery, StartError, StartRequest, Traffic};
 
 #[cfg(test)]
 mod tests;

@@ -85,6 +85,15 @@ pub enum CommandError {
     Unavailable(String),
 }
 
+/// What is seen of a service's traffic.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Traffic {
+    /// Requests a second in the last minutes in which stable had all of them; `None` before a minute with any.
+    pub rate: Option<f64>,
+    /// Why the judge of its next release would see less than it is asked to.
+    pub warning: Option<String>,
+}
+
 /// What the pages, the command line and the demo ask of the controller.
 #[async_trait]
 pub trait Delivery: Send + Sync {
@@ -94,4 +103,6 @@ pub trait Delivery: Send + Sync {
     async fn command(&self, command: Command) -> Result<u64, CommandError>;
     /// Live ticks by release, for pages.
     fn live(&self) -> broadcast::Receiver<(ReleaseId, Tick)>;
+    /// What is seen of a service's traffic; `None` when there is no such service.
+    fn traffic(&self, service: &ServiceId) -> Option<Traffic>;
 }

@@ -31,6 +31,7 @@ fn tick(seq: u64, canary: Option<VersionTick>, stable: VersionTick) -> Tick {
         canary_last_sent: None,
         sticky: false,
         judged: None,
+        counted: Vec::new(),
     }
 }
 

@@ -492,7 +492,7 @@ proptest! {
         };
         let ticks: Vec<model::Tick> = counts.iter().enumerate().map(|(i, c)| model::Tick {
             seq: i as u64, boot: "b".into(), at: at(i as i64), weight: w(5), weight_changed: false, epoch: Epoch(1),
-            stable: model::VersionTick::default(), canary: Some(second(*c)), canary_last_sent: None, sticky: false, judged: None,
+            stable: model::VersionTick::default(), canary: Some(second(*c)), canary_last_sent: None, sticky: false, judged: None, counted: Vec::new(),
         }).collect();
         let sum = |ticks: &[model::Tick]| ticks.iter().filter_map(|t| t.canary.as_ref()).fold((0, 0), |(n, e), c| (n + c.n, e + c.errors));
         let all = sum(&ticks);

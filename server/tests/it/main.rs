@@ -4,6 +4,7 @@
 mod admission;
 mod binary;
 mod bundles;
+mod counted;
 mod events;
 mod evidence;
 mod garbage;

@@ -21,7 +21,7 @@ async fn start(world: &World, controller: &Controller) -> ReleaseId {
 }
 
 /// The facts of every verdict, with the table that each names.
-async fn verdicts(world: &World, release: &ReleaseId) -> Vec<(Map<String, Value>, Vec<u8>)> {
+pub(crate) async fn verdicts(world: &World, release: &ReleaseId) -> Vec<(Map<String, Value>, Vec<u8>)> {
     let mut out = Vec::new();
     for receipt in world.receipts(release) {
         let Some(named) = tables(&receipt.payload.facts) else { continue };

@@ -1,8 +1,9 @@
 //! A verdict in one sentence.
 
 use super::{
+    buckets::Fit,
     feed::Feed,
-    policy::{Measure, Policy},
+    policy::Measure,
     state::{Cause, LnE, Verdict},
 };
 
@@ -26,7 +27,7 @@ pub fn sentence(feed: &Feed) -> String {
             ),
             Some(Cause::Measures(of)) => {
                 let parts: Vec<String> =
-                    of.iter().map(|m| format!("{} (evidence {})", worse(*m, policy), odds(each.get(*m)))).collect();
+                    of.iter().map(|m| format!("{} (evidence {})", worse(*m, feed), odds(each.get(*m)))).collect();
                 format!(
                     "{}; joint evidence {} after {} canary requests, limit {limit}",
                     parts.join("; "),
@@ -38,7 +39,7 @@ pub fn sentence(feed: &Feed) -> String {
                 "joint evidence {} after {} canary requests, limit {limit}; largest: {} (evidence {})",
                 odds(joint),
                 canary.n,
-                worse(largest, policy),
+                worse(largest, feed),
                 odds(each.get(largest))
             ),
             None => "regressed".to_owned(),
@@ -72,11 +73,18 @@ pub fn sentence(feed: &Feed) -> String {
     }
 }
 
-fn worse(measure: Measure, policy: &Policy) -> String {
+fn worse(measure: Measure, feed: &Feed) -> String {
+    let policy = feed.judge().policy();
     match measure {
         Measure::Abs => format!("canary 5xx ratio is above {}", policy.p0),
         Measure::Rel => format!("canary 5xx ratio is above stable's by more than {}", policy.delta),
-        Measure::P99 => format!("canary p99 is above stable p99 by more than {:.0} %", policy.tolerance * 100.0),
+        Measure::P99 => {
+            let tolerance = match feed.fit() {
+                Some(Fit::Coarse(tested)) => tested,
+                _ => policy.tolerance,
+            };
+            format!("canary p99 is above stable p99 by more than {:.0} %", tolerance * 100.0)
+        }
     }
 }
 
@@ -89,12 +97,14 @@ fn excluded(feed: &Feed) -> String {
     }
 }
 
-fn silent(feed: &Feed) -> &'static str {
+fn silent(feed: &Feed) -> String {
     let [_, _, p99] = feed.judge().voted();
-    match (p99, feed.limits()) {
-        (true, _) => "",
-        (false, None) => "; p99 does not vote: stable had too few requests to say what is slow",
-        (false, Some(_)) => "; p99 does not vote yet",
+    match (p99, feed.limits(), feed.fit()) {
+        (_, _, Some(fit @ Fit::Coarse(_))) => format!("; {}", fit.words(feed.limits(), feed.judge().policy())),
+        (false, None, Some(fit)) => format!("; {}", fit.words(None, feed.judge().policy())),
+        (true, ..) => String::new(),
+        (false, None, None) => "; p99 does not vote: stable had too few requests to say what is slow".to_owned(),
+        (false, Some(_), _) => "; p99 does not vote yet".to_owned(),
     }
 }
 
