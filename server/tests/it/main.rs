@@ -13,6 +13,7 @@ mod gates;
 mod headers;
 mod interop;
 mod journey;
+mod kubernetes;
 #[path = "../../../crates/registry/tests/common/mod.rs"]
 mod peers;
 mod process;
