@@ -11,9 +11,13 @@ use axum::{
     body::Body,
     http::{Method, header},
 };
-use controller::Traffic;
+use controller::{SampleStore as _, Traffic};
 use demo::load::{Counters, Load};
+use model::{Digest, Epoch, Kind, ReleaseId, Tick, VersionTick, Weight, event::CanaryStarted};
+use receipt_log::{Clock as _, Draft, Log as _, ManualClock, MemorySigner, ReceiptLog};
+use receipts::Payload;
 use serde_json::{Value, json};
+use store_sqlite::SqliteStore;
 
 use crate::{
     process::{Running, deliveryos, free, run, until},
@@ -223,4 +227,73 @@ async fn the_start_of_a_release_says_what_its_rule_would_often_do() {
     assert_eq!(start("command-b", "rule: sequential").await, ["the judge is fed by a source that is silent"]);
     *server.reached.traffic.lock().unwrap() = Traffic::default();
     assert_eq!(start("command-c", "rule: threshold").await, [""; 0], "nothing is known of the traffic");
+}
+
+/// A release that was served 200 requests a second, in a data directory.
+async fn served(dir: &Path) {
+    let store = SqliteStore::open(dir).await.unwrap();
+    let clock = ManualClock::new("2026-05-07T13:00:00Z".parse().unwrap());
+    let signer = Arc::new(MemorySigner::from_seed(&[7; 32]));
+    let log = ReceiptLog::open(Arc::new(store.clone()), signer, &clock, Some("test.example/log")).await.unwrap();
+    let release: ReleaseId = "checkout-1".parse().unwrap();
+    let digest = |n: u8| Digest::from_sha256(&[n; 32]);
+    let facts = CanaryStarted {
+        strategy: "canary".to_owned(),
+        service: "checkout".parse().unwrap(),
+        environment: "production".parse().unwrap(),
+        version: "v2".parse().unwrap(),
+        digest: digest(2),
+        stable_version: "v1".parse().unwrap(),
+        stable_digest: digest(1),
+        recipe: digest(3),
+        steps: 0,
+        planned: Vec::new(),
+        planned_ms: None,
+        runtime: "local".to_owned(),
+    };
+    let now = clock.now();
+    let payload = Payload::new(Kind::CanaryStarted, now, "dana".parse().unwrap(), &facts).unwrap();
+    log.append(Draft { key: "a".to_owned(), payload: payload.release(release.clone()) }).await.unwrap();
+    let of = |n| VersionTick { n, ..VersionTick::default() };
+    let ticks: Vec<Tick> = (1..=30_u32)
+        .map(|second| Tick {
+            seq: second.into(),
+            boot: "b".to_owned(),
+            at: now.plus_millis(i64::from(second) * 1_000),
+            weight: Weight::new(5).unwrap(),
+            weight_changed: false,
+            epoch: Epoch(1),
+            stable: of(190),
+            canary: Some(of(10)),
+            canary_last_sent: None,
+            sticky: false,
+            judged: None,
+            counted: Vec::new(),
+        })
+        .collect();
+    store.append_ticks(&release, &ticks).await.unwrap();
+    store.flush_ticks().await.unwrap();
+    log.drain().await;
+    store.close().await.unwrap();
+}
+
+#[test]
+fn lint_takes_the_traffic_that_a_service_has_had() {
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(served(directory.path()));
+    let recipe = directory.path().join("recipe.yaml");
+    let text = include_str!("../../../examples/rollout-default.yaml").replace("rule: sequential", "rule: threshold");
+    std::fs::write(&recipe, text).unwrap();
+    let lint = |service: &str| {
+        let recipe = recipe.display().to_string();
+        run(directory.path(), &["recipe", "lint", &recipe, "--service", service, "--json"])
+    };
+    let (code, out, err) = lint("checkout");
+    assert_eq!(code, 0, "a warning refuses nothing: {err}");
+    let said: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&said["rate"], &said["estimate"]["rate"]), (&json!(200.0), &json!(200.0)));
+    assert!(said["false_stops"]["heavy"].as_f64() > Some(0.3), "{said}");
+    let (code, _, err) = lint("billing");
+    assert!(code == 3 && err.contains("no traffic kept"), "{code} {err}");
 }
