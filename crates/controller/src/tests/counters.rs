@@ -195,3 +195,18 @@ async fn what_was_counted_outlives_the_controller() {
         "what was counted while no controller was there is judged too: {all:?}"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn moments_that_were_not_answered_are_asked_for_again() {
+    let world = world(&FINE);
+    let (_controller, release) = begun(&world).await;
+    world.until_weight(25).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    world.counters().faults(CounterFaults { down: true, ..CounterFaults::default() });
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    world.counters().faults(CounterFaults::default());
+    assert_eq!(world.until_ended(&release).await, Outcome::Promoted);
+    let ticks = world.samples.ticks(&release, Timestamp::from_millis(0), 10_000).await.unwrap();
+    let all: Vec<_> = ticks.iter().flat_map(|t| &t.counted).map(|c| c.at).collect();
+    assert!(all.len() > 60 && all.windows(2).all(|w| w[1].since(w[0]) == 1_000), "each moment, once: {all:?}");
+}
