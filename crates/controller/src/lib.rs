@@ -18,6 +18,9 @@
 //! switch). Commands that were accepted and not carried out are carried out. Operations have deterministic ids, so one that was done and not
 //! recorded is answered by the data plane with its first answer and then recorded.
 //!
+//! Between releases the data plane is held against the log: one that came back with an older state (it could not be saved) is given
+//! what the log says, health-checked, under one `delivery.command.accepted` of the controller (`begun/<release>/restore/<ms>`).
+//!
 //! # Abort
 //! Aborts have a queue of their own that is looked at before anything else and between any two actions. Once the intent is
 //! durable the weight is set, and only then the further receipts are written. Nothing slow runs in the task: measurements,
@@ -44,6 +47,7 @@ mod limits;
 mod look;
 pub mod ports;
 mod record;
+mod restore;
 pub mod service;
 mod task;
 mod write;

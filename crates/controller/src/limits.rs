@@ -72,6 +72,9 @@ pub(crate) const MADE: usize = 3_600;
 /// Time for a down-migration: the product promises the whole way back within 14 minutes.
 pub(crate) const MIGRATION: Duration = Duration::from_secs(600);
 
+/// Time for a version that is brought back to answer its health check, until it is said that it does not.
+pub(crate) const RESTORE_PATIENCE: Duration = Duration::from_secs(30);
+
 /// Shortest sleep, so that a clock that stands still cannot make the loop spin.
 pub(crate) const NAP: Duration = Duration::from_millis(5);
 

@@ -44,15 +44,14 @@ pub enum StartError {
     #[error("{0} is already the stable version")]
     AlreadyStable(String),
     /// The data plane lost what it was told: over a doubt about what is stable nothing is released.
-    #[error(
-        "the data plane serves {runs} as stable, by the log it is {logged}: end the splitter (`deliveryos splitter --stop`), remove its \
-         state directory and start the server again, so that it serves what the log says"
-    )]
+    #[error("the data plane serves {runs} as stable, by the log it is {logged}: {remedy}")]
     OtherStable {
         /// The version that the data plane serves.
         runs: String,
         /// The version that the log knows.
         logged: String,
+        /// How it is brought back.
+        remedy: String,
     },
     /// The recipe has errors.
     #[error("the recipe is not usable: {}", .0.join("; "))]

@@ -28,6 +28,7 @@ use crate::{
     counting::{self, Counting},
     evidence::{Judging, rule_of},
     limits::{BATCH, BATCHES, CALL, JOBS, LOOK, LOOK_IDLE, LOOK_SOON, NAP, PATIENCE_MS, PEERS, ROUNDS},
+    restore::Restore,
 };
 
 /// The two ways into a service's task.
@@ -54,6 +55,8 @@ pub(crate) enum Done {
     Counted(Box<counting::Answer>),
     /// A version was stopped, or a migration run: what came of it, and how long it took.
     Long { action: Action, result: Result<String, RuntimeError>, took: Duration, energy: Option<Energy> },
+    /// The canary slot was cleared on the way back to what the log says.
+    Cleared(Result<(), RuntimeError>),
 }
 
 /// Why a task stops acting.
@@ -95,6 +98,8 @@ pub(crate) struct Task {
     pub(crate) peers: BTreeMap<String, BTreeSet<String>>,
     /// The long act under way.
     pub(crate) long: Option<Action>,
+    /// The data plane is being brought back to what the log says.
+    pub(crate) restore: Option<Restore>,
     pub(crate) retry_at: Option<Instant>,
     wake_at: Option<Timestamp>,
     pub(crate) outbox: Vec<Draft>,
@@ -170,6 +175,7 @@ impl Task {
             measuring: Vec::new(),
             peers: BTreeMap::new(),
             long: None,
+            restore: None,
             retry_at: None,
             wake_at: None,
             outbox: Vec::new(),
@@ -215,6 +221,7 @@ impl Task {
         self.resume().await?;
         loop {
             self.advance(urgent).await?;
+            self.hold_to_the_log().await?;
             let wake = self.wake();
             tokio::select! {
                 biased;
@@ -339,6 +346,7 @@ impl Task {
                     self.reachable && self.seen.as_ref().is_some_and(|s| s.canary.as_ref().is_none_or(|c| c.ready));
                 if settled { LOOK } else { LOOK_SOON }
             }
+            _ if self.restore.is_some() => LOOK_SOON,
             _ => LOOK_IDLE,
         }
     }
@@ -481,6 +489,7 @@ impl Task {
             }
             Done::Measured { run, metric, started, answer } => self.measured(&run, &metric, started, answer).await,
             Done::Long { action, result, took, energy } => self.long_done(action, result, took, energy).await,
+            Done::Cleared(result) => self.cleared(result).await,
         }
     }
 
@@ -553,6 +562,7 @@ impl Task {
         self.retry_at = None;
         self.wake_at = None;
         self.long = None;
+        self.restore = None;
         self.batch.clear();
     }
 }

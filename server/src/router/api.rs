@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     App,
     access_forms::{MAX_TOKEN_DAYS, NotMade, make_token},
-    asked::{InPath, InQuery},
+    asked::{InPath, InQuery, unreadable},
 };
 use crate::{
     exit,
@@ -164,7 +164,8 @@ impl Problem {
 
 impl From<JsonRejection> for Problem {
     fn from(rejection: JsonRejection) -> Self {
-        Self(rejection.status(), "invalid", rejection.body_text())
+        let (status, why) = unreadable(&rejection);
+        Self(status, "invalid", why)
     }
 }
 

@@ -98,7 +98,7 @@ async fn bad_canaries_are_stopped() {
     };
     let errors = |canary_errors| Profile { canary_errors, ..Profile::default() };
     let slow = |canary_us| Profile { canary_us, ..Profile::default() };
-    check(&FINE, errors(20), 5_000, "5xx ratio is above 0.01").await;
+    check(&FINE, errors(20), 5_000, "5xx ratio is above 1 %").await;
     check(&FINE, errors(100), 5_000, "hard stop").await;
     check(&FINE, slow(12_000), 5_000, "canary p99 is above stable p99 by more than 10 %").await;
     // Stable's p99 is in the bucket up to 10 ms, and the next ends at 25 ms.

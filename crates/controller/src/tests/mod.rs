@@ -4,6 +4,7 @@ mod commands;
 mod counters;
 mod crash;
 mod faults;
+mod restore;
 mod rollout;
 mod sequential;
 

@@ -6,6 +6,7 @@ use super::{
     policy::Measure,
     state::{Cause, LnE, Verdict},
 };
+use crate::threshold::percent;
 
 /// Odds beyond which a number says no more.
 const MOST_ODDS: f64 = 1e6;
@@ -13,7 +14,7 @@ const MOST_ODDS: f64 = 1e6;
 /// What the judge says, for people.
 pub fn sentence(feed: &Feed) -> String {
     let (judge, policy) = (feed.judge(), feed.judge().policy());
-    let LnE { joint, each } = judge.ln_e();
+    let LnE { joint, .. } = judge.ln_e();
     let canary = judge.totals().canary;
     let limit = odds(policy.abort_at());
     match judge.verdict() {
@@ -23,24 +24,24 @@ pub fn sentence(feed: &Feed) -> String {
             }
             Some(Cause::SharedBreach) => format!(
                 "canary 5xx ratio is above {} ({} of {} requests), and so is stable's: a breach that both share",
-                policy.p0, canary.errors, canary.n
+                percent(policy.p0),
+                canary.errors,
+                canary.n
             ),
             Some(Cause::Measures(of)) => {
-                let parts: Vec<String> =
-                    of.iter().map(|m| format!("{} (evidence {})", worse(*m, feed), odds(each.get(*m)))).collect();
+                let parts: Vec<String> = of.iter().map(|m| worse(*m, feed)).collect();
                 format!(
-                    "{}; joint evidence {} after {} canary requests, limit {limit}",
+                    "{}: evidence {} after {} canary requests, it stops at {limit}",
                     parts.join("; "),
                     odds(joint),
                     canary.n
                 )
             }
             Some(Cause::Joint(largest)) => format!(
-                "joint evidence {} after {} canary requests, limit {limit}; largest: {} (evidence {})",
+                "all measures together: evidence {} after {} canary requests, it stops at {limit}; the most of it: {}",
                 odds(joint),
                 canary.n,
-                worse(largest, feed),
-                odds(each.get(largest))
+                worse(largest, feed)
             ),
             None => "regressed".to_owned(),
         },
@@ -49,7 +50,7 @@ pub fn sentence(feed: &Feed) -> String {
             odds(policy.certify_at())
         ),
         Verdict::Unrefuted => format!(
-            "no regression found in {} canary requests: evidence {} of {limit}{}{}",
+            "no regression found in {} canary requests: evidence {}, {limit} would stop it{}{}",
             canary.n,
             odds(joint),
             excluded(feed),
@@ -76,8 +77,10 @@ pub fn sentence(feed: &Feed) -> String {
 fn worse(measure: Measure, feed: &Feed) -> String {
     let policy = feed.judge().policy();
     match measure {
-        Measure::Abs => format!("canary 5xx ratio is above {}", policy.p0),
-        Measure::Rel => format!("canary 5xx ratio is above stable's by more than {}", policy.delta),
+        Measure::Abs => format!("canary 5xx ratio is above {}", percent(policy.p0)),
+        Measure::Rel => {
+            format!("canary 5xx ratio is above stable's by more than {} of requests", percent(policy.delta))
+        }
         Measure::P99 => {
             let tolerance = match feed.fit() {
                 Some(Fit::Coarse(tested)) => tested,
@@ -92,7 +95,9 @@ fn excluded(feed: &Feed) -> String {
     let judged = feed.judged();
     let confidence = (1.0 - feed.judge().policy().alpha) * 100.0;
     match judged.ratio {
-        [_, Some(high)] => format!("; p99 ratio at most {high:.2} with {confidence:.0} % confidence"),
+        [_, Some(high)] => {
+            format!("; a p99 up to {high:.2} times stable's is not ruled out ({confidence:.0} % confidence)")
+        }
         _ => String::new(),
     }
 }
