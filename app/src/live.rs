@@ -139,13 +139,12 @@ mod browser {
 
     pub(super) fn run_clock(start: Timestamp, now: WriteSignal<Timestamp>) {
         let begun = answered_at();
-        let turn = move || {
-            let at = start.plus_millis((js_sys::Date::now() - begun) as i64);
-            now.set(at);
-            crate::components::tick(at);
-        };
-        turn();
-        clear_on_cleanup(set_interval_with_handle(turn, Duration::from_secs(1)).ok());
+        now.set(start.plus_millis((js_sys::Date::now() - begun) as i64));
+        let handle = set_interval_with_handle(
+            move || now.set(start.plus_millis((js_sys::Date::now() - begun) as i64)),
+            Duration::from_secs(1),
+        );
+        clear_on_cleanup(handle.ok());
     }
 
     fn clear_on_cleanup(handle: Option<IntervalHandle>) {

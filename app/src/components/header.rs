@@ -1,10 +1,9 @@
 //! The line on top, and the page's voice.
 
-use leptos::prelude::*;
+use leptos::{either::Either, prelude::*};
 use leptos_router::components::A;
-use maud::{Markup, html};
 
-use super::{Palette, awaited, shown};
+use super::Palette;
 use crate::{
     api::{ApiError, reads::Session},
     live::{Stream, use_live},
@@ -37,30 +36,31 @@ pub fn Header(
             <div class="right">
                 <Palette/>
                 <span class=move || format!("stream {}", word().0)>{move || word().1}</span>
-                {awaited(move || {
-                    Box::pin(async move {
-                        shown(match session.await {
-                            Ok(Some(session)) => me(&session),
-                            _ => html! { a.me.door href="/login" { "Log in" } },
-                        })
-                    })
-                })}
+                <Suspense>
+                    {move || Suspend::new(async move {
+                        match session.await {
+                            Ok(Some(s)) => Either::Left(view! { <Me session=s/> }),
+                            _ => Either::Right(view! { <a class="me door" href="/login">"Log in"</a> }),
+                        }
+                    })}
+                </Suspense>
             </div>
         </header>
     }
 }
 
 /// Who is logged in, and the way out. With a token there is no session to end.
-fn me(session: &Session) -> Markup {
+#[component]
+fn Me(session: Session) -> impl IntoView {
     let Session { actor, role, form_token, .. } = session;
-    html! {
-        span.me title={ "role " (role) } { (actor) }
-        @if !form_token.is_empty() {
-            form.logout method="post" action="/logout" {
-                input type="hidden" name="form_token" value=(form_token);
-                button type="submit" { "Log out" }
-            }
-        }
+    view! {
+        <span class="me" title=format!("role {role}")>{actor}</span>
+        {(!form_token.is_empty()).then(|| view! {
+            <form method="post" action="/logout" class="logout">
+                <input type="hidden" name="form_token" value=form_token/>
+                <button type="submit">"Log out"</button>
+            </form>
+        })}
     }
 }
 

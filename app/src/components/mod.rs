@@ -1,14 +1,12 @@
 //! Parts of pages. They show what they are given and fetch nothing.
 
 mod address;
-mod awaited;
-mod chip;
 mod digest;
 mod header;
 mod heading;
 mod keys;
 mod more;
-pub(crate) mod palette;
+mod palette;
 mod problem;
 mod receipts_table;
 mod room;
@@ -20,9 +18,7 @@ mod verify_receipts;
 mod weight_bar;
 
 pub use address::{use_rest, use_step};
-pub use awaited::{awaited, read_line, read_page};
-pub use chip::chip;
-pub use digest::{copy_pressed, digest};
+pub use digest::{DigestText, copy_pressed, digest};
 pub use header::{Header, LiveRegion};
 pub use heading::Heading;
 pub use keys::typing;
@@ -30,12 +26,10 @@ pub use more::MoreLink;
 pub use palette::Palette;
 pub use problem::{ProblemLine, ProblemNote};
 pub use receipts_table::receipts_table;
-pub use room::{room, shown, written};
+pub use room::{room, written};
 pub use settled::Settle;
-pub use state::{state, state_of};
-pub use tiles::{metric_tile, spark};
-#[cfg(feature = "hydrate")]
-pub(crate) use time::tick;
-pub use time::{ago, clock, so_far};
+pub use state::{State, StateOf};
+pub use tiles::{MetricTile, Spark};
+pub use time::{Ago, Clock};
 pub use verify_receipts::VerifyReceipts;
-pub use weight_bar::weight_bar;
+pub use weight_bar::WeightBar;

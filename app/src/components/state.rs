@@ -1,17 +1,28 @@
 //! States: word, shape and colour together.
 
-use maud::{Markup, html};
+use leptos::prelude::*;
 use projections::ReleaseRow;
 
 use crate::words::{self, Tone};
 
 /// A state in a word with its shape.
-pub fn state(tone: Tone, word: &str) -> Markup {
-    html! { span class={ "state " (tone.class()) } { (word) } }
+#[component]
+pub fn State(
+    /// How it looks.
+    tone: Tone,
+    /// The word.
+    #[prop(into)]
+    word: String,
+) -> impl IntoView {
+    view! { <span class=format!("state {}", tone.class())>{word}</span> }
 }
 
 /// The state of a release.
-pub fn state_of(row: &ReleaseRow) -> Markup {
-    let (tone, word) = words::state(row);
-    state(tone, word.as_ref())
+#[component]
+pub fn StateOf(
+    /// The release.
+    row: ReleaseRow,
+) -> impl IntoView {
+    let (tone, word) = words::state(&row);
+    view! { <State tone word/> }
 }

@@ -315,7 +315,6 @@ fn ticks(view: &ReleaseView, tale: Tale, start: Timestamp, seconds: i64) -> Vec<
             canary_last_sent: None,
             sticky: false,
             judged: None,
-            counted: Vec::new(),
         }
     };
     (1..=seconds).map(of).collect()

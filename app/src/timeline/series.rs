@@ -189,7 +189,6 @@ pub(super) mod tests {
             canary_last_sent: None,
             sticky: false,
             judged: None,
-            counted: Vec::new(),
         }
     }
 

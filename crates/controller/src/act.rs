@@ -327,7 +327,7 @@ impl Task {
     }
 }
 
-pub(crate) fn no_answer() -> RuntimeError {
+fn no_answer() -> RuntimeError {
     RuntimeError::Unreachable("no answer in time".to_owned())
 }
 

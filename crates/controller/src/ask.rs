@@ -203,8 +203,10 @@ impl Task {
         }
         if self.active.is_some() {
             self.look_now().await;
-            if let Some(other) = self.other_stable(&stable) {
-                return Err(no(other));
+            let runs = self.seen.as_ref().filter(|_| self.reachable).and_then(|seen| seen.stable.as_ref());
+            if let Some(runs) = runs.filter(|runs| runs.digest != stable.digest) {
+                let (runs, logged) = (runs.version.to_string(), stable.version.to_string());
+                return Err(no(StartError::OtherStable { runs, logged }));
             }
         }
         let recipe = self.usable_recipe(&request).map_err(No::Answer)?;

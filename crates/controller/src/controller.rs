@@ -19,7 +19,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Catalogue, CommandError, Delivery, MetricSource, Migrations, Runtime, SampleStore, StartError, StartRequest,
-    Traffic,
     limits::{LIVE, QUEUE, URGENT_QUEUE},
     task::{Inbox, Request, Task},
 };
@@ -138,7 +137,7 @@ impl Controller {
         for (service, task) in prepared {
             let (urgent, urgent_rx) = mpsc::channel(URGENT_QUEUE);
             let (normal, normal_rx) = mpsc::channel(QUEUE);
-            services.insert(service, Inbox { urgent, normal, traffic: task.traffic.subscribe() });
+            services.insert(service, Inbox { urgent, normal });
             tasks.push(tokio::spawn(task.run(urgent_rx, normal_rx, stop.clone())));
         }
         Self { services, live, failure, stop, tasks }
@@ -211,10 +210,6 @@ impl Delivery for Controller {
 
     fn live(&self) -> broadcast::Receiver<(ReleaseId, Tick)> {
         self.live.subscribe()
-    }
-
-    fn traffic(&self, service: &ServiceId) -> Option<Traffic> {
-        self.services.get(service).map(|inbox| inbox.traffic.borrow().clone())
     }
 }
 

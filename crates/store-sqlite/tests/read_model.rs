@@ -345,7 +345,6 @@ fn tick(seq: u64) -> Tick {
         canary_last_sent: None,
         sticky: false,
         judged: None,
-        counted: Vec::new(),
     }
 }
 

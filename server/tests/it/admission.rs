@@ -43,18 +43,18 @@ fn policy(host: &str, key: &SigningKey, head: &str) -> String {
 }
 
 /// A registry with a signed image and one that is not, policies in a file, and a webhook over a log in memory.
-pub(crate) struct World {
+struct World {
     registry: Hostile,
     /// The registry's own: when it ends, so do its connections.
     runtime: Option<tokio::runtime::Runtime>,
     host: String,
     place: Registry,
-    pub(crate) good: Fetched,
-    pub(crate) bad: Fetched,
+    good: Fetched,
+    bad: Fetched,
     key: SigningKey,
     store: Arc<MemoryStore>,
     log: ReceiptLog,
-    pub(crate) file: PathBuf,
+    file: PathBuf,
     directory: tempfile::TempDir,
     router: Router,
 }
@@ -77,7 +77,7 @@ impl Drop for World {
 }
 
 impl World {
-    pub(crate) async fn new() -> Self {
+    async fn new() -> Self {
         Self::with(Faults::default(), "").await
     }
 
@@ -104,7 +104,7 @@ impl World {
         &self.registry
     }
 
-    pub(crate) fn by_digest(&self, image: &Fetched) -> String {
+    fn by_digest(&self, image: &Fetched) -> String {
         format!("{}/shop/app@{}", self.host, image.descriptor.digest)
     }
 

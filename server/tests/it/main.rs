@@ -4,7 +4,6 @@
 mod admission;
 mod binary;
 mod bundles;
-mod counted;
 mod events;
 mod evidence;
 mod garbage;
@@ -13,7 +12,6 @@ mod gates;
 mod headers;
 mod interop;
 mod journey;
-mod kubernetes;
 #[path = "../../../crates/registry/tests/common/mod.rs"]
 mod peers;
 mod process;

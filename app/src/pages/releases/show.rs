@@ -2,8 +2,10 @@
 
 use leptos::prelude::*;
 use leptos_meta::Title;
-use leptos_router::hooks::{use_params_map, use_query_map};
-use maud::html;
+use leptos_router::{
+    components::A,
+    hooks::{use_params_map, use_query_map},
+};
 use model::{Tick, Timestamp};
 use projections::{ReleaseView, say};
 
@@ -22,7 +24,7 @@ use super::{
 };
 use crate::{
     api::reads::{self, MAX_POINTS, get_release},
-    components::{Heading, ProblemNote, Settle, awaited, digest, room, shown, written},
+    components::{DigestText, Heading, ProblemNote, Settle, written},
     live::{Arrival, Stream, follow, use_live},
     pages::overview::as_of_text,
     timeline::Axis,
@@ -34,14 +36,16 @@ use crate::{
 pub fn ReleasePage() -> impl IntoView {
     let params = use_params_map();
     let page = Resource::new_blocking(move || params.read().get("id").unwrap_or_default(), get_release);
-    awaited(move || {
-        Box::pin(async move {
-            match page.await {
-                Ok(loaded) => view! { <Loaded loaded/> }.settled(),
-                Err(error) => view! { <Title text="Release"/><ProblemNote error/> }.settled(),
-            }
-        })
-    })
+    view! {
+        <Transition fallback=|| view! { <p class="wait-note">"Reading the log"</p> }>
+            {move || Suspend::new(async move {
+                match page.await {
+                    Ok(loaded) => view! { <Loaded loaded/> }.settled(),
+                    Err(error) => view! { <Title text="Release"/><ProblemNote error/> }.settled(),
+                }
+            })}
+        </Transition>
+    }
 }
 
 /// The release as it is now, as it is shown, and what was counted.
@@ -108,13 +112,11 @@ fn Loaded(loaded: reads::ReleasePage) -> impl IntoView {
         live.with(|v| Axis::of(v, if v.row.in_flight() { clock.get() } else { v.row.ended.unwrap_or_default() }))
     });
     let query = use_query_map();
-    let answer = written(move || {
+    let answer = move || {
         let q = query.read();
         let get = |name| q.get(name).unwrap_or_default();
-        let said = live.with(|v| words::answer(v, &get("command"), &get("accepted"), &get("problem")));
-        html! { @if let Some((tone, said)) = said { p class={ "note " (tone.class()) } role="alert" { (said) } } }
-            .into_string()
-    });
+        live.with(|v| words::answer(v, &get("command"), &get("accepted"), &get("problem")))
+    };
     let title = written(move || view.with(|v| format!("{} {}", v.row.service, words::headline(v).plain())));
     let before = written(move || view.with(|v| words::headline(v).before));
     let key = written(move || view.with(|v| words::headline(v).key));
@@ -134,7 +136,7 @@ fn Loaded(loaded: reads::ReleasePage) -> impl IntoView {
         <Title text=title/>
         <section class="page release" class:past=move || past.at.get().is_some() on:click=open>
             <div class="crumb">
-                <a href=service_href>{first.service.to_string()}</a>
+                <A href=service_href>{first.service.to_string()}</A>
                 <span>"/"</span>
                 <span>{first.environment.to_string()}</span>
                 <span class="asof">{as_of_said}</span>
@@ -148,15 +150,19 @@ fn Loaded(loaded: reads::ReleasePage) -> impl IntoView {
                     </Heading>
                     <div class="facts">
                         <span class="stage">{stage}</span>
-                        {shown(digest(&first.digest))}
+                        <DigestText digest=first.digest.clone()/>
                         <span>"started by "{first.actor.to_string()}</span>
                         <span title=joules_about>{joules}</span>
                     </div>
                 </div>
-                <p class="controls" hidden=move || past.at.get().is_none()>"You look back: commands are given in the present."</p>
-                <div class="room" hidden=move || past.at.get().is_some()><Controls view=live accepted/></div>
+                <Show
+                    when=move || past.at.get().is_none()
+                    fallback=|| view! { <p class="controls">"You look back: commands are given in the present."</p> }
+                >
+                    <Controls view=live accepted/>
+                </Show>
             </div>
-            {room(answer)}
+            {move || answer().map(|(tone, said)| view! { <p class=format!("note {}", tone.class()) role="alert">{said}</p> })}
             <EvidenceLine view/>
             <Clocks view now/>
             <Timeline view ticks=page.ticks now whole/>
@@ -166,7 +172,7 @@ fn Loaded(loaded: reads::ReleasePage) -> impl IntoView {
                 <p class="mute" hidden=move || past.at.get().is_none()>"What follows about the image is as it is now."</p>
                 <div class="chain-room" inner_html=move || chain.get()></div>
             }
-            .settled()}
+            .into_any()}
             {view! {
             <div class="columns">
                 <div class="stack">
@@ -179,7 +185,7 @@ fn Loaded(loaded: reads::ReleasePage) -> impl IntoView {
                 </div>
             </div>
             }
-            .settled()}
+            .into_any()}
             <Drawer view/>
         </section>
     }

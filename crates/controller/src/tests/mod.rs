@@ -1,10 +1,8 @@
 //! The controller on in-memory ports, with time paused.
 
 mod commands;
-mod counters;
 mod crash;
 mod faults;
-mod restore;
 mod rollout;
 mod sequential;
 
@@ -21,11 +19,8 @@ use model::{
 use receipt_log::LoggedReceipt;
 
 use crate::{
-    Catalogue, CommandError, Controller, CounterSource, Delivery, MetricSource, Parts, StartError, StartRequest,
-    Workload, WorkloadSource,
-    fake::{
-        FakeCounters, FakeMetrics, FakeMigrations, FakeRuntime, MemoryLog, MemorySamples, Scripted, TokioClock, lock,
-    },
+    Catalogue, CommandError, Controller, Delivery, Parts, StartError, StartRequest, Workload, WorkloadSource,
+    fake::{FakeMetrics, FakeMigrations, FakeRuntime, MemoryLog, MemorySamples, Scripted, TokioClock, lock},
 };
 
 /// The recipe most tests use: four weights, the rule `threshold` beside them.
@@ -93,8 +88,6 @@ pub(crate) struct World {
     pub(crate) samples: Arc<MemorySamples>,
     pub(crate) runtime: FakeRuntime,
     pub(crate) metrics: Arc<FakeMetrics>,
-    /// Where the judge is fed from, when it is not the data plane.
-    pub(crate) counters: Option<Arc<FakeCounters>>,
     pub(crate) migrations: Arc<FakeMigrations>,
     pub(crate) catalogue: Arc<FakeCatalogue>,
     pub(crate) clock: TokioClock,
@@ -102,7 +95,7 @@ pub(crate) struct World {
 }
 
 /// Knows versions `v1` to `v9` of its services; `v1` is stable at first.
-pub(crate) struct FakeCatalogue(pub(crate) Vec<ServiceId>, pub(crate) Option<CounterSource>);
+pub(crate) struct FakeCatalogue(pub(crate) Vec<ServiceId>);
 
 impl Catalogue for FakeCatalogue {
     fn services(&self) -> Vec<(ServiceId, Workload)> {
@@ -110,9 +103,6 @@ impl Catalogue for FakeCatalogue {
     }
     fn workload(&self, _service: &ServiceId, version: &Version, digest: &Digest) -> Option<Workload> {
         (1..=9).map(workload).find(|w| w.version == *version && w.digest == *digest)
-    }
-    fn counters(&self, _service: &ServiceId) -> Option<CounterSource> {
-        self.1.clone()
     }
 }
 
@@ -148,9 +138,8 @@ impl World {
             samples: Arc::default(),
             runtime: FakeRuntime::new(clock),
             metrics: Arc::new(FakeMetrics::new(Scripted::Value(serde_json::json!([0.0])))),
-            counters: None,
             migrations: Arc::new(FakeMigrations::new(&["drop-column"])),
-            catalogue: Arc::new(FakeCatalogue(services, None)),
+            catalogue: Arc::new(FakeCatalogue(services)),
             clock,
             ids: Mutex::new(0),
         }
@@ -160,9 +149,7 @@ impl World {
         Controller::start(Parts {
             log: self.log.clone(),
             runtime: Arc::new(self.runtime.clone()),
-            metrics: std::iter::once(self.metrics.clone() as Arc<dyn MetricSource>)
-                .chain(self.counters.clone().map(|c| c as Arc<dyn MetricSource>))
-                .collect(),
+            metrics: vec![self.metrics.clone()],
             samples: self.samples.clone(),
             catalogue: self.catalogue.clone(),
             migrations: self.migrations.clone(),

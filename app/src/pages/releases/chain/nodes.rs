@@ -188,15 +188,12 @@ fn attested(name: &str, receipt: Option<&Receipt>) -> Node {
 fn gated(gates: Option<&(u64, u64, GatesDecided)>) -> Node {
     match gates {
         Some((index, _, f)) => {
-            let mut details = vec![say::plural(f.findings, "finding", "findings"), format!("policy “{}”", f.policy)];
-            if !f.not_run.is_empty() {
-                details.insert(0, format!("{} not run", say::count(f.not_run.len() as u64)));
-            }
+            let passed = f.decision == "passed";
             Node {
                 name: "Gates".to_owned(),
-                tone: super::gates::outcome(f).0,
-                word: if f.decision == "passed" { "passed" } else { "failed" },
-                details,
+                tone: if passed { Tone::Good } else { Tone::Bad },
+                word: if passed { "passed" } else { "failed" },
+                details: vec![say::plural(f.findings, "finding", "findings"), format!("policy “{}”", f.policy)],
                 receipt: Some(*index),
                 document: Some(f.segment.clone()),
             }
