@@ -482,6 +482,14 @@ fn ranged(text: &str, low: f64, high: f64) -> Result<f64, String> {
     }
 }
 
+/// `NAME=VALUE`; the name is not empty.
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("NAME=VALUE".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -567,5 +575,6 @@ mod tests {
         check("deliveryos promote --service checkout --to prod", false);
         check("deliveryos promote oci:dev:v1 oci:prod --to prod", false);
         check("deliveryos image build oci:dev:v1 ./app --label a=b -- serve --port 1", true);
+        check("deliveryos image build oci:dev:v1 ./app --label =b", false);
     }
 }

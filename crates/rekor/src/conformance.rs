@@ -62,6 +62,9 @@ pub async fn run(store: Arc<dyn TreeStore>, notes: Arc<dyn Log>, receipts: Arc<d
     let hashes = tiles::tile(&*store, "tile/0/000.p/40".parse().unwrap()).await.unwrap().unwrap();
     assert_eq!(hashes.len(), 40 * 32);
     assert!(tiles::tile(&*store, "tile/0/000".parse().unwrap()).await.unwrap().is_none());
+    for beyond in ["tile/0/x036/x028/x797/x018/x963/968", "tile/entries/x036/x028/x797/x018/x963/968"] {
+        assert!(tiles::tile(&*store, beyond.parse().unwrap()).await.unwrap().is_none(), "{beyond}");
+    }
     let bundle = tiles::tile(&*store, "tile/entries/000.p/40".parse().unwrap()).await.unwrap().unwrap();
     assert_eq!(tlog::tiles::decode_entries(&bundle, 40).unwrap().len(), 40);
     let mut tree = Frontier::new();

@@ -170,7 +170,7 @@ pub struct Build {
     #[arg(long, value_name = "URI")]
     pub build_type: String,
     /// A parameter that was chosen outside the builder; may be repeated
-    #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = pair)]
+    #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = super::pair)]
     pub parameters: Vec<(String, String)>,
     /// The source, as git+https://…@refs/…
     #[arg(long, value_name = "URI")]
@@ -210,11 +210,4 @@ pub struct Vuln {
     /// When it ended (RFC 3339)
     #[arg(long, value_name = "TIME")]
     pub finished: Timestamp,
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("NAME=VALUE".to_owned()),
-    }
 }

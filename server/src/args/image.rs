@@ -69,7 +69,7 @@ pub enum ImageVerb {
         #[arg(long)]
         path: Option<String>,
         /// Labels, as NAME=VALUE
-        #[arg(long, value_parser = pair, value_name = "NAME=VALUE")]
+        #[arg(long, value_parser = super::pair, value_name = "NAME=VALUE")]
         label: Vec<(String, String)>,
         /// Arguments that it is run with
         #[arg(last = true)]
@@ -83,9 +83,4 @@ pub enum ImageVerb {
         #[arg(long)]
         plain_http: bool,
     },
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("NAME=VALUE")?;
-    Ok((name.to_owned(), value.to_owned()))
 }
