@@ -369,6 +369,7 @@ impl Teller {
                 canary_last_sent: None,
                 sticky: false,
                 judged: None,
+                counted: Vec::new(),
             });
         }
         for part in ticks.chunks(500) {

@@ -139,12 +139,13 @@ mod browser {
 
     pub(super) fn run_clock(start: Timestamp, now: WriteSignal<Timestamp>) {
         let begun = answered_at();
-        now.set(start.plus_millis((js_sys::Date::now() - begun) as i64));
-        let handle = set_interval_with_handle(
-            move || now.set(start.plus_millis((js_sys::Date::now() - begun) as i64)),
-            Duration::from_secs(1),
-        );
-        clear_on_cleanup(handle.ok());
+        let turn = move || {
+            let at = start.plus_millis((js_sys::Date::now() - begun) as i64);
+            now.set(at);
+            crate::components::tick(at);
+        };
+        turn();
+        clear_on_cleanup(set_interval_with_handle(turn, Duration::from_secs(1)).ok());
     }
 
     fn clear_on_cleanup(handle: Option<IntervalHandle>) {

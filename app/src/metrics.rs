@@ -3,10 +3,12 @@
 use dora::{Absent, Metric, SMALL_SAMPLE, Tile, Value};
 use projections::say;
 
-/// A value as it is shown: `0.4 / day`, `8.3 %`, `41 s`, `n/a`.
+/// A value as it is shown: `2.4 / day`, `1 in 30 days`, `8.3 %`, `41 s`, `n/a`.
 pub fn value(value: Value) -> String {
     match value {
-        Value::PerDay(v) if v > 0.0 && v < 0.095 => format!("{v:.2} / day"),
+        Value::PerDay(0.0) => "none".to_owned(),
+        // Less than one a day is easier read the other way round.
+        Value::PerDay(v) if v > 0.0 && v <= 0.667 => format!("1 in {}", days(1.0 / v)),
         Value::PerDay(v) if v < 10.0 => format!("{v:.1} / day"),
         Value::PerDay(v) => format!("{v:.0} / day"),
         Value::Ratio(v) if v > 0.0 && v < 0.1 => format!("{:.1} %", v * 100.0),
@@ -15,6 +17,12 @@ pub fn value(value: Value) -> String {
         Value::Millis(v) => say::duration(v.round() as i64),
         Value::Absent(_) => "n/a".to_owned(),
     }
+}
+
+/// `2 days`, `2.5 days`, `30 days`.
+fn days(days: f64) -> String {
+    let said = if days < 9.95 { format!("{days:.1}") } else { format!("{days:.0}") };
+    format!("{} days", said.strip_suffix(".0").unwrap_or(&said))
 }
 
 /// The two lines under a value: what was counted, and what to keep in mind.
@@ -48,9 +56,13 @@ fn then(why: Absent) -> &'static str {
     }
 }
 
-/// The line of a spark line in a box of 90 by 22: an SVG path with gaps, and dots where a part stands alone.
+/// The line of a spark line in a box of 90 by 22: an SVG path with gaps, and dots where a part stands alone. One value is no
+/// course: it draws nothing.
 pub fn spark(parts: &[Option<f64>]) -> String {
     use std::fmt::Write as _;
+    if parts.iter().flatten().filter(|v| v.is_finite()).nth(1).is_none() {
+        return String::new();
+    }
     let top = parts.iter().flatten().copied().fold(0.0_f64, f64::max);
     let step = 88.0 / (parts.len().max(2) - 1) as f64;
     let mut path = String::new();
@@ -80,9 +92,12 @@ mod tests {
     #[test]
     fn values() {
         for (v, said) in [
-            (Value::PerDay(0.0), "0.0 / day"),
-            (Value::PerDay(0.033), "0.03 / day"),
-            (Value::PerDay(0.4), "0.4 / day"),
+            (Value::PerDay(0.0), "none"),
+            (Value::PerDay(1.0 / 30.0), "1 in 30 days"),
+            (Value::PerDay(0.4), "1 in 2.5 days"),
+            (Value::PerDay(0.5), "1 in 2 days"),
+            (Value::PerDay(0.9), "0.9 / day"),
+            (Value::PerDay(2.0), "2.0 / day"),
             (Value::PerDay(333.3), "333 / day"),
             (Value::Ratio(0.0), "0 %"),
             (Value::Ratio(0.0833), "8.3 %"),
@@ -100,6 +115,7 @@ mod tests {
         assert_eq!(spark(&[None, None]), "");
         assert_eq!(spark(&[Some(0.0), Some(1.0), None]), "M1.0 20.0L45.0 2.0");
         assert_eq!(spark(&[Some(2.0), None, Some(1.0)]), "M1.0 2.0h.1M89.0 11.0h.1");
-        assert_eq!(spark(&[Some(f64::NAN), Some(1.0)]), "M89.0 2.0h.1");
+        assert_eq!(spark(&[Some(f64::NAN), Some(1.0)]), "");
+        assert_eq!(spark(&[None, Some(1.0), None]), "", "one value is no course");
     }
 }

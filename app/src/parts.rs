@@ -8,7 +8,8 @@
 //! A page is put into a part by its line in the table below. Few parts are better than many: each pair of them may share a file.
 //!
 //! What of the release's page needs a press comes at the first press, in the part `aside`: the receipt beside the page, checking all of its
-//! receipts, recomputing a verdict. Only an address that opens a receipt loads it with the page.
+//! receipts, recomputing a verdict. Only an address that opens a receipt loads it with the page. So do the dialogs of every page, in the part
+//! `palette`.
 
 use leptos::{
     prelude::*,
@@ -17,7 +18,7 @@ use leptos::{
 use leptos_router::LazyRoute;
 
 use crate::{
-    components::Settle,
+    components::{Settle, palette},
     pages::{
         DoraPage, OverviewPage, ReceiptPage, ReceiptsPage, ReleasePage, ReleasesPage, SearchPage, SettingsPage,
         release_aside,
@@ -63,13 +64,13 @@ macro_rules! lazy_pages {
 
 lazy_pages! {
     overview: OverviewRoute = OverviewPage, draw_overview, load_overview;
-    lists: ReleasesRoute = ReleasesPage, draw_releases, load_releases;
-    lists: ReceiptsRoute = ReceiptsPage, draw_receipts, load_receipts;
-    lists: DoraRoute = DoraPage, draw_dora, load_dora;
-    lists: SearchRoute = SearchPage, draw_search, load_search;
-    lists: SettingsRoute = SettingsPage, draw_settings, load_settings;
+    overview: ReleasesRoute = ReleasesPage, draw_releases, load_releases;
     release: ReleaseRoute = ReleasePage, draw_release, load_release, with receipt_asked_for;
-    receipt: ReceiptRoute = ReceiptPage, draw_receipt, load_receipt;
+    receipts: ReceiptsRoute = ReceiptsPage, draw_receipts, load_receipts;
+    receipts: ReceiptRoute = ReceiptPage, draw_receipt, load_receipt;
+    others: DoraRoute = DoraPage, draw_dora, load_dora;
+    others: SearchRoute = SearchPage, draw_search, load_search;
+    others: SettingsRoute = SettingsPage, draw_settings, load_settings;
 }
 
 /// A receipt beside the release's page, and what of the view it needs.
@@ -87,6 +88,24 @@ pub(crate) async fn beside(asked: release_aside::Asked) -> AnyView {
             #[cfg(feature = "hydrate")]
             let _ = window().location().set_href(&page);
             let _ = page;
+            std::future::pending().await
+        }
+    }
+}
+
+/// The dialogs of every page; see [`palette::draw`].
+#[wasm_split(palette, wasm_split_path = ::leptos::wasm_split, fallible)]
+fn draw_dialogs(wanted: palette::Wanted) -> Result<AnyView, SplitLoaderError> {
+    Ok(palette::dialogs::draw(wanted))
+}
+
+/// The dialogs of every page. When their code does not come, the browser goes to the page `/search`, as it does without a script.
+pub(crate) async fn dialogs(wanted: palette::Wanted) -> AnyView {
+    match draw_dialogs(wanted).await.ok() {
+        Some(view) => view,
+        None => {
+            #[cfg(feature = "hydrate")]
+            let _ = window().location().set_href("/search");
             std::future::pending().await
         }
     }

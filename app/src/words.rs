@@ -112,7 +112,8 @@ pub fn headline(view: &ReleaseView) -> Headline {
             Tone::Bad,
         ),
         Phase::Ended(Outcome::Promoted) => {
-            said(format!("{} is ", row.version), "stable".to_owned(), took(row), Tone::Good)
+            let by = view.promoted_by().map(|who| format!(", promoted in full by {who}")).unwrap_or_default();
+            said(format!("{} is ", row.version), "stable".to_owned(), format!("{}{by}", took(row)), Tone::Good)
         }
         Phase::Ended(Outcome::Aborted) => said(format!("{} was ", row.version), state, took(row), Tone::Bad),
         Phase::Ended(Outcome::RolledBack) => {

@@ -274,9 +274,14 @@ pub enum RecipeVerb {
         /// Also refuse what this runtime cannot do
         #[arg(long, value_parser = ["local"])]
         runtime: Option<String>,
-        /// Requests a second: also warn when the rule `threshold` would often stop a healthy canary at this traffic
+        /// Requests a second: also warn when the rule `threshold`, or a template's threshold on 5xx or p99, would often stop a healthy canary at
+        /// this traffic
         #[arg(long, value_parser = rate)]
         rate: Option<f64>,
+        /// The same at the traffic that this service has had so far: as the server sees it (--server), else as its last releases in the data
+        /// directory had it
+        #[arg(long, value_name = "NAME", conflicts_with = "rate")]
+        service: Option<ServiceId>,
     },
     /// Print the timetable of a recipe
     Plan {

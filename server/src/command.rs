@@ -25,13 +25,19 @@ mod verify;
 mod verify_bundle;
 mod watch;
 
-use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
+use std::{
+    io::IsTerminal as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
+use store_sqlite::{OpenError, SqliteStore};
 
 use crate::{
     args::{Args, Global, Verb},
     compose, config, demo,
+    exit::WrongUse,
 };
 
 /// Name of the data directory of `serve`.
@@ -54,7 +60,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             runtime()?.block_on(demo::run(data_dir, options))
         }
         Verb::Release(verb) => small_runtime()?.block_on(release::run(&global, verb)),
-        Verb::Recipe(verb) => recipe::run(&global, verb),
+        Verb::Recipe(verb) => small_runtime()?.block_on(recipe::run(&global, data_dir(&global, DATA_DIR), verb)),
         Verb::Judge(verb) => judge::run(&global, verb),
         Verb::Gate(verb) => small_runtime()?.block_on(gate::run(&global, verb)),
         Verb::Admit(verb) => {
@@ -90,6 +96,14 @@ fn data_dir(global: &Global, name: &str) -> anyhow::Result<PathBuf> {
         Some(dir) => Ok(dir.clone()),
         None => config::default_data_dir(name),
     }
+}
+
+/// The database of a data directory, for reading only. Where none is, the command line names the wrong place.
+async fn database(data_dir: &Path) -> anyhow::Result<SqliteStore> {
+    SqliteStore::open_read_only(data_dir).await.map_err(|error| match error {
+        OpenError::Missing(_) => WrongUse(error.to_string()).into(),
+        other => other.into(),
+    })
 }
 
 /// Descriptors wanted: every connection of the pages and of the traffic is one. systemd and most shells start with 1,024.

@@ -104,7 +104,8 @@ pub async fn serve(data_dir: PathBuf, options: args::Serve) -> anyhow::Result<Ex
         config.listen = listen;
     }
     let stop = terminated();
-    let opened = open(data_dir, config, options.config).await?;
+    let listener = listen(&config).await?;
+    let opened = open(listener, data_dir, config, options.config).await?;
     if opened.config.services.is_empty() {
         tracing::warn!("no service is configured: say --config deliveryos.toml");
     }
@@ -122,14 +123,23 @@ pub async fn serve(data_dir: PathBuf, options: args::Serve) -> anyhow::Result<Ex
     running.until(stop).await
 }
 
-/// Takes the addresses and opens the log: what most often is in the way shows first, before anything is started.
-pub async fn open(data_dir: PathBuf, config: Config, config_file: Option<PathBuf>) -> anyhow::Result<Opened> {
+/// Takes the address of the pages: what most often is in the way shows first, before anything is made or opened.
+pub async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
+    http_server::listen(config.listen, "the pages", "--listen").await
+}
+
+/// Opens the log, before anything is started.
+pub async fn open(
+    listener: TcpListener,
+    data_dir: PathBuf,
+    config: Config,
+    config_file: Option<PathBuf>,
+) -> anyhow::Result<Opened> {
     let store = SqliteStore::open(&data_dir).await.map_err(|error| match error {
         // Known, and nothing is wrong with the database.
         OpenError::InUse { .. } => Refusal(error.to_string()).into(),
         other => anyhow::Error::from(other),
     })?;
-    let listener = http_server::listen(config.listen, "the pages", "--listen").await?;
     let address = listener.local_addr().context("the listener has no address")?;
     let (key, signatures_key) = {
         let paths = [KEY_FILE, REKOR_KEY_FILE].map(|name| data_dir.join(name));

@@ -6,6 +6,7 @@ mod admission;
 mod catalogue;
 mod delivery;
 mod identity;
+mod judge;
 
 use std::{
     collections::BTreeMap,
@@ -23,6 +24,7 @@ pub use admission::AdmissionConfig;
 pub use catalogue::ConfigCatalogue;
 pub use delivery::{AttestationsConfig, EnvironmentConfig, FreezeConfig, IdentityConfig, PolicyConfig, Statement};
 pub use identity::{IdentityError, process_digest};
+pub use judge::JudgeConfig;
 
 use crate::exit::WrongUse;
 
@@ -121,6 +123,9 @@ pub struct ServiceConfig {
     /// What a release needs before it starts; nothing when left out.
     #[serde(default)]
     pub policy: Option<PolicyConfig>,
+    /// Where the sequential judge gets its counts; from the data plane when left out.
+    #[serde(default)]
+    pub judge: Option<JudgeConfig>,
     /// The versions, by label.
     pub versions: BTreeMap<Version, VersionConfig>,
 }
@@ -302,6 +307,9 @@ impl Config {
             }
             if !service.versions.contains_key(&service.stable) {
                 return Err(format!("{at}.stable: there is no [services.{name}.versions.\"{}\"]", service.stable));
+            }
+            if let Some(judge) = &service.judge {
+                judge.check(|name| self.metrics.contains_key(name)).map_err(|why| format!("{at}.judge{why}"))?;
             }
             for (label, version) in &service.versions {
                 version.check().map_err(|why| format!("{at}.versions.{label}{why}"))?;

@@ -74,8 +74,9 @@ pub async fn run(data_dir: PathBuf, options: args::Demo) -> anyhow::Result<ExitC
     if !compose::splitter_runs(&data_dir).await {
         http_server::free(options.traffic, "the demo's traffic", "--traffic").await?;
     }
+    let listener = http_server::listen(options.listen, "the pages", "--listen").await?;
     let images = Images::open(&data_dir, &SERVICE.parse()?).await?;
-    let opened = compose::open(data_dir.clone(), config(&options, &images).await?, None).await?;
+    let opened = compose::open(listener, data_dir.clone(), config(&options, &images).await?, None).await?;
     let link = compose::login_link(&opened).await?;
     let base = opened.base.clone();
     let running = compose::start(opened).await?;
@@ -278,6 +279,7 @@ async fn config(options: &args::Demo, images: &Images) -> anyhow::Result<Config>
         dead_man_seconds: Some(60),
         sticky: None,
         policy: Some(images.policy()?),
+        judge: None,
         versions,
     };
     Ok(Config {

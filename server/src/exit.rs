@@ -68,6 +68,12 @@ pub fn chain(error: &anyhow::Error) -> String {
             said = format!("{said}: {text}");
         }
     }
+    let full = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull)
+    };
+    if error.chain().any(full) && !said.contains("make room") {
+        said += ": make room on that disk and try again";
+    }
     said
 }
 
@@ -82,5 +88,10 @@ mod tests {
         check(Refusal("no".into()).into(), REFUSED);
         check(anyhow::Error::from(WrongUse("no".into())).context("reading"), WRONG_USE);
         assert_eq!(chain(&anyhow::Error::from(Refusal("b".into())).context("a")), "a: b");
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        assert_eq!(
+            chain(&anyhow::Error::from(full).context("/data/a cannot be written")),
+            "/data/a cannot be written: no storage space: make room on that disk and try again"
+        );
     }
 }

@@ -7,7 +7,7 @@
 //! * [`router`]: every route with the role it needs ([`router::ROUTES`]), and the layers around them; [`auth`]: who is asking, and the
 //!   checks on every unsafe request; [`events`]: the live stream; [`site`]: the browser's files.
 //! * [`promotions`]: images between environments; [`attestations`]: whose word about them counts; [`policy`]: what a release needs before
-//!   it starts.
+//!   it starts; [`false_stops`]: how often its recipe would stop a healthy canary.
 //! * [`admission`]: the webhook that a cluster asks whether a pod may run, on a listener of its own.
 //! * [`demo`]: a real service, real traffic, release after release.
 //!
@@ -31,6 +31,7 @@ pub mod config;
 pub mod demo;
 pub mod events;
 pub mod exit;
+pub mod false_stops;
 pub mod http_server;
 pub mod migrations;
 pub mod policy;

@@ -28,7 +28,7 @@ use receipt_log::{Clock, Log, Store};
 use serde_json::json;
 use tower_http::{limit::RequestBodyLimitLayer, timeout::RequestBodyTimeoutLayer};
 
-pub use api::{CommandBody, Created, StartBody, Started, Steered, TokenBody};
+pub use api::{CommandBody, Created, StartBody, Started, Steered, TokenBody, TrafficAnswer};
 pub(crate) use gates::decided as decide_gates;
 pub use gates::{GatesAnswer, GatesBody, ReportBody};
 pub use promotions::{PromotionAnswer, PromotionBody};
@@ -175,7 +175,7 @@ impl Deref for App {
 }
 
 /// The routes of the server itself, in the order of [`router`].
-const OWN: [(Method, &str); 28] = [
+const OWN: [(Method, &str); 29] = [
     (Method::GET, "/healthz"),
     (Method::GET, "/login"),
     (Method::POST, "/login"),
@@ -191,6 +191,7 @@ const OWN: [(Method, &str); 28] = [
     (Method::POST, "/api/v1/releases"),
     (Method::GET, "/api/v1/releases/{id}"),
     (Method::POST, "/api/v1/releases/{id}/commands"),
+    (Method::GET, "/api/v1/services/{id}/traffic"),
     (Method::GET, "/api/v1/segments/{digest}"),
     (Method::GET, "/api/v1/receipts/{index}"),
     (Method::POST, "/api/v1/tokens"),
@@ -237,6 +238,7 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/releases", get(api::list).post(api::start))
         .route("/api/v1/releases/{id}", get(api::release))
         .route("/api/v1/releases/{id}/commands", post(api::steer))
+        .route("/api/v1/services/{id}/traffic", get(api::traffic))
         .route("/api/v1/segments/{digest}", get(api::segment))
         .route("/api/v1/receipts/{index}", get(api::receipt))
         .route("/api/v1/tokens", post(api::create_token))

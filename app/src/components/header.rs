@@ -1,9 +1,10 @@
 //! The line on top, and the page's voice.
 
-use leptos::{either::Either, prelude::*};
+use leptos::prelude::*;
 use leptos_router::components::A;
+use maud::{Markup, html};
 
-use super::Palette;
+use super::{Palette, awaited, shown};
 use crate::{
     api::{ApiError, reads::Session},
     live::{Stream, use_live},
@@ -36,31 +37,30 @@ pub fn Header(
             <div class="right">
                 <Palette/>
                 <span class=move || format!("stream {}", word().0)>{move || word().1}</span>
-                <Suspense>
-                    {move || Suspend::new(async move {
-                        match session.await {
-                            Ok(Some(s)) => Either::Left(view! { <Me session=s/> }),
-                            _ => Either::Right(view! { <a class="me door" href="/login">"Log in"</a> }),
-                        }
-                    })}
-                </Suspense>
+                {awaited(move || {
+                    Box::pin(async move {
+                        shown(match session.await {
+                            Ok(Some(session)) => me(&session),
+                            _ => html! { a.me.door href="/login" { "Log in" } },
+                        })
+                    })
+                })}
             </div>
         </header>
     }
 }
 
 /// Who is logged in, and the way out. With a token there is no session to end.
-#[component]
-fn Me(session: Session) -> impl IntoView {
+fn me(session: &Session) -> Markup {
     let Session { actor, role, form_token, .. } = session;
-    view! {
-        <span class="me" title=format!("role {role}")>{actor}</span>
-        {(!form_token.is_empty()).then(|| view! {
-            <form method="post" action="/logout" class="logout">
-                <input type="hidden" name="form_token" value=form_token/>
-                <button type="submit">"Log out"</button>
-            </form>
-        })}
+    html! {
+        span.me title={ "role " (role) } { (actor) }
+        @if !form_token.is_empty() {
+            form.logout method="post" action="/logout" {
+                input type="hidden" name="form_token" value=(form_token);
+                button type="submit" { "Log out" }
+            }
+        }
     }
 }
 

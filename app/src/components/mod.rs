@@ -1,12 +1,14 @@
 //! Parts of pages. They show what they are given and fetch nothing.
 
 mod address;
+mod awaited;
+mod chip;
 mod digest;
 mod header;
 mod heading;
 mod keys;
 mod more;
-mod palette;
+pub(crate) mod palette;
 mod problem;
 mod receipts_table;
 mod room;
@@ -18,7 +20,9 @@ mod verify_receipts;
 mod weight_bar;
 
 pub use address::{use_rest, use_step};
-pub use digest::{DigestText, copy_pressed, digest};
+pub use awaited::{awaited, read_line, read_page};
+pub use chip::chip;
+pub use digest::{copy_pressed, digest};
 pub use header::{Header, LiveRegion};
 pub use heading::Heading;
 pub use keys::typing;
@@ -26,10 +30,12 @@ pub use more::MoreLink;
 pub use palette::Palette;
 pub use problem::{ProblemLine, ProblemNote};
 pub use receipts_table::receipts_table;
-pub use room::{room, written};
+pub use room::{room, shown, written};
 pub use settled::Settle;
-pub use state::{State, StateOf};
-pub use tiles::{MetricTile, Spark};
-pub use time::{Ago, Clock};
+pub use state::{state, state_of};
+pub use tiles::{metric_tile, spark};
+#[cfg(feature = "hydrate")]
+pub(crate) use time::tick;
+pub use time::{ago, clock, so_far};
 pub use verify_receipts::VerifyReceipts;
-pub use weight_bar::WeightBar;
+pub use weight_bar::weight_bar;

@@ -4,6 +4,7 @@
 //! browser's code, and of the first load.
 
 use leptos::{html, prelude::*};
+use maud::Markup;
 
 use super::Settle;
 
@@ -37,6 +38,11 @@ pub fn room(markup: Memo<String>) -> AnyView {
         now
     });
     view! { <div class="room" node_ref=room inner_html=first></div> }.settled()
+}
+
+/// Markup that does not change by itself.
+pub fn shown(markup: Markup) -> AnyView {
+    view! { <div class="room" inner_html=markup.into_string()></div> }.settled()
 }
 
 #[cfg(feature = "hydrate")]
@@ -85,7 +91,9 @@ mod browser {
     }
 
     fn one(parent: &Node, old: &Node, new: &Node) {
-        if old.node_name() != new.node_name() {
+        if old.is_equal_node(Some(new)) {
+            // Most of a long list, told by the browser at once.
+        } else if old.node_name() != new.node_name() {
             let _ = parent.replace_child(new, old);
         } else if let (Some(a), Some(b)) = (old.dyn_ref::<Element>(), new.dyn_ref::<Element>()) {
             attributes(a, b);

@@ -6,12 +6,13 @@ mod samples;
 
 use leptos::prelude::*;
 use leptos_router::components::Router;
+use maud::html;
 use model::Weight;
 
 use self::samples::Sample;
 use crate::{
     api::{ApiError, reads::Session},
-    components::{DigestText, ProblemLine, State, VerifyReceipts, WeightBar, receipts_table},
+    components::{ProblemLine, VerifyReceipts, digest, receipts_table, shown, state, weight_bar},
     live::provide_live,
     pages::{
         release_chain,
@@ -102,7 +103,7 @@ fn Small() -> impl IntoView {
     let stops = [5, 25, 50, 100].map(weight).to_vec();
     view! {
         <Part name="States: word, shape and colour">
-            {tones.map(|(tone, word)| view! { <State tone word/> }).collect_view()}
+            {shown(html! { @for (tone, word) in tones { (state(tone, word)) } })}
         </Part>
         <Part name="Stream">
             {["live", "connecting", "reconnecting", "stale"].map(|s| {
@@ -124,11 +125,11 @@ fn Small() -> impl IntoView {
             <span class="chips"><a class="chip on" href="#main">"chosen"</a><a class="chip" href="#main">"not chosen"</a></span>
         </Part>
         <Part name="Digest">
-            <DigestText digest=model::Digest::from_sha256(&[0x4f; 32])/>
+            {shown(digest(&model::Digest::from_sha256(&[0x4f; 32])))}
         </Part>
         <Part name="Weight">
             {[(5, Tone::Run), (50, Tone::Run), (25, Tone::Wait), (0, Tone::Bad), (100, Tone::Run)].map(|(w, tone)| {
-                view! { <div class="bar-room"><WeightBar weight=weight(w) stops=stops.clone() tone/></div> }
+                view! { <div class="bar-room">{shown(weight_bar(weight(w), &stops, tone))}</div> }
             }).collect_view()}
         </Part>
         <Part name="Notes">

@@ -315,6 +315,7 @@ fn ticks(view: &ReleaseView, tale: Tale, start: Timestamp, seconds: i64) -> Vec<
             canary_last_sent: None,
             sticky: false,
             judged: None,
+            counted: Vec::new(),
         }
     };
     (1..=seconds).map(of).collect()

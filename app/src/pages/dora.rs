@@ -1,14 +1,17 @@
 //! A delivery metric: its value, how it is computed, and exactly the rollouts that it was computed from.
 
 use dora::{Metric, Rollout, Value};
-use leptos::{either::Either, prelude::*};
+use leptos::prelude::*;
 use leptos_meta::Title;
 use leptos_router::hooks::{use_params_map, use_query_map};
+use maud::{Markup, html};
+use model::Timestamp;
 use projections::say;
 
 use crate::{
     api::metrics::{MetricPage, get_metric},
-    components::{Ago, Heading, ProblemNote, Settle, Spark, State},
+    components::{Heading, Settle, ago, read_page, shown, spark, state},
+    live::use_live,
     metrics, words,
 };
 
@@ -22,63 +25,57 @@ pub fn DoraPage() -> impl IntoView {
     let page = Resource::new_blocking(move || asked.get(), |(metric, below)| get_metric(metric, below));
     view! {
         <Title text="Delivery metrics"/>
-        <Transition fallback=|| view! { <p class="wait-note">"Reading the log"</p> }>
-            {move || Suspend::new(async move {
-                match page.await {
-                    Ok(loaded) => view! { <Loaded loaded/> }.settled(),
-                    Err(error) => view! { <ProblemNote error/> }.settled(),
-                }
-            })}
-        </Transition>
+        {read_page(page, |loaded| view! { <Loaded loaded/> }.settled())}
     }
 }
 
 #[component]
 fn Loaded(loaded: MetricPage) -> impl IntoView {
-    let MetricPage { window, tile, rows, of, next, left_out } = loaded;
-    let metric = tile.metric;
-    let (first, second) = metrics::notes(&tile, dora::DAYS);
-    let notes = [first, second].into_iter().filter(|note| !note.is_empty()).collect::<Vec<_>>().join(", ");
-    let tabs = Metric::ALL.into_iter().map(|other| {
-        let on = other == metric;
-        view! { <a class="chip" class:on=on href=format!("/dora/{}", other.as_str()) aria-current=on.then_some("page")>{other.name()}</a> }
-    });
-    let absent = matches!(tile.value, Value::Absent(_));
-    let older = next.map(|below| words::query(&format!("/dora/{}", metric.as_str()), &[("below", &below.to_string())]));
-    let none = rows.is_empty();
-    let count = if of > rows.len() as u64 {
-        format!("{} of {}", say::count(rows.len() as u64), say::count(of))
-    } else {
-        say::count(of)
-    };
+    let now = use_live().now.get_untracked();
+    let metric = loaded.tile.metric;
+    let value = metrics::value(loaded.tile.value);
+    let absent = matches!(loaded.tile.value, Value::Absent(_));
     view! {
         <section class="page metric">
-            <nav class="chips" aria-label="Delivery metrics">{tabs.collect_view()}</nav>
-            <Heading>{metric.name()}" "<span class:na=absent>{metrics::value(tile.value)}</span></Heading>
-            <p class="mute">{notes}". From "<Ago at=window.from/>" to now, all services, all environments."</p>
-            <p>{metric.definition()}</p>
-            <Spark parts=tile.spark/>
-            <section aria-labelledby="rows">
-                <h2 id="rows">"Computed from " <span>{count}</span></h2>
-                {if none {
-                    Either::Left(view! { <p class="none">{nothing(&tile.value)}</p> })
-                } else {
-                    Either::Right(view! { <Rows rows metric/> })
-                }}
-                <nav class="pager" aria-label="Pages of the list">
-                    {older.map(|href| view! { <a class="door" href=href>"older"</a> })}
-                </nav>
-            </section>
-            {(!left_out.is_empty())
-                .then(|| {
-                    view! {
-                        <section aria-labelledby="left">
-                            <h2 id="left">"Left out " <span>"the data plane did not time these"</span></h2>
-                            <Rows rows=left_out metric/>
-                        </section>
-                    }
-                })}
+            {shown(tabs(metric))}
+            <Heading>{metric.name()}" "<span class:na=absent>{value}</span></Heading>
+            {shown(body(&loaded, now))}
         </section>
+    }
+}
+
+fn tabs(metric: Metric) -> Markup {
+    html! {
+        nav.chips aria-label="Delivery metrics" {
+            @for other in Metric::ALL {
+                a.chip.on[other == metric] href={ "/dora/" (other.as_str()) } aria-current=[(other == metric).then_some("page")] { (other.name()) }
+            }
+        }
+    }
+}
+
+fn body(loaded: &MetricPage, now: Timestamp) -> Markup {
+    let MetricPage { window, tile, rows, of, next, left_out } = loaded;
+    let metric = tile.metric;
+    let (first, second) = metrics::notes(tile, dora::DAYS);
+    let notes = [first, second].into_iter().filter(|note| !note.is_empty()).collect::<Vec<_>>().join(", ");
+    let older = next.map(|below| words::query(&format!("/dora/{}", metric.as_str()), &[("below", &below.to_string())]));
+    let shown = rows.len() as u64;
+    html! {
+        p.mute { (notes) ". From " (ago(window.from, now)) " to now, all services, all environments." }
+        p { (metric.definition()) }
+        (spark(&tile.spark))
+        section aria-labelledby="rows" {
+            h2 #rows { "Computed from " span { @if *of > shown { (say::count(shown)) " of " } (say::count(*of)) } }
+            @if rows.is_empty() { p.none { (nothing(&tile.value)) } } @else { (table(rows, metric, now)) }
+            nav.pager aria-label="Pages of the list" { @if let Some(href) = older { a.door href=(href) { "older" } } }
+        }
+        @if !left_out.is_empty() {
+            section aria-labelledby="left" {
+                h2 #left { "Left out " span { "the data plane did not time these" } }
+                (table(left_out, metric, now))
+            }
+        }
     }
 }
 
@@ -98,42 +95,37 @@ fn nothing(value: &Value) -> &'static str {
     }
 }
 
-#[component]
-fn Rows(rows: Vec<Rollout>, metric: Metric) -> impl IntoView {
+fn table(rows: &[Rollout], metric: Metric, now: Timestamp) -> Markup {
     let timed = metric == Metric::TimeToRestore;
-    view! {
-        <div class="wide">
-            <table class="rollouts">
-                <thead>
-                    <tr>
-                        <th>"Outcome"</th>
-                        <th>"Release"</th>
-                        <th>"Environment"</th>
-                        <th>"Ended"</th>
-                        {timed.then(|| view! { <th class="n">"Restored in"</th> })}
-                        <th class="n">"Receipt"</th>
-                    </tr>
-                </thead>
-                <tbody>
-                    {rows
-                        .into_iter()
-                        .map(|row| {
-                            let (tone, word) = words::outcome(row.outcome);
-                            let restored = row.restore_ms.map_or_else(|| "not timed".to_owned(), say::duration);
-                            view! {
-                                <tr>
-                                    <td><State tone word/></td>
-                                    <td class="name"><a class="door" href=format!("/releases/{}", row.release)><b>{row.service.to_string()}</b>" "{row.version.to_string()}</a></td>
-                                    <td>{row.environment.to_string()}</td>
-                                    <td><Ago at=row.ended/></td>
-                                    {timed.then(|| view! { <td class="n">{restored}</td> })}
-                                    <td class="n"><a class="door" href=format!("/receipts/{}", row.receipt)>{say::count(row.receipt)}</a></td>
-                                </tr>
-                            }
-                        })
-                        .collect_view()}
-                </tbody>
-            </table>
-        </div>
+    html! {
+        div.wide {
+            table.rollouts {
+                thead {
+                    tr {
+                        th { "Outcome" }
+                        th { "Release" }
+                        th { "Environment" }
+                        th { "Ended" }
+                        @if timed { th.n { "Restored in" } }
+                        th.n { "Receipt" }
+                    }
+                }
+                tbody { @for row in rows { (line(row, timed, now)) } }
+            }
+        }
+    }
+}
+
+fn line(row: &Rollout, timed: bool, now: Timestamp) -> Markup {
+    let (tone, word) = words::outcome(row.outcome);
+    html! {
+        tr {
+            td { (state(tone, word)) }
+            td.name { a.door href={ "/releases/" (row.release) } { b { (row.service) } " " (row.version) } }
+            td { (row.environment) }
+            td { (ago(row.ended, now)) }
+            @if timed { td.n { (row.restore_ms.map_or_else(|| "not timed".to_owned(), say::duration)) } }
+            td.n { a.door href={ "/receipts/" (row.receipt) } { (say::count(row.receipt)) } }
+        }
     }
 }

@@ -3,15 +3,18 @@
 use leptos::prelude::*;
 use leptos_meta::Title;
 use leptos_router::hooks::use_query_map;
+use maud::{Markup, html};
+use model::Timestamp;
 use projections::say;
 
-use super::releases::ReleaseTable;
+use super::releases::release_table;
 use crate::{
     api::{
         find::{Found, get_found},
         lists::ReleasesAsked,
     },
-    components::{Heading, ProblemLine, Settle},
+    components::{Heading, read_line, shown},
+    live::use_live,
     places, words,
 };
 
@@ -25,54 +28,58 @@ pub fn SearchPage() -> impl IntoView {
         <Title text="Search"/>
         <section class="page search">
             <Heading>"Search"</Heading>
-            <form class="filters" method="get" action="/search" role="search">
-                <label>"Find "
-                    <input class="find" type="search" name="q" value=move || asked.get() autocomplete="off" maxlength="500"/>
-                </label>
-                <button type="submit">"Search"</button>
-                <span class="mute">"words of a release, the beginning of a digest, the number of a receipt, the name of a page"</span>
-            </form>
-            <Transition fallback=|| view! { <p class="wait-note">"Searching"</p> }>
-                {move || Suspend::new(async move {
-                    match page.await {
-                        Ok(found) => view! { <Results found q=asked.get_untracked()/> }.settled(),
-                        Err(error) => view! { <ProblemLine error/> }.settled(),
-                    }
-                })}
-            </Transition>
+            {move || shown(form(&asked.get()))}
+            {read_line(page, move |found| {
+                shown(results(&found, &asked.get_untracked(), use_live().now.get_untracked()))
+            })}
         </section>
     }
 }
 
-#[component]
-fn Results(found: Found, q: String) -> impl IntoView {
+fn form(q: &str) -> Markup {
+    html! {
+        form.filters method="get" action="/search" role="search" {
+            label { "Find " input.find type="search" name="q" value=(q) autocomplete="off" maxlength="500"; }
+            button type="submit" { "Search" }
+            span.mute { "words of a release, the beginning of a digest, the number of a receipt, the name of a page" }
+        }
+    }
+}
+
+fn results(found: &Found, q: &str, now: Timestamp) -> Markup {
     let Found { receipt, releases, of } = found;
-    let pages = if q.trim().is_empty() { Vec::new() } else { places::matching(&q) };
+    let pages = if q.trim().is_empty() { Vec::new() } else { places::matching(q) };
     let nothing = !q.trim().is_empty() && receipt.is_none() && releases.is_empty() && pages.is_empty();
-    let shown = releases.len() as u64;
-    let all = (of > shown).then(|| {
-        let href = ReleasesAsked { q: q.clone(), ..ReleasesAsked::default() }.href();
-        view! { " · "<a class="door" href=href>"all"</a> }
-    });
-    view! {
-        {nothing.then(|| view! { <p class="none">"Nothing is called so, and no digest begins so."</p> })}
-        {(!pages.is_empty()).then(|| view! {
-            <section aria-labelledby="found-pages">
-                <h2 id="found-pages">"Pages"</h2>
-                <ul class="plain-list">{pages.into_iter().map(|place| view! { <li><a class="door" href=place.href>{place.name}</a></li> }).collect_view()}</ul>
-            </section>
-        })}
-        {receipt.map(|receipt| view! {
-            <section aria-labelledby="found-receipt">
-                <h2 id="found-receipt">"Receipt"</h2>
-                <p><a class="door" href=format!("/receipts/{}", receipt.index)>{say::count(receipt.index)}</a>" "<span class="mute">{words::kind_name(receipt.kind)}</span>" "{receipt.said}</p>
-            </section>
-        })}
-        {(shown > 0).then(|| view! {
-            <section aria-labelledby="found-releases">
-                <h2 id="found-releases">"Releases " <span>{say::count(of)}{all}</span></h2>
-                <ReleaseTable rows=Signal::stored(releases)/>
-            </section>
-        })}
+    html! {
+        @if nothing { p.none { "Nothing is called so, and no digest begins so." } }
+        @if !pages.is_empty() {
+            section aria-labelledby="found-pages" {
+                h2 #found-pages { "Pages" }
+                ul.plain-list { @for place in pages { li { a.door href=(place.href) { (place.name) } } } }
+            }
+        }
+        @if let Some(receipt) = receipt {
+            section aria-labelledby="found-receipt" {
+                h2 #found-receipt { "Receipt" }
+                p {
+                    a.door href={ "/receipts/" (receipt.index) } { (say::count(receipt.index)) }
+                    " " span.mute { (words::kind_name(receipt.kind)) } " " (receipt.said)
+                }
+            }
+        }
+        @if !releases.is_empty() {
+            section aria-labelledby="found-releases" {
+                h2 #found-releases {
+                    "Releases "
+                    span {
+                        (say::count(*of))
+                        @if *of > releases.len() as u64 {
+                            " · " a.door href=(ReleasesAsked { q: q.to_owned(), ..ReleasesAsked::default() }.href()) { "all" }
+                        }
+                    }
+                }
+                (release_table(releases, None, now))
+            }
+        }
     }
 }

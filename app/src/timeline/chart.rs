@@ -163,7 +163,7 @@ fn errors(root: &Area<'_>, points: &[Point], axis: Axis, limit: f64, over: bool)
             chart.draw_series(LineSeries::new(line, ink.style()))?;
         }
     }
-    let mut labels = vec![(limit, Ink::LimitText, format!("limit {limit}"))];
+    let mut labels = vec![(limit, Ink::LimitText, format!("limit {}", say::ratio(limit)))];
     if silence(points, axis).is_none()
         && let Some(v) = last_of(points, over, |p| p.canary_errors)
     {

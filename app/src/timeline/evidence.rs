@@ -209,6 +209,7 @@ mod tests {
         };
         Tick {
             judged: Some(Box::new(judged)),
+            counted: Vec::new(),
             ..super::super::series::tests::tick(s, 5, Some(80.0), Some((10, 0, Some(80.0))))
         }
     }

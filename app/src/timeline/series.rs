@@ -189,6 +189,7 @@ pub(super) mod tests {
             canary_last_sent: None,
             sticky: false,
             judged: None,
+            counted: Vec::new(),
         }
     }
 

@@ -327,7 +327,7 @@ impl Task {
     }
 }
 
-fn no_answer() -> RuntimeError {
+pub(crate) fn no_answer() -> RuntimeError {
     RuntimeError::Unreachable("no answer in time".to_owned())
 }
 

@@ -203,10 +203,8 @@ impl Task {
         }
         if self.active.is_some() {
             self.look_now().await;
-            let runs = self.seen.as_ref().filter(|_| self.reachable).and_then(|seen| seen.stable.as_ref());
-            if let Some(runs) = runs.filter(|runs| runs.digest != stable.digest) {
-                let (runs, logged) = (runs.version.to_string(), stable.version.to_string());
-                return Err(no(StartError::OtherStable { runs, logged }));
+            if let Some(other) = self.other_stable(&stable) {
+                return Err(no(other));
             }
         }
         let recipe = self.usable_recipe(&request).map_err(No::Answer)?;

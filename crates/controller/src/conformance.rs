@@ -16,7 +16,7 @@ use std::{
 
 use model::{Epoch, ServiceId, Track, Weight};
 
-use crate::{MetricError, MetricSource, ObservedService, Runtime, RuntimeError, Workload};
+use crate::{CounterAsk, CounterQueries, MetricError, MetricSource, ObservedService, Runtime, RuntimeError, Workload};
 
 /// A runtime under test: the service is configured but not yet ensured, and gets traffic from nobody unless `traffic` says so.
 pub struct RuntimeSubject {
@@ -48,8 +48,24 @@ pub struct MetricSubject {
     pub forbidden: rollout::Provider,
     /// A provider of another kind.
     pub foreign: rollout::Provider,
+    /// Where it asks for counters; `None` for one that cannot count.
+    pub counters: Option<CounterSubject>,
     /// Kept as long as the subject.
     pub keep: Box<dyn std::any::Any + Send>,
+}
+
+/// Addresses of a source that counts, as [`MetricSubject`] has its providers.
+pub struct CounterSubject {
+    /// Its peer has counters at 1,790,000,000 s, for a query that names buckets.
+    pub answers: String,
+    /// Its peer accepts the connection and never answers.
+    pub hangs: String,
+    /// Nobody listens.
+    pub down: String,
+    /// Its peer answers nonsense.
+    pub garbles: String,
+    /// Not allowed.
+    pub forbidden: String,
 }
 
 /// Time for a version to become ready or a tick to arrive.
@@ -116,6 +132,41 @@ where
     assert!(matches!(forbidden, Err(MetricError::NotAllowed(_))), "only allowed addresses are asked: {forbidden:?}");
     let foreign = s.source.measure(&s.foreign, now, limit).await;
     assert!(matches!(foreign, Err(MetricError::NotSupported(_))), "another provider is refused by name: {foreign:?}");
+    counters(&s, now).await;
+}
+
+async fn counters(s: &MetricSubject, now: model::Timestamp) {
+    let ask = |address: &str| CounterAsk {
+        address: address.to_owned(),
+        queries: CounterQueries { buckets: "buckets".to_owned(), errors: "errors".to_owned() },
+        start: now.plus_millis(-5_000),
+        end: now,
+        step: Duration::from_secs(1),
+    };
+    let (limit, short) = (Duration::from_secs(5), Duration::from_millis(300));
+    let Some(at) = &s.counters else {
+        assert!(!s.source.counts(), "it says that it does not count");
+        let refused = s.source.counters(&ask(""), limit).await;
+        assert!(matches!(refused, Err(MetricError::NotSupported(_))), "counting is refused by name: {refused:?}");
+        return;
+    };
+    assert!(s.source.counts(), "it says that it counts");
+    let counted = s.source.counters(&ask(&at.answers), limit).await.unwrap_or_else(|e| panic!("it counts: {e}"));
+    assert!(!counted.source.is_empty() && !counted.edges_us.is_empty(), "source and edges are named: {counted:?}");
+    assert!(counted.scrapes.keys().all(|at| *at <= now) && !counted.scrapes.is_empty(), "in the span: {counted:?}");
+    let begun = Instant::now();
+    let hung = s.source.counters(&ask(&at.hangs), short).await;
+    assert!(matches!(hung, Err(MetricError::Unreachable(..))), "a peer that hangs is unreachable: {hung:?}");
+    assert!(begun.elapsed() < short + Duration::from_secs(2), "the time limit holds: {:?}", begun.elapsed());
+    let down = s.source.counters(&ask(&at.down), limit).await;
+    assert!(matches!(down, Err(MetricError::Unreachable(..))), "nobody there is unreachable: {down:?}");
+    let garbled = s.source.counters(&ask(&at.garbles), limit).await;
+    assert!(
+        matches!(garbled, Err(MetricError::Unreadable(..) | MetricError::Answered(..))),
+        "nonsense is no count, and no zero: {garbled:?}"
+    );
+    let forbidden = s.source.counters(&ask(&at.forbidden), limit).await;
+    assert!(matches!(forbidden, Err(MetricError::NotAllowed(_))), "only allowed addresses are asked: {forbidden:?}");
 }
 
 impl RuntimeSubject {

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Catalogue, CommandError, Delivery, MetricSource, Migrations, Runtime, SampleStore, StartError, StartRequest,
+    Traffic,
     limits::{LIVE, QUEUE, URGENT_QUEUE},
     task::{Inbox, Request, Task},
 };
@@ -137,7 +138,7 @@ impl Controller {
         for (service, task) in prepared {
             let (urgent, urgent_rx) = mpsc::channel(URGENT_QUEUE);
             let (normal, normal_rx) = mpsc::channel(QUEUE);
-            services.insert(service, Inbox { urgent, normal });
+            services.insert(service, Inbox { urgent, normal, traffic: task.traffic.subscribe() });
             tasks.push(tokio::spawn(task.run(urgent_rx, normal_rx, stop.clone())));
         }
         Self { services, live, failure, stop, tasks }
@@ -210,6 +211,10 @@ impl Delivery for Controller {
 
     fn live(&self) -> broadcast::Receiver<(ReleaseId, Tick)> {
         self.live.subscribe()
+    }
+
+    fn traffic(&self, service: &ServiceId) -> Option<Traffic> {
+        self.services.get(service).map(|inbox| inbox.traffic.borrow().clone())
     }
 }
 

@@ -9,7 +9,7 @@ use judge::{
 use model::{Digest, Energy, Judged, Tick, Timestamp, event::WindowStats};
 use serde_json::{Map, Value};
 
-use crate::Measurement;
+use crate::{Measurement, counting::Counting};
 
 /// Most bytes of ticks kept for one step's segment: half of what a segment may hold. The oldest give way.
 const MAX_STEP_BYTES: usize = receipt_log::MAX_SEGMENT / 2;
@@ -116,8 +116,26 @@ impl Judging {
         self.feed().is_some_and(|feed| feed.judge().verdict() == judge::sequential::Verdict::Certified)
     }
 
+    /// True when another source's counters are judged, and not the data plane's seconds.
+    pub(crate) fn is_fed_by_counters(&self) -> bool {
+        self.feed().is_some_and(|feed| feed.beginning().every_s.is_some())
+    }
+
+    /// What the judge said last.
+    pub(crate) fn judged(&self) -> Option<Judged> {
+        self.judge.judged().cloned()
+    }
+
     /// A second from before a crash: it counts as evidence as it did then.
     pub(crate) fn again(&mut self, tick: &Tick) {
+        if self.is_fed_by_counters() {
+            tick.counted.iter().for_each(|second| self.again_one(second));
+        } else {
+            self.again_one(tick);
+        }
+    }
+
+    fn again_one(&mut self, tick: &Tick) {
         if tick.at > self.since {
             self.push(tick);
         } else {
@@ -184,7 +202,7 @@ impl Judging {
     }
 
     /// What the last judgement was computed from.
-    pub(crate) fn evidence(&self, segments: Segments) -> Option<Evidence> {
+    pub(crate) fn evidence(&self, segments: Segments, counting: Option<&Counting>) -> Option<Evidence> {
         let j = self.judgement.as_ref()?;
         let mut further = Map::new();
         let mut put = |name: &str, value: Result<Value, serde_json::Error>| {
@@ -214,6 +232,9 @@ impl Judging {
             put("crossed_at", serde_json::to_value(judge.crossed_at()));
             put("hard_stop_at", serde_json::to_value(judge.hard_stop_at()));
             put("stopped_by", serde_json::to_value(judge.stopped().map(|(by, _)| by)));
+            if let Some(counting) = counting.filter(|_| self.is_fed_by_counters()) {
+                put("counters", Ok(counting.facts(feed.limits(), judge.policy())));
+            }
             put("split_ln_e", serde_json::to_value(judge.split_ln_e()));
             put("certificate", serde_json::to_value::<Option<PerMeasure>>(judge.certificate()));
             put("p99_ratio", serde_json::to_value(judged.ratio));
@@ -222,6 +243,7 @@ impl Judging {
                 cause.into_iter().for_each(|(name, value)| put(&name, Ok(value)));
             }
         }
+        let peer = counting.filter(|_| self.is_fed_by_counters()).map(|c| c.address().to_owned());
         Some(Evidence {
             rule: self.judge.rule().name().to_owned(),
             measurements: j.span.ticks,
@@ -230,7 +252,7 @@ impl Judging {
             to: j.span.to,
             canary: Some(j.canary.clone()),
             stable: Some(j.stable.clone()),
-            cite: vec![format!("DeliveryOS judge {}", self.judge.rule().name())],
+            cite: std::iter::once(format!("DeliveryOS judge {}", self.judge.rule().name())).chain(peer).collect(),
             further,
         })
     }

@@ -18,10 +18,18 @@
 //! switch). Commands that were accepted and not carried out are carried out. Operations have deterministic ids, so one that was done and not
 //! recorded is answered by the data plane with its first answer and then recorded.
 //!
+//! Between releases the data plane is held against the log: one that came back with an older state (it could not be saved) is given
+//! what the log says, health-checked, under one `delivery.command.accepted` of the controller (`begun/<release>/restore/<ms>`).
+//!
 //! # Abort
 //! Aborts have a queue of their own that is looked at before anything else and between any two actions. Once the intent is
 //! durable the weight is set, and only then the further receipts are written. Nothing slow runs in the task: measurements,
 //! migrations and drains run beside it, with time limits.
+//!
+//! # Where the judge's counts come from
+//! The data plane's seconds, or for a service whose configuration says so the cumulative counters of a metric source ([`CounterSource`]): asked
+//! beside the task, moment after moment, and carried into the samples by the data plane's seconds. While they do not come nothing is judged:
+//! a step waits, and an abort does not.
 //!
 //! # Epoch
 //! At the start a larger epoch is taken than the log or the data plane has seen. A data plane that names a larger one later
@@ -32,11 +40,14 @@ mod ask;
 mod boot;
 mod complete;
 mod controller;
+mod counters;
+mod counting;
 mod evidence;
 mod limits;
 mod look;
 pub mod ports;
 mod record;
+mod restore;
 pub mod service;
 mod task;
 mod write;
@@ -48,8 +59,9 @@ pub mod conformance;
 pub mod fake;
 
 pub use controller::{Controller, Failure, Parts};
+pub use counters::{CounterAsk, CounterQueries, CounterSource, Counters};
 pub use ports::*;
-pub use service::{CommandError, Delivery, StartError, StartRequest};
+pub use service::{CommandError, Delivery, StartError, StartRequest, Traffic};
 
 #[cfg(test)]
 mod tests;

@@ -57,8 +57,23 @@ pub(crate) const MEASURE: Duration = Duration::from_secs(30);
 /// Time after which a source that ignores its limit is given up.
 pub(crate) const MEASURE_GRACE: Duration = Duration::from_secs(1);
 
+/// Time for a version's counters: they come every few seconds, and what was missed is asked for again.
+pub(crate) const COUNT: Duration = Duration::from_secs(10);
+
+/// A scrape is there so long after its moment, ms.
+pub(crate) const COUNT_LAG: i64 = 300;
+
+/// Most moments asked for at once: with the most edges there can be, as many values as Prometheus gives in one answer.
+pub(crate) const MOMENTS_AT_ONCE: i64 = 20;
+
+/// Most seconds made of counters that wait for a second of the data plane: an hour of one a second. Older ones are judged, and not kept.
+pub(crate) const MADE: usize = 3_600;
+
 /// Time for a down-migration: the product promises the whole way back within 14 minutes.
 pub(crate) const MIGRATION: Duration = Duration::from_secs(600);
+
+/// Time for a version that is brought back to answer its health check, until it is said that it does not.
+pub(crate) const RESTORE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Shortest sleep, so that a clock that stands still cannot make the loop spin.
 pub(crate) const NAP: Duration = Duration::from_millis(5);

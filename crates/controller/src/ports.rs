@@ -7,6 +7,8 @@ use model::{Digest, Epoch, ReleaseId, ServiceId, Tick, Timestamp, Track, Version
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
+use crate::{CounterAsk, CounterSource, Counters};
+
 /// How one version of a service is run. Commands come from the server's configuration only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Workload {
@@ -188,6 +190,15 @@ pub trait MetricSource: Send + Sync {
         now: Timestamp,
         timeout: Duration,
     ) -> Result<MetricAnswer, MetricError>;
+    /// True when it can count ([`MetricSource::counters`]).
+    fn counts(&self) -> bool {
+        false
+    }
+    /// Cumulative counters of one version over time. Must answer or fail within the time limit given, as [`MetricSource::measure`].
+    async fn counters(&self, ask: &CounterAsk, timeout: Duration) -> Result<Counters, MetricError> {
+        let _ = (ask, timeout);
+        Err(MetricError::NotSupported("for counters".to_owned()))
+    }
 }
 
 /// Keeps ticks and measurements: not receipts, but what verdicts are computed from.
@@ -235,6 +246,11 @@ pub trait Catalogue: Send + Sync {
     fn services(&self) -> Vec<(ServiceId, Workload)>;
     /// How a version of a service is run; asked after a restart for versions that the log names.
     fn workload(&self, service: &ServiceId, version: &Version, digest: &Digest) -> Option<Workload>;
+    /// Where the sequential judge of a service gets its counts; `None` = from the data plane. Asked once, at the start.
+    fn counters(&self, service: &ServiceId) -> Option<CounterSource> {
+        let _ = service;
+        None
+    }
 }
 
 /// Runs migrations by the names that the server's configuration gives them.

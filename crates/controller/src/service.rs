@@ -44,15 +44,14 @@ pub enum StartError {
     #[error("{0} is already the stable version")]
     AlreadyStable(String),
     /// The data plane lost what it was told: over a doubt about what is stable nothing is released.
-    #[error(
-        "the data plane serves {runs} as stable, by the log it is {logged}: end the splitter (`deliveryos splitter --stop`), remove its \
-         state directory and start the server again, so that it serves what the log says"
-    )]
+    #[error("the data plane serves {runs} as stable, by the log it is {logged}: {remedy}")]
     OtherStable {
         /// The version that the data plane serves.
         runs: String,
         /// The version that the log knows.
         logged: String,
+        /// How it is brought back.
+        remedy: String,
     },
     /// The recipe has errors.
     #[error("the recipe is not usable: {}", .0.join("; "))]
@@ -85,6 +84,15 @@ pub enum CommandError {
     Unavailable(String),
 }
 
+/// What is seen of a service's traffic.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Traffic {
+    /// Requests a second in the last minutes in which stable had all of them; `None` before a minute with any.
+    pub rate: Option<f64>,
+    /// Why the judge of its next release would see less than it is asked to.
+    pub warning: Option<String>,
+}
+
 /// What the pages, the command line and the demo ask of the controller.
 #[async_trait]
 pub trait Delivery: Send + Sync {
@@ -94,4 +102,6 @@ pub trait Delivery: Send + Sync {
     async fn command(&self, command: Command) -> Result<u64, CommandError>;
     /// Live ticks by release, for pages.
     fn live(&self) -> broadcast::Receiver<(ReleaseId, Tick)>;
+    /// What is seen of a service's traffic; `None` when there is no such service.
+    fn traffic(&self, service: &ServiceId) -> Option<Traffic>;
 }

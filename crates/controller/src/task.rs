@@ -15,18 +15,20 @@ use receipt_log::{AppendError, Draft};
 use rollout::{Action, Observed, ObservedVersion, Transition, VersionRef};
 use serde_json::Value;
 use tokio::{
-    sync::{broadcast, mpsc, oneshot},
+    sync::{broadcast, mpsc, oneshot, watch},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     CommandError, Measurement, MetricAnswer, MetricError, ObservedService, RuntimeError, StartError, StartRequest,
-    Workload,
+    Traffic, Workload,
     boot::{self, Active, Begun, Loaded},
     controller::{Deps, Failure},
+    counting::{self, Counting},
     evidence::{Judging, rule_of},
     limits::{BATCH, BATCHES, CALL, JOBS, LOOK, LOOK_IDLE, LOOK_SOON, NAP, PATIENCE_MS, PEERS, ROUNDS},
+    restore::Restore,
 };
 
 /// The two ways into a service's task.
@@ -34,6 +36,7 @@ use crate::{
 pub(crate) struct Inbox {
     pub(crate) urgent: mpsc::Sender<Request>,
     pub(crate) normal: mpsc::Sender<Request>,
+    pub(crate) traffic: watch::Receiver<Traffic>,
 }
 
 /// What is asked of a service's task.
@@ -48,8 +51,12 @@ pub(crate) enum Done {
     Seen(Result<ObservedService, RuntimeError>),
     /// A metric was asked.
     Measured { run: String, metric: String, started: Timestamp, answer: Result<MetricAnswer, MetricError> },
+    /// A source was asked for its counters.
+    Counted(Box<counting::Answer>),
     /// A version was stopped, or a migration run: what came of it, and how long it took.
     Long { action: Action, result: Result<String, RuntimeError>, took: Duration, energy: Option<Energy> },
+    /// The canary slot was cleared on the way back to what the log says.
+    Cleared(Result<(), RuntimeError>),
 }
 
 /// Why a task stops acting.
@@ -83,11 +90,16 @@ pub(crate) struct Task {
     /// Stable's recent past, from the seconds in which it had all the traffic.
     pub(crate) past: History,
     past_at: Option<Timestamp>,
+    /// Where the judge is fed from, when it is not the data plane.
+    pub(crate) counting: Option<Counting>,
+    pub(crate) traffic: watch::Sender<Traffic>,
     pub(crate) measuring: Vec<(String, String)>,
     /// Sources that answered measurements of a run: cited with its verdict.
     pub(crate) peers: BTreeMap<String, BTreeSet<String>>,
     /// The long act under way.
     pub(crate) long: Option<Action>,
+    /// The data plane is being brought back to what the log says.
+    pub(crate) restore: Option<Restore>,
     pub(crate) retry_at: Option<Instant>,
     wake_at: Option<Timestamp>,
     pub(crate) outbox: Vec<Draft>,
@@ -140,6 +152,7 @@ impl Task {
             }
         });
         let (jobs, jobs_rx) = mpsc::channel(JOBS);
+        let counting = deps.catalogue.counters(&service).map(Counting::new);
         Ok(Self {
             deps,
             service,
@@ -157,9 +170,12 @@ impl Task {
             judging: None,
             past: History::new(Policy::default().history_s),
             past_at: None,
+            counting,
+            traffic: watch::channel(Traffic::default()).0,
             measuring: Vec::new(),
             peers: BTreeMap::new(),
             long: None,
+            restore: None,
             retry_at: None,
             wake_at: None,
             outbox: Vec::new(),
@@ -205,6 +221,7 @@ impl Task {
         self.resume().await?;
         loop {
             self.advance(urgent).await?;
+            self.hold_to_the_log().await?;
             let wake = self.wake();
             tokio::select! {
                 biased;
@@ -224,6 +241,7 @@ impl Task {
                 () = tokio::time::sleep_until(wake) => {}
             }
             self.look_if_due().await;
+            self.count_if_due();
         }
     }
 
@@ -281,7 +299,9 @@ impl Task {
         };
         let builtin = self.judging.as_ref().and_then(|judging| {
             let judgement = judging.judgement()?;
-            let early = judgement.at?.since(judging.since()) < PATIENCE_MS;
+            // Of counters the first two moments after a change of weight bring no evidence either.
+            let patience = self.counting.as_ref().map_or(0, |c| 3_000 * i64::from(c.every_s())) + PATIENCE_MS;
+            let early = judgement.at?.since(judging.since()) < patience;
             if early && judging.feed().is_some_and(|feed| feed.judge().waits_for_votes()) {
                 // The second in which a weight changes brings no evidence, and a block takes some more: no word yet, instead of one that pauses.
                 return None;
@@ -314,7 +334,8 @@ impl Task {
             let ms = at.since(self.deps.clock.now());
             now + Duration::from_millis(u64::try_from(ms).unwrap_or(0))
         });
-        let first = [Some(look), planned, self.retry_at].into_iter().flatten().min().unwrap_or(look);
+        let counted = self.counting.as_ref().and_then(Counting::due);
+        let first = [Some(look), planned, counted, self.retry_at].into_iter().flatten().min().unwrap_or(look);
         first.max(now + NAP)
     }
 
@@ -325,6 +346,7 @@ impl Task {
                     self.reachable && self.seen.as_ref().is_some_and(|s| s.canary.as_ref().is_none_or(|c| c.ready));
                 if settled { LOOK } else { LOOK_SOON }
             }
+            _ if self.restore.is_some() => LOOK_SOON,
             _ => LOOK_IDLE,
         }
     }
@@ -396,6 +418,7 @@ impl Task {
         if tick.weight == Weight::ZERO && self.past_at.is_none_or(|at| at < tick.at) {
             self.past_at = Some(tick.at);
             self.past.push(&tick.stable);
+            self.tell_traffic();
         }
         let Some(active) = self.active.as_mut().filter(|a| a.status.outcome.is_none()) else { return };
         // A data plane that is attached to again tells its latest ticks again.
@@ -413,16 +436,23 @@ impl Task {
             // The analysis' start made it; a log of an earlier version has none.
             let fresh = || Judging::new(Judge::new(rule_of(builtin).unwrap_or_default()), attempt, since);
             let judging = self.judging.get_or_insert_with(fresh);
-            if judging.since() != since {
-                judging.begin(since);
-            }
-            let meter = self.deps.probe.start(energy::CpuClock::Thread).ok();
-            tick.judged = judging.push(&tick).map(Box::new);
-            if let Some(energy) = meter.and_then(|m| m.finish().ok()) {
-                judging.took(energy);
+            if judging.is_fed_by_counters() {
+                // They were judged when they came.
+                tick.counted = self.counting.as_mut().map(Counting::take_made).unwrap_or_default();
+                tick.judged = judging.judged().filter(|_| !tick.counted.is_empty()).map(Box::new);
+            } else {
+                if judging.since() != since {
+                    judging.begin(since);
+                }
+                let meter = self.deps.probe.start(energy::CpuClock::Thread).ok();
+                tick.judged = judging.push(&tick).map(Box::new);
+                if let Some(energy) = meter.and_then(|m| m.finish().ok()) {
+                    judging.took(energy);
+                }
             }
         }
         let mut shown = tick.clone();
+        shown.counted.clear();
         shown.stable.histogram.clear();
         if let Some(canary) = &mut shown.canary {
             canary.histogram.clear();
@@ -453,8 +483,13 @@ impl Task {
                 self.see(seen).await;
                 Ok(())
             }
+            Done::Counted(answer) => {
+                self.counted(*answer);
+                Ok(())
+            }
             Done::Measured { run, metric, started, answer } => self.measured(&run, &metric, started, answer).await,
             Done::Long { action, result, took, energy } => self.long_done(action, result, took, energy).await,
+            Done::Cleared(result) => self.cleared(result).await,
         }
     }
 
@@ -527,6 +562,7 @@ impl Task {
         self.retry_at = None;
         self.wake_at = None;
         self.long = None;
+        self.restore = None;
         self.batch.clear();
     }
 }

@@ -42,6 +42,7 @@ impl Task {
         if matches!(transition, Transition::SlotsPromoted { .. }) {
             // Another version is stable: its past begins now.
             self.past = History::new(Policy::default().history_s);
+            self.tell_traffic();
         }
         let gap_ms = match &transition {
             Transition::WeightApplied { .. } | Transition::WeightDrifted { .. } => self.gap_ms.take(),
@@ -167,7 +168,7 @@ impl Task {
                 segments.histogram = self.put_histogram(source).await;
             }
         }
-        judging.evidence(segments)
+        judging.evidence(segments, self.counting.as_ref())
     }
 
     async fn put_histogram(&self, histogram: &[HistogramBucket]) -> Option<model::Digest> {
@@ -199,13 +200,19 @@ impl Task {
             return none;
         };
         let largest = largest_share(&active.recipe);
-        let beginning = Beginning::new(policy, &self.past, largest, at);
-        let histogram = self.past.histogram();
+        let (beginning, past) = self.beginning(policy, largest, at);
+        let histogram = past.histogram();
         let digest = match beginning.limits {
             Some(_) => self.put_histogram(&histogram).await,
             None => None,
         };
-        let facts = beginning_facts(&rule, &beginning, digest);
+        let mut facts = beginning_facts(&rule, &beginning, digest);
+        if let Some(counting) = &self.counting {
+            if let Some(warning) = counting.warning() {
+                tracing::warn!(service = %self.service, warning, "the judge sees less than it is asked to");
+            }
+            facts.insert("counters".to_owned(), counting.facts(beginning.limits, policy));
+        }
         self.judging = Some(Judging::new(Judge::begin(rule, beginning), attempt, since));
         facts
     }
@@ -230,6 +237,7 @@ impl Task {
         let mut from = beginning.from;
         let mut judging = Judging::new(Judge::begin(rule, beginning), attempt, since);
         let mut seconds = 0_u64;
+        let mut counted = None;
         loop {
             let ticks = match self.deps.samples.ticks(&release, from, REBUILD_PAGE).await {
                 Ok(ticks) => ticks,
@@ -243,10 +251,14 @@ impl Task {
             seconds += ticks.len() as u64;
             for tick in &ticks {
                 judging.again(tick);
+                counted = counted.max(tick.counted.last().map(|c| c.at));
             }
         }
         tracing::info!(%release, seconds, "the evidence was rebuilt from the seconds kept");
         self.judging = Some(judging);
+        if let (Some(counting), Some(counted)) = (&mut self.counting, counted) {
+            counting.go_on_from(counted);
+        }
         Ok(())
     }
 

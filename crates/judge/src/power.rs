@@ -1,5 +1,9 @@
 //! Before a rollout: how small a regression it can see, and how often a threshold would stop a healthy canary.
 
+mod sampled;
+
+pub use sampled::{Sampled, SampledLimit, sampled_false_stops};
+
 use crate::{
     random::Random,
     sequential::{Measure, Policy},
@@ -135,10 +139,13 @@ pub struct FalseStops {
 /// Share of healthy canaries that the rule `threshold` would stop: 400 rollouts at random, with a fixed seed, both versions alike, 0.1 % of all
 /// requests failing. Stable's p99 is taken as known.
 pub fn threshold_false_stops(rule: &Threshold, rate: f64, spans: &[Span]) -> FalseStops {
-    let slow = |tail: fn(f64) -> f64| tail(1.0 + rule.p99_increase);
-    let light = slow(|by| above(Z99 + by.ln() / SIGMA));
-    let heavy = slow(|by| 1.0 / (1.0 + 99.0 * by * by));
+    let [light, heavy] = slower_than_p99(1.0 + rule.p99_increase);
     FalseStops { light: stops(rule, rate, spans, light), heavy: stops(rule, rate, spans, heavy) }
+}
+
+/// Chance that a request takes longer than so many times the 99th percentile: with light tails, with heavy ones.
+fn slower_than_p99(by: f64) -> [f64; 2] {
+    [above(Z99 + by.ln() / SIGMA), 1.0 / (1.0 + 99.0 * by * by)]
 }
 
 fn stops(rule: &Threshold, rate: f64, spans: &[Span], slow: f64) -> f64 {

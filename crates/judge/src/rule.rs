@@ -182,7 +182,7 @@ impl Judge {
     pub fn new(rule: Rule) -> Self {
         let from = Timestamp::from_millis(0);
         // Nothing is known of the past: blocks are right under any dependence.
-        Self::begin(rule, Beginning { choice: ModeChoice::fixed(Mode::Blocks), limits: None, from })
+        Self::begin(rule, Beginning { choice: ModeChoice::fixed(Mode::Blocks), limits: None, from, every_s: None })
     }
 
     /// A judge that has seen nothing, with what was fixed beforehand from stable's past.

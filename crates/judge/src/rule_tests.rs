@@ -31,6 +31,7 @@ fn tick(seq: u64, canary: Option<VersionTick>, stable: VersionTick) -> Tick {
         canary_last_sent: None,
         sticky: false,
         judged: None,
+        counted: Vec::new(),
     }
 }
 
@@ -61,10 +62,10 @@ fn verdicts() {
         "10 requests, 5 wrong",
         &ticks(1, version(10, 5, 80_000), ok()),
         Failed,
-        "5xx ratio 0.5000 is above 0.01 (5 of 10 requests in the last 5 s)",
+        "5xx ratio 50 % is above 1 % (5 of 10 requests in the last 5 s)",
     );
-    check("exactly 1 %", &ticks(5, version(100, 1, 80_000), ok()), Successful, "within 0.01");
-    check("just above 1 %", &ticks(3, version(299, 3, 80_000), ok()), Failed, "above 0.01");
+    check("exactly 1 %", &ticks(5, version(100, 1, 80_000), ok()), Successful, "5xx ratio 1 % is within 1 %");
+    check("just above 1 %", &ticks(3, version(299, 3, 80_000), ok()), Failed, "5xx ratio 1.003 % is above 1 %");
     check("too few for p99", &ticks(49, version(10, 0, 200_000), ok()), Successful, "p99 does not vote: 490 canary");
     check(
         "p99 votes from 500",

@@ -100,22 +100,29 @@ impl Threshold {
             Some(ratio) if canary.errors >= self.error_count && exceeds(ratio, self.error_ratio) => (
                 Vote::Reject,
                 format!(
-                    "canary 5xx ratio {ratio:.4} is above {} ({} of {n} requests {phrase})",
-                    self.error_ratio, canary.errors
+                    "canary 5xx ratio {} is above {} ({} of {n} requests {phrase})",
+                    percent(ratio),
+                    percent(self.error_ratio),
+                    canary.errors
                 ),
             ),
             Some(ratio) if exceeds(ratio, self.error_ratio) => (
                 Vote::Keep,
                 format!(
-                    "canary 5xx ratio {ratio:.4} is above {}, but {} of {n} requests {phrase} are fewer than {} failures",
-                    self.error_ratio, canary.errors, self.error_count
+                    "canary 5xx ratio {} is above {}, but {} of {n} requests {phrase} are fewer than {} failures",
+                    percent(ratio),
+                    percent(self.error_ratio),
+                    canary.errors,
+                    self.error_count
                 ),
             ),
             Some(ratio) => (
                 Vote::Keep,
                 format!(
-                    "canary 5xx ratio {ratio:.4} is within {} ({} of {n} requests {phrase})",
-                    self.error_ratio, canary.errors
+                    "canary 5xx ratio {} is within {} ({} of {n} requests {phrase})",
+                    percent(ratio),
+                    percent(self.error_ratio),
+                    canary.errors
                 ),
             ),
         };
@@ -162,6 +169,12 @@ impl Threshold {
         };
         Evidence { metric: Metric::P99, window, value: c, baseline: s, limit, vote, sentence }
     }
+}
+
+/// A share in percent with the digits that tell it from a limit: `1 %`, `1.003 %`, `21.31 %`.
+pub(crate) fn percent(share: f64) -> String {
+    let said = format!("{:.3}", share * 100.0);
+    format!("{} %", said.trim_end_matches('0').trim_end_matches('.'))
 }
 
 fn exceeds(value: f64, limit: f64) -> bool {

@@ -95,6 +95,7 @@ pub(crate) fn tick(tick: &control::Tick, service: &ServiceTick) -> Option<(Servi
         canary_last_sent: service.canary_last_sent.map(at),
         sticky: service.sticky,
         judged: None,
+        counted: Vec::new(),
     };
     Some((service.service.parse().ok()?, tick))
 }

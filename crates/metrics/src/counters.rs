@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use controller::{CounterAsk, Counters};
 use judge::sequential::{MAX_EDGES, Scrape};
 use model::Timestamp;
 
@@ -13,45 +14,22 @@ use crate::{
     prometheus::{Labelled, Range},
 };
 
-/// Time for each of the two answers.
-const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The queries of one version: cumulative counters, summed over its processes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VersionQueries {
-    /// Buckets by `le`: `sum by (le) (http_request_duration_seconds_bucket{version="v2"})`.
-    pub buckets: String,
-    /// Failed requests: `sum(http_requests_total{version="v2",code=~"5.."})`.
-    pub errors: String,
-}
-
-/// Counters of one version.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Counters {
-    /// Bucket edges without infinity, µs, ascending.
-    pub edges_us: Vec<u64>,
-    /// At each moment at which there were any.
-    pub scrapes: BTreeMap<Timestamp, Scrape>,
-}
-
 impl PrometheusSource {
-    /// A version's counters from `start` to `end`, one every `step`, which should be the scrape interval: between scrapes a counter stands still.
-    pub async fn counters(
-        &self,
-        address: &str,
-        queries: &VersionQueries,
-        start: Timestamp,
-        end: Timestamp,
-        step: Duration,
-    ) -> Result<Counters, MetricError> {
-        let range = Range { start, end, step };
-        let (buckets, source) = self.labelled(address, &queries.buckets, range, TIMEOUT).await?;
-        let (errors, _) = self.labelled(address, &queries.errors, range, TIMEOUT).await?;
-        counters(&buckets, &errors).map_err(|why| MetricError::Unreadable(source, why))
+    pub(crate) async fn count(&self, ask: &CounterAsk, timeout: Duration) -> Result<Counters, MetricError> {
+        let range = Range { start: ask.start, end: ask.end, step: ask.step };
+        let of = |query| self.labelled(&ask.address, query, range, timeout);
+        let (buckets, errors) = futures::try_join!(of(&ask.queries.buckets), of(&ask.queries.errors))?;
+        let ((buckets, source), (errors, _)) = (buckets, errors);
+        let counted = counters(&buckets, &errors).map_err(|why| MetricError::Unreadable(source.clone(), why))?;
+        Ok(Counters { source, ..counted })
     }
 }
 
 fn counters(buckets: &[Labelled], errors: &[Labelled]) -> Result<Counters, String> {
+    if buckets.is_empty() {
+        // Nobody has counted anything yet.
+        return Ok(Counters::default());
+    }
     let (mut by_edge, mut edges) = (Vec::new(), BTreeSet::new());
     for series in buckets {
         let le = series.labels.get("le").ok_or("a bucket has no label le: `sum by (le) (…_bucket…)` keeps it")?;
@@ -94,7 +72,7 @@ fn counters(buckets: &[Labelled], errors: &[Labelled]) -> Result<Counters, Strin
     if scrapes.values().all(|s| s.n == 0) && scrapes.values().any(|s| s.at_most.iter().any(|n| *n > 0)) {
         return Err("there is no bucket +Inf".to_owned());
     }
-    Ok(Counters { edges_us, scrapes })
+    Ok(Counters { edges_us, scrapes, source: String::new() })
 }
 
 /// Seconds in a label as µs.
@@ -143,7 +121,8 @@ mod tests {
             let why = counters(buckets, &[]).unwrap_err();
             assert!(why.contains(says), "{why}");
         };
-        refused(&[], "0 bucket edges");
+        assert_eq!(counters(&[], &[]), Ok(Counters::default()), "nothing is counted yet");
+        refused(&[series("+Inf", &[])], "0 bucket edges");
         refused(&[Labelled::default()], "no label le");
         refused(&[series("often", &[])], "not a number");
         refused(&[series("-1", &[])], "not a number");

@@ -26,6 +26,8 @@ pub(crate) enum Reply {
     Raw(Vec<u8>),
     /// Answers 200 with a JSON body.
     Json(String),
+    /// Answers 200 with this where buckets are asked for, and else with no series.
+    Counters(String),
     /// Reads and never answers.
     Hang,
     /// A byte of body every 50 ms, for ever.
@@ -75,6 +77,11 @@ impl Peer {
                     let _ = match reply {
                         Reply::Raw(bytes) => stream.write_all(&bytes).await,
                         Reply::Json(body) => stream.write_all(json(&body).as_bytes()).await,
+                        Reply::Counters(body) => {
+                            const NONE: &str = r#"{"status":"success","data":{"resultType":"matrix","result":[]}}"#;
+                            let body = if request.contains("buckets") { body.as_str() } else { NONE };
+                            stream.write_all(json(body).as_bytes()).await
+                        }
                         Reply::Echo => stream.write_all(json(&Value::String(request).to_string()).as_bytes()).await,
                         Reply::Close => Ok(()),
                         Reply::Hang => {
@@ -284,10 +291,13 @@ async fn subject(
     source: fn(Allowed) -> Arc<dyn controller::MetricSource>,
     provider: fn(&str) -> rollout::Provider,
     foreign: rollout::Provider,
+    counts: bool,
 ) -> controller::conformance::MetricSubject {
     let answers =
         Peer::start(Reply::Json(r#"{"status":"success","data":{"resultType":"scalar","result":[1,"2"]}}"#.to_owned()))
             .await;
+    const MATRIX: &str = r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"le":"0.1"},"values":[[1790000000,"1"]]},{"metric":{"le":"+Inf"},"values":[[1790000000,"2"]]}]}}"#;
+    let counted = Peer::start(Reply::Counters(MATRIX.to_owned())).await;
     let (hangs, garbles, forbidden) = (
         Peer::start(Reply::Hang).await,
         Peer::start(Reply::Json("<html>".to_owned())).await,
@@ -296,7 +306,7 @@ async fn subject(
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let down = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let sources = [("a", &answers.url), ("h", &hangs.url), ("d", &down), ("g", &garbles.url)]
+    let sources = [("a", &answers.url), ("c", &counted.url), ("h", &hangs.url), ("d", &down), ("g", &garbles.url)]
         .map(|(name, url)| (name.to_owned(), SourceConfig { url: url.clone(), headers: BTreeMap::new() }));
     controller::conformance::MetricSubject {
         source: source(Allowed::new(&BTreeMap::from(sources)).unwrap()),
@@ -306,13 +316,20 @@ async fn subject(
         garbles: provider("g"),
         forbidden: provider(&forbidden.url),
         foreign,
-        keep: Box::new((answers, hangs, garbles, forbidden)),
+        counters: counts.then(|| controller::conformance::CounterSubject {
+            answers: counted.url.clone(),
+            hangs: "h".to_owned(),
+            down,
+            garbles: "g".to_owned(),
+            forbidden: forbidden.url.clone(),
+        }),
+        keep: Box::new((answers, counted, hangs, garbles, forbidden)),
     }
 }
 
 #[tokio::test]
 async fn both_keep_the_contract() {
     use controller::conformance::metric_source;
-    metric_source(|| subject(|a| Arc::new(PrometheusSource::new(a)), prometheus, web("a"))).await;
-    metric_source(|| subject(|a| Arc::new(WebSource::new(a)), web, prometheus("a"))).await;
+    metric_source(|| subject(|a| Arc::new(PrometheusSource::new(a)), prometheus, web("a"), true)).await;
+    metric_source(|| subject(|a| Arc::new(WebSource::new(a)), web, prometheus("a"), false)).await;
 }

@@ -21,8 +21,7 @@ mod prometheus;
 mod web;
 
 pub use allow::{Allowed, ConfigError, Secret, SourceConfig};
-pub use controller::{MetricAnswer, MetricError, MetricSource};
-pub use counters::{Counters, VersionQueries};
+pub use controller::{CounterAsk, CounterQueries, Counters, MetricAnswer, MetricError, MetricSource};
 pub use jsonpath::{JsonPath, JsonPathError};
 pub use prometheus::PrometheusSource;
 pub use web::WebSource;

@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
-use controller::{MetricAnswer, MetricError, MetricSource};
+use controller::{CounterAsk, Counters, MetricAnswer, MetricError, MetricSource};
 use model::Timestamp;
 use reqwest::StatusCode;
 use rollout::Provider;
@@ -150,6 +150,14 @@ impl MetricSource for PrometheusSource {
         };
         let answer = self.ask(ask, now).await?;
         Ok(MetricAnswer { value: answer.value, query: p.query.clone(), source: answer.source })
+    }
+
+    fn counts(&self) -> bool {
+        true
+    }
+
+    async fn counters(&self, ask: &CounterAsk, timeout: Duration) -> Result<Counters, MetricError> {
+        self.count(ask, timeout).await
     }
 }
 

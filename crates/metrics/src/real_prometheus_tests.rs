@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
-use controller::MetricError;
+use controller::{MetricError, MetricSource as _};
 use model::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
-    PrometheusSource, VersionQueries,
+    CounterAsk, CounterQueries, PrometheusSource,
     http_tests::{Peer, Reply, allow},
     prometheus::{Ask, Range},
 };
@@ -161,15 +161,22 @@ async fn counters_of_a_version() {
     .await;
     let prometheus = start(&exporter.url);
     let source = PrometheusSource::new(allow(&prometheus.url));
-    let queries = VersionQueries {
+    let queries = CounterQueries {
         buckets: "sum by (le) (took_bucket)".to_owned(),
         errors: "sum(requests{code=~\"5..\"})".to_owned(),
+    };
+    let ask = |queries: &CounterQueries, start, end, step| CounterAsk {
+        address: "peer".to_owned(),
+        queries: queries.clone(),
+        start,
+        end,
+        step,
     };
     let scraped = async {
         loop {
             let end = now();
             let step = Duration::from_secs(1);
-            let got = source.counters("peer", &queries, end.plus_millis(-4_000), end, step).await;
+            let got = source.counters(&ask(&queries, end.plus_millis(-4_000), end, step), PATIENCE).await;
             if let Some(got) = got.ok().filter(|got| got.scrapes.len() >= 2) {
                 return got;
             }
@@ -181,8 +188,9 @@ async fn counters_of_a_version() {
     for scrape in got.scrapes.values() {
         assert_eq!((scrape.n, scrape.errors, scrape.at_most.as_slice()), (12, 3, [5, 10].as_slice()));
     }
-    let unsummed = VersionQueries { buckets: "took_bucket".to_owned(), ..queries.clone() };
+    let unsummed = CounterQueries { buckets: "took_bucket".to_owned(), ..queries.clone() };
     let end = now();
-    let refused = source.counters("peer", &unsummed, end.plus_millis(-2_000), end, Duration::from_secs(1)).await;
+    let unsummed = ask(&unsummed, end.plus_millis(-2_000), end, Duration::from_secs(1));
+    let refused = source.counters(&unsummed, PATIENCE).await;
     assert!(matches!(&refused, Err(MetricError::Unreadable(_, why)) if why.contains("sum them")), "{refused:?}");
 }

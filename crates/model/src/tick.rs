@@ -112,4 +112,8 @@ pub struct Tick {
     /// What the judge said after it; filled in by the controller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judged: Option<Box<Judged>>,
+    /// What another source (Prometheus) counted, where the judge is fed from that: the moments that were seen since the second before, each as a
+    /// second that covers the time from the moment before it. Filled in by the controller.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub counted: Vec<Tick>,
 }

@@ -116,13 +116,18 @@ fn known(p: &Payload) -> Option<Description> {
         }
         Kind::AnalysisPassed | Kind::AnalysisFailed | Kind::AnalysisInconclusive | Kind::AnalysisError => {
             let f: AnalysisEnded = p.facts().ok()?;
+            let message = say::finding(&f.message);
+            // The judge cannot prove that nothing is wrong: it says how far it looked.
+            if let Some(how_far) = message.strip_prefix("no regression found ") {
+                return d("Analysis found no regression".to_owned(), how_far.to_owned());
+            }
             let ended = match p.kind {
                 Kind::AnalysisPassed => "Analysis passed",
                 Kind::AnalysisFailed => "Analysis failed",
                 Kind::AnalysisInconclusive => "Analysis inconclusive",
                 _ => "Analysis could not be done",
             };
-            d(ended.to_owned(), say::finding(&f.message))
+            d(ended.to_owned(), message)
         }
         Kind::RollbackArmed => {
             let f: RollbackArmed = p.facts().ok()?;
@@ -148,7 +153,14 @@ fn known(p: &Payload) -> Option<Description> {
             let waived = if f.waived > 0 { format!(", {} waived", say::count(f.waived)) } else { String::new() };
             if p.kind == Kind::GatesPassed {
                 let findings = say::plural(f.findings, "finding", "findings");
-                return d("Gates passed".to_owned(), format!("{reports}, {findings}{waived}, policy “{}”", f.policy));
+                let not_run = match f.not_run.len() as u64 {
+                    0 => String::new(),
+                    n => format!(", {} not run", say::count(n)),
+                };
+                return d(
+                    format!("Gates passed{not_run}"),
+                    format!("{reports}, {findings}{waived}, policy “{}”", f.policy),
+                );
             }
             let first = f.reasons.first().cloned().unwrap_or_else(|| "no reason is recorded".to_owned());
             let more = match f.reasons_total.saturating_sub(1) {
@@ -194,6 +206,9 @@ fn known(p: &Payload) -> Option<Description> {
         }
         Kind::CommandAccepted => {
             let f: CommandSeen = p.facts().ok()?;
+            if f.command == "restore" {
+                return d("Data plane brought back to the log".to_owned(), f.reason);
+            }
             let detail = match p.facts.get("subject").and_then(|subject| subject.as_str()) {
                 // A command about somebody and not about a release.
                 Some(subject) => format!("of {subject}"),

@@ -90,13 +90,20 @@ pub fn latency(ms: f64) -> String {
     }
 }
 
-/// A share of requests: `0`, `0.0021`, `0.094`.
+/// A share of requests, always in percent: `0 %`, `0.21 %`, `1 %`, `9.4 %`, `37 %`. A share that is not 0 never reads as none.
 pub fn ratio(r: f64) -> String {
-    match r {
-        _ if !r.is_finite() => "n/a".to_owned(),
-        _ if r == 0.0 => "0".to_owned(),
-        _ => format!("{r:.4}"),
-    }
+    let percent = r * 100.0;
+    let digits = match percent.abs() {
+        p if !p.is_finite() => return "n/a".to_owned(),
+        0.0 => 0,
+        p if p < 0.01 => return "under 0.01 %".to_owned(),
+        p if p < 1.0 => 2,
+        p if p < 10.0 => 1,
+        _ => 0,
+    };
+    let said = format!("{percent:.digits$}");
+    let said = if said.contains('.') { said.trim_end_matches('0').trim_end_matches('.') } else { &said };
+    format!("{said} %")
 }
 
 /// A small multiple: `0`, `0.4`, `14.4`, `120`.
@@ -345,7 +352,17 @@ mod tests {
         for (v, said) in [(0.421, "0.42"), (8.44, "8.4"), (84.4, "84"), (1204.0, "1,204"), (f64::NAN, "n/a")] {
             assert_eq!(latency(v), said);
         }
-        for (v, said) in [(0.0, "0"), (0.0021, "0.0021"), (0.5, "0.5000"), (f64::INFINITY, "n/a")] {
+        for (v, said) in [
+            (0.0, "0 %"),
+            (0.000_01, "under 0.01 %"),
+            (0.0004, "0.04 %"),
+            (0.0021, "0.21 %"),
+            (0.01, "1 %"),
+            (0.094, "9.4 %"),
+            (0.5, "50 %"),
+            (1.0, "100 %"),
+            (f64::INFINITY, "n/a"),
+        ] {
             assert_eq!(ratio(v), said);
         }
         for (v, said) in

@@ -40,6 +40,7 @@ fn merged(run: &[Tick]) -> Option<Tick> {
         canary_last_sent: run.iter().rev().find_map(|tick| tick.canary_last_sent),
         sticky: run.iter().any(|tick| tick.sticky),
         judged: run.iter().rev().find_map(|tick| tick.judged.clone()),
+        counted: Vec::new(),
     })
 }
 

@@ -1,11 +1,14 @@
 //! A release's page, folded.
 
 use model::{
-    Kind, Timestamp, Weight,
-    event::{CanaryAborted, CanaryCompleted, CanaryStarted, CanaryStepped, RollbackArmed},
+    Actor, Kind, Timestamp, Weight,
+    event::{CanaryAborted, CanaryCompleted, CanaryPromoted, CanaryStarted, CanaryStepped, RollbackArmed},
 };
 
-use crate::{Receipt, ReleaseRow, ReleaseView, commands, row::is_back};
+use crate::{
+    Receipt, ReleaseRow, ReleaseView, commands,
+    row::{is_back, turn},
+};
 
 impl ReleaseView {
     /// The view of a release from its receipts in order; `None` until its canary has started.
@@ -93,6 +96,17 @@ impl ReleaseView {
     pub fn aborted(&self) -> Option<(u64, CanaryAborted)> {
         let r = self.receipts.iter().rev().find(|r| r.payload.kind == Kind::CanaryAborted)?;
         Some((r.index, r.payload.facts().ok()?))
+    }
+
+    /// Who skipped the steps that were left, if a person did so and it was promoted by that.
+    pub fn promoted_by(&self) -> Option<&Actor> {
+        let promoted = self.receipts.iter().rposition(|r| r.payload.kind == Kind::CanaryPromoted)?;
+        let promotion = &self.receipts.get(promoted)?.payload;
+        if is_back(promotion) || !promotion.facts::<CanaryPromoted>().ok()?.full {
+            return None;
+        }
+        let before = self.receipts.iter().take(promoted).rev();
+        before.map(|r| &r.payload).find(|p| turn(p) == Some("promoted-full")).map(|p| &p.actor)
     }
 
     fn weight_from(&mut self, at: Timestamp, weight: Weight) {

@@ -313,10 +313,59 @@ fn sentences() {
         ),
         (ended(14, Outcome::Promoted), "Release promoted: one receipt over 9 receipts, ≈ 99 J"),
         (asked(0, "pause"), "dana asked to pause"),
+        (
+            payload(
+                Kind::CommandAccepted,
+                0,
+                &CommandSeen {
+                    command: "restore".into(),
+                    command_id: "a/restore/1".into(),
+                    reason: "it served v1".into(),
+                    refusal: None,
+                },
+            ),
+            "Data plane brought back to the log: it served v1",
+        ),
+        (
+            analysis(
+                1,
+                Kind::AnalysisPassed,
+                Verdict::Successful,
+                "no regression found in 900 canary requests: evidence 0.2 to 1",
+            ),
+            "Analysis found no regression: in 900 canary requests: evidence 0.2 to 1",
+        ),
+        (analysis(1, Kind::AnalysisPassed, Verdict::Successful, "p99 84 ms"), "Analysis passed: p99 84 ms"),
+        (gates(0), "Gates passed: 0 reports, 3 findings, policy “strict”"),
+        (gates(2), "Gates passed, 2 not run: 0 reports, 3 findings, policy “strict”"),
         (payload(Kind::FlagToggled, 0, &json!({})), "Flag toggled"),
     ] {
         assert_eq!(describe(&Receipt { index: 0, payload }).sentence(), said);
     }
+}
+
+fn gates(not_run: usize) -> Payload {
+    let facts = json!({
+        "decision": "passed", "policy": "strict", "policy_digest": digest(3), "reports": [], "findings": 3, "failing": 0, "waived": 0,
+        "reasons": [], "reasons_total": 0, "top": [], "segment": digest(4),
+        "not_run": vec![json!({ "tool": "trivy", "why": "not installed" }); not_run],
+    });
+    payload(Kind::GatesPassed, 0, &facts)
+}
+
+#[test]
+fn a_promotion_that_a_person_forced_names_the_person() {
+    let forced = |s| {
+        let mut p = promoted(s);
+        p.facts.insert("full".into(), json!(true));
+        p.actor = model::Actor::controller();
+        p
+    };
+    let view = |more: Vec<Payload>| ReleaseView::of(log([vec![started()], more].concat())).unwrap();
+    assert_eq!(view(vec![promoted(3)]).promoted_by(), None);
+    assert_eq!(view(vec![resumed(2, "promoted-full")]).promoted_by(), None, "not yet");
+    let by = view(vec![resumed(2, "promoted-full"), forced(3)]);
+    assert_eq!(by.promoted_by().map(model::Actor::as_str), Some("dana"));
 }
 
 #[test]
@@ -492,7 +541,7 @@ proptest! {
         };
         let ticks: Vec<model::Tick> = counts.iter().enumerate().map(|(i, c)| model::Tick {
             seq: i as u64, boot: "b".into(), at: at(i as i64), weight: w(5), weight_changed: false, epoch: Epoch(1),
-            stable: model::VersionTick::default(), canary: Some(second(*c)), canary_last_sent: None, sticky: false, judged: None,
+            stable: model::VersionTick::default(), canary: Some(second(*c)), canary_last_sent: None, sticky: false, judged: None, counted: Vec::new(),
         }).collect();
         let sum = |ticks: &[model::Tick]| ticks.iter().filter_map(|t| t.canary.as_ref()).fold((0, 0), |(n, e), c| (n + c.n, e + c.errors));
         let all = sum(&ticks);

@@ -25,7 +25,9 @@ pub enum OpenError {
         pid: Option<u32>,
     },
     /// There is no database in a directory that is only to be read.
-    #[error("there is no deliveryos database in {0}")]
+    #[error(
+        "there is no deliveryos database in {0}: name the data directory of a server with --data-dir, or start one there"
+    )]
     Missing(PathBuf),
     /// The linked SQLite is one that can lose committed writes.
     #[error(

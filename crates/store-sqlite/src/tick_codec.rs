@@ -29,6 +29,9 @@ pub(crate) fn encode(ticks: &[Tick]) -> Result<(Vec<u8>, Vec<u8>), NotTicks> {
 /// The ticks, without histograms unless those are given.
 pub(crate) fn decode(json: &[u8], histograms: Option<&[u8]>) -> Result<Vec<Tick>, NotTicks> {
     let mut ticks: Vec<Tick> = serde_json::from_slice(json).map_err(|error| NotTicks(error.to_string()))?;
+    if histograms.is_none() {
+        ticks.iter_mut().for_each(|tick| tick.counted.clear());
+    }
     if let Some(mut rest) = histograms {
         let short = || NotTicks("the histograms end early".to_owned());
         for tick in &mut ticks {
@@ -124,6 +127,7 @@ mod tests {
             canary_last_sent: None,
             sticky: false,
             judged: None,
+            counted: Vec::new(),
         }
     }
 

@@ -345,6 +345,7 @@ fn tick(seq: u64) -> Tick {
         canary_last_sent: None,
         sticky: false,
         judged: None,
+        counted: Vec::new(),
     }
 }
 

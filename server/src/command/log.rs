@@ -19,7 +19,7 @@ use crate::{
 };
 
 pub(super) async fn run(global: &Global, data_dir: PathBuf, verb: LogVerb) -> anyhow::Result<ExitCode> {
-    let store = SqliteStore::open_read_only(&data_dir).await?;
+    let store = super::database(&data_dir).await?;
     match verb {
         LogVerb::Verify { vkey } => verify(global, &data_dir, &store, vkey.as_deref()).await,
         LogVerb::Export { directory } => export(global, &data_dir, &store, &directory).await,

@@ -27,6 +27,12 @@ pub(crate) fn note(text: &str) {
     }
 }
 
+/// A warning on stderr, for people and for the logs of scripts.
+pub(crate) fn warning(text: &str) {
+    // Nothing to do when even that fails.
+    let _ = writeln!(std::io::stderr().lock(), "warning: {text}");
+}
+
 /// A bar on stderr when it is a terminal, else nothing.
 pub(crate) fn bar(length: u64, what: &'static str) -> indicatif::ProgressBar {
     if !std::io::stderr().is_terminal() {

@@ -1,27 +1,76 @@
 //! `deliveryos recipe …`.
 
-use std::{io::Read as _, path::PathBuf, process::ExitCode};
+use std::{
+    io::Read as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
+use controller::SampleStore;
+use model::{ServiceId, Timestamp};
+use projections::{ReadModel as _, ReleaseFilter};
 use rollout::{Finding, LintReport, Recipe, Severity, lint, timetable, unsupported_locally};
 use serde_json::json;
+use store_sqlite::SqliteStore;
 
-use super::{print, sight};
+use super::{client::Client, print, sight};
 use crate::{
     args::{Global, RecipeVerb},
     exit::{REFUSED, WrongUse},
+    false_stops::estimate,
+    router::TrafficAnswer,
 };
 
 /// Largest recipe file read: a hundred times the largest of Argo's own examples.
 const MAX_FILE: u64 = 1024 * 1024;
+/// Releases looked at for the traffic so far.
+const RELEASES: u32 = 5;
+/// Seconds of a release that are read for it.
+const TICKS: u32 = 1_000;
+/// Seconds from which they say something.
+const ENOUGH: usize = 10;
 /// Most files at once.
 const MAX_FILES: usize = 1_000;
 
-pub(super) fn run(global: &Global, verb: RecipeVerb) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(
+    global: &Global,
+    data_dir: anyhow::Result<PathBuf>,
+    verb: RecipeVerb,
+) -> anyhow::Result<ExitCode> {
     match verb {
-        RecipeVerb::Lint { files, runtime, rate } => lint_files(global, &files, runtime.is_some(), rate),
+        RecipeVerb::Lint { files, runtime, rate, service } => {
+            let rate = match &service {
+                None => rate,
+                Some(service) if global.server.is_some() => Some(seen_by_server(global, service).await?),
+                Some(service) => Some(seen_in(&data_dir?, service).await?),
+            };
+            lint_files(global, &files, runtime.is_some(), rate)
+        }
         RecipeVerb::Plan { file, speed, rate } => plan(global, &file, speed, rate),
     }
+}
+
+/// The service's rate, as a running server sees it.
+async fn seen_by_server(global: &Global, service: &ServiceId) -> anyhow::Result<f64> {
+    let traffic: TrafficAnswer = Client::new(global)?.get(&format!("/api/v1/services/{service}/traffic")).await?;
+    traffic.rate.with_context(|| format!("{service} has had less than a minute of traffic: say --rate"))
+}
+
+/// The service's rate in its newest release that has any, from what was kept of it.
+async fn seen_in(data_dir: &Path, service: &ServiceId) -> anyhow::Result<f64> {
+    let store = SqliteStore::open_read_only(data_dir).await?;
+    let filter = ReleaseFilter { service: Some(service.clone()), limit: RELEASES, ..ReleaseFilter::default() };
+    for row in store.releases(filter).await? {
+        let ticks = SampleStore::ticks(&store, &row.id, Timestamp::from_millis(0), TICKS).await?;
+        let requests: u64 = ticks.iter().map(|t| t.stable.n + t.canary.as_ref().map_or(0, |c| c.n)).sum();
+        if ticks.len() >= ENOUGH && requests > 0 {
+            let rate = requests as f64 / ticks.len() as f64;
+            print::note(&format!("{service} had {rate:.1} requests/s in release {}", row.id));
+            return Ok(rate);
+        }
+    }
+    anyhow::bail!("the last {RELEASES} releases of {service} here have no traffic kept: say --rate")
 }
 
 fn lint_files(global: &Global, paths: &[PathBuf], local: bool, rate: Option<f64>) -> anyhow::Result<ExitCode> {
@@ -42,21 +91,26 @@ fn lint_files(global: &Global, paths: &[PathBuf], local: bool, rate: Option<f64>
     };
     let clean = report.is_clean() && refusals.is_empty();
     let often = match rate {
-        Some(rate) if report.is_clean() => Recipe::load(&files).ok().and_then(|r| sight::false_stops(&r, rate)),
+        Some(rate) if report.is_clean() => Recipe::load(&files).ok().and_then(|r| estimate(&r, rate)),
         _ => None,
     };
     if global.json {
         print::json(&json!({
             "clean": clean, "findings": report.findings, "documents": report.documents, "unsupported": refusals,
-            "false_stops": often.as_ref().map(|o| o.stops),
+            "rate": rate, "false_stops": often.as_ref().and_then(|o| o.stops), "estimate": often,
         }))?;
     } else {
         show(&report)?;
         for refusal in &refusals {
             print::line(&format!("{}: not with --runtime local: {}", refusal.field, refusal.reason))?;
         }
-        if let Some(often) = often.filter(sight::Often::is_often) {
-            print::line(&format!("warning: {often}"))?;
+        if let Some(often) = &often {
+            if let Some(warning) = often.warning() {
+                print::line(&format!("warning: {warning}"))?;
+            }
+            for why in &often.not_estimated {
+                print::line(&format!("note: how often it stops a healthy canary is not estimated: {why}"))?;
+            }
         }
         let (errors, others): (Vec<&Finding>, Vec<&Finding>) =
             report.findings.iter().partition(|finding| finding.severity == Severity::Error);

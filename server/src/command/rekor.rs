@@ -6,7 +6,6 @@ use std::{
 };
 
 use serde_json::Value;
-use store_sqlite::SqliteStore;
 
 use super::{client::Client, print, verify_bundle::read};
 use crate::{
@@ -43,9 +42,9 @@ fn own(data_dir: &Path) -> anyhow::Result<Value> {
 
 async fn verify(global: &Global, data_dir: &Path) -> anyhow::Result<ExitCode> {
     let path = data_dir.join(TRUSTED_ROOT_FILE);
+    let store = super::database(data_dir).await?;
     let key = rekor::key_of(&own(data_dir)?);
     let key = key.ok_or_else(|| Refusal(format!("{} names no log of signatures", path.display())))?;
-    let store = SqliteStore::open_read_only(data_dir).await?;
     let audit = rekor::audit(&store.rekor(), &key, &store).await?;
     if global.json {
         print::json(&audit)?;

@@ -63,10 +63,13 @@ async fn start_release(global: &Global, client: &Client, start: Start) -> anyhow
         down_migration: start.down_migration,
         reason: start.reason,
     };
-    let Started { release } = client.post("/api/v1/releases", &body).await?;
+    let Started { release, warnings } = client.post("/api/v1/releases", &body).await?;
+    for warning in warnings.iter().filter(|_| !global.json) {
+        print::warning(warning);
+    }
     if !start.watch {
         if global.json {
-            print::json(&Started { release })?;
+            print::json(&Started { release, warnings })?;
         } else {
             print::line(release.as_str())?;
             print::note(&format!("follow it: deliveryos release watch {release}"));

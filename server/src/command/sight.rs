@@ -1,19 +1,14 @@
-//! What a recipe can see at a given traffic, and how often its rule would stop a healthy canary.
-
-use std::fmt;
+//! What a recipe can see at a given traffic.
 
 use judge::{
-    Rule,
-    power::{FalseStops, Power, Span, power, threshold_false_stops},
+    power::{Power, Span, power},
     sequential::Policy,
 };
-use rollout::{Provider, Recipe, recipe::Step, timetable::Row};
+use rollout::{Recipe, timetable::Row};
 use serde::Serialize;
 
 use super::print;
-
-/// From this share on, healthy canaries are stopped often.
-const OFTEN: f64 = 0.05;
+use crate::false_stops::builtin;
 
 /// What can be seen by the end of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -66,58 +61,4 @@ pub(super) fn show(seen: &[Seen], rate: f64) -> anyhow::Result<()> {
         })
         .collect();
     print::table(&["step", "weight", "canary requests", "p99 from", "5xx from"], &cells)
-}
-
-/// How often the rule of a recipe stops a healthy canary.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Often {
-    rate: f64,
-    pub(super) stops: FalseStops,
-}
-
-impl Often {
-    pub(super) fn is_often(&self) -> bool {
-        self.stops.light.max(self.stops.heavy) > OFTEN
-    }
-}
-
-impl fmt::Display for Often {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let percent = |v: f64| v * 100.0;
-        write!(
-            f,
-            "the rule threshold would stop about {:.0} % (light tails) to {:.0} % (heavy tails) of healthy canaries at {} requests/s; the rule sequential at most 1 %",
-            percent(self.stops.light),
-            percent(self.stops.heavy),
-            self.rate
-        )
-    }
-}
-
-/// For a recipe under the rule `threshold`.
-pub(super) fn false_stops(recipe: &Recipe, rate: f64) -> Option<Often> {
-    let Some(Rule::Threshold(rule)) = builtin(recipe).and_then(|b| Rule::named(&b.rule)) else { return None };
-    let mut spans: Vec<Span> = Vec::new();
-    for row in rollout::timetable(recipe) {
-        let (weight, seconds) = (row.weight.percent(), row.takes_ms.unwrap_or(0) as f64 / 1_000.0);
-        match spans.last_mut() {
-            Some(last) if last.weight == weight => last.seconds += seconds,
-            _ if weight > 0 => spans.push(Span { weight, seconds }),
-            _ => {}
-        }
-    }
-    Some(Often { rate, stops: threshold_false_stops(&rule, rate, &spans) })
-}
-
-fn builtin(recipe: &Recipe) -> Option<&rollout::recipe::Builtin> {
-    let steps = recipe.steps.iter().filter_map(|s| match s {
-        Step::Analysis(analysis) => Some(analysis),
-        _ => None,
-    });
-    recipe.background.iter().map(|b| &b.analysis).chain(steps).flat_map(|a| &a.metrics).find_map(|m| {
-        match &m.provider {
-            Provider::Builtin(builtin) => Some(builtin),
-            _ => None,
-        }
-    })
 }

@@ -3,12 +3,14 @@
 use std::{collections::BTreeMap, io::Write as _, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
-use judge::sequential::{Buckets, Fit, MAX_TICKS, Policy};
-use metrics::{Allowed, PrometheusSource, SourceConfig, VersionQueries};
+use judge::sequential::{Buckets, MAX_TICKS, Policy};
+use metrics::{Allowed, CounterAsk, CounterQueries, MetricSource as _, PrometheusSource, SourceConfig};
 
 use super::print;
 use crate::{args::TicksOptions, exit::WrongUse};
 
+/// Time for each answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// Name of the one source there is.
 const SOURCE: &str = "prometheus";
 
@@ -32,16 +34,23 @@ async fn ticks(options: &TicksOptions) -> anyhow::Result<()> {
     let source = PrometheusSource::new(allowed);
     let step = Duration::from_secs(u64::from(options.step));
     let begun = options.from.plus_millis(-i64::from(options.past) * 1_000);
-    let queries =
-        |buckets: &str, errors: &str| VersionQueries { buckets: buckets.to_owned(), errors: errors.to_owned() };
-    let (of_canary, of_stable) = (
-        queries(&options.canary_buckets, &options.canary_errors),
-        queries(&options.stable_buckets, &options.stable_errors),
-    );
-    let canary = source.counters(SOURCE, &of_canary, options.from, options.to, step).await?;
-    let stable = source.counters(SOURCE, &of_stable, options.from, options.to, step).await?;
-    let past = source.counters(SOURCE, &of_stable, begun, options.from, step).await?;
-    if canary.edges_us != stable.edges_us || past.edges_us != stable.edges_us {
+    let ask = |buckets: &str, errors: &str, start, end| CounterAsk {
+        address: SOURCE.to_owned(),
+        queries: CounterQueries { buckets: buckets.to_owned(), errors: errors.to_owned() },
+        start,
+        end,
+        step,
+    };
+    let (from, to) = (options.from, options.to);
+    let of_stable = |start, end| ask(&options.stable_buckets, &options.stable_errors, start, end);
+    let canary = source.counters(&ask(&options.canary_buckets, &options.canary_errors, from, to), TIMEOUT).await?;
+    let stable = source.counters(&of_stable(from, to), TIMEOUT).await?;
+    let past = source.counters(&of_stable(begun, from), TIMEOUT).await?;
+    if canary.scrapes.is_empty() || stable.scrapes.is_empty() {
+        anyhow::bail!("no two moments have counters of both versions: the queries gave no buckets of one of them");
+    }
+    let past_fits = past.scrapes.is_empty() || past.edges_us == stable.edges_us;
+    if canary.edges_us != stable.edges_us || !past_fits {
         anyhow::bail!("the two versions' histograms have different bucket edges: counts above a limit do not compare");
     }
     let policy = Policy::default();
@@ -65,23 +74,6 @@ async fn ticks(options: &TicksOptions) -> anyhow::Result<()> {
 
 /// What the buckets can test, on stderr: the table goes elsewhere.
 fn say(buckets: &Buckets, policy: &Policy) {
-    let ms = |us: u64| us as f64 / 1_000.0;
-    let words = match (buckets.fit(), buckets.limits()) {
-        (Fit::Fine, Some(l)) => {
-            format!("slow is above {} ms, and above {} ms of the canary", ms(l.stable_us), ms(l.canary_us))
-        }
-        (Fit::Coarse(tested), Some(l)) => format!(
-            "the buckets are too coarse for a tolerance of {:.0} %: p99 is compared with {:.0} % (stable above {} ms, the canary above {} ms)",
-            policy.tolerance * 100.0,
-            tested * 100.0,
-            ms(l.stable_us),
-            ms(l.canary_us)
-        ),
-        _ => format!(
-            "p99 does not vote: stable's past has fewer than {} requests, or its p99 or the limit above it lies beyond the last bucket",
-            policy.history_requests
-        ),
-    };
     // Nothing to do when even that fails.
-    let _ = writeln!(std::io::stderr().lock(), "{words}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", buckets.fit().words(buckets.limits(), policy));
 }

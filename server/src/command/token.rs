@@ -5,7 +5,7 @@ use std::{path::Path, process::ExitCode};
 use access::Access;
 use anyhow::Context as _;
 use receipt_log::{Clock as _, SystemClock};
-use store_sqlite::{OpenError, SqliteStore};
+use store_sqlite::{DATABASE_FILE, OpenError, SqliteStore};
 
 use super::{client::Client, data_dir, print};
 use crate::{
@@ -52,6 +52,10 @@ pub(super) async fn run(global: &Global, verb: TokenVerb) -> anyhow::Result<Exit
 async fn local(data_dir: &Path, order: Order) -> anyhow::Result<Made> {
     if let Some(made) = admin::ask(data_dir, &order).await? {
         return Ok(made);
+    }
+    if !data_dir.join(DATABASE_FILE).exists() {
+        // A database made here would let nobody in anywhere: it is the wrong place.
+        return Err(WrongUse(OpenError::Missing(data_dir.to_owned()).to_string()).into());
     }
     let store = match SqliteStore::open(data_dir).await {
         Err(error @ OpenError::InUse { .. }) => {

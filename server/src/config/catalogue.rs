@@ -8,10 +8,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use controller::{Catalogue, Workload, WorkloadSource};
+use controller::{Catalogue, CounterSource, Workload, WorkloadSource};
 use model::{Digest, Environment, ServiceId, Version};
 
-use super::{Config, ServiceConfig, VersionConfig, process_digest};
+use super::{Config, JudgeConfig, ServiceConfig, VersionConfig, process_digest};
 use crate::{
     exit::{Refusal, WrongUse},
     policy::ServicePolicy,
@@ -33,6 +33,7 @@ struct State {
 struct Known {
     environment: Environment,
     policy: Option<Arc<ServicePolicy>>,
+    counters: Option<CounterSource>,
     stable: Version,
     versions: BTreeMap<Version, Workload>,
 }
@@ -111,6 +112,10 @@ impl Catalogue for ConfigCatalogue {
         // The label is what people say, the digest is what runs: another program under the same label is another version.
         (found.digest == *digest).then(|| found.clone())
     }
+
+    fn counters(&self, service: &ServiceId) -> Option<CounterSource> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).services.get(service)?.counters.clone()
+    }
 }
 
 fn modified(file: &Path) -> Option<SystemTime> {
@@ -134,6 +139,7 @@ fn known(services: &BTreeMap<ServiceId, ServiceConfig>) -> anyhow::Result<BTreeM
             let known = Known {
                 environment: service.environment.clone(),
                 policy: policy.map(Arc::new),
+                counters: service.judge.as_ref().map(JudgeConfig::source),
                 stable: service.stable.clone(),
                 versions,
             };

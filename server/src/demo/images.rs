@@ -63,8 +63,8 @@ impl Images {
         let root = std::path::absolute(data_dir.join("images"))?;
         std::fs::create_dir_all(&root).with_context(|| format!("{} cannot be made", root.display()))?;
         let key = key(&root)?;
-        std::fs::write(root.join("demo.pub"), key.public().to_pem())?;
-        std::fs::write(root.join("gates.toml"), GATES)?;
+        write(&root.join("demo.pub"), key.public().to_pem())?;
+        write(&root.join("gates.toml"), GATES)?;
         let build = Layout::create(root.join("build").join(service.as_str())).await.map_err(place::refusal)?;
         Ok(Self { root, service: service.clone(), build, key })
     }
@@ -123,7 +123,7 @@ impl Images {
     pub(super) async fn build(&self, manifest: &Manifest) -> anyhow::Result<Image> {
         let label = manifest.label()?;
         let launcher = self.root.join(format!(".launcher-{label}"));
-        std::fs::write(&launcher, manifest.launcher()?)?;
+        write(&launcher, manifest.launcher()?)?;
         let recipe = Recipe {
             program: launcher.clone(),
             path: format!("app/{}", self.service),
@@ -135,8 +135,8 @@ impl Images {
             build_of(&self.build, &layer, &recipe, &label.as_str().parse()?).await
         };
         let made = made.await.map_err(place::refusal);
-        std::fs::remove_file(&launcher)?;
         let made = made?;
+        std::fs::remove_file(&launcher).with_context(|| format!("{} cannot be removed", launcher.display()))?;
         let fetched = self.build.manifest(&At::Digest(made.digest)).await.map_err(place::refusal)?;
         let config = self.config(&fetched).await?;
         Ok(Image { label, fetched, program: made.program, config })
@@ -260,7 +260,8 @@ impl Images {
 
     /// What was checked here and now.
     async fn checklist(&self, image: &Image, folder: &Path, now: Timestamp) -> anyhow::Result<Value> {
-        let unpacked = std::fs::read(folder.join(self.service.as_str()))?;
+        let program = folder.join(self.service.as_str());
+        let unpacked = std::fs::read(&program).with_context(|| format!("{} cannot be read", program.display()))?;
         let same = registry::digest_of(&unpacked) == image.program;
         let root = self.build.manifest(&At::Digest(image.fetched.descriptor.digest.clone())).await;
         let graph = Graph::read(&self.build, root.map_err(place::refusal)?).await.map_err(place::refusal)?;
@@ -308,6 +309,11 @@ impl Images {
     }
 }
 
+/// Writes a file, or says which one cannot be written.
+fn write(path: &Path, bytes: impl AsRef<[u8]>) -> anyhow::Result<()> {
+    std::fs::write(path, bytes).with_context(|| format!("{} cannot be written", path.display()))
+}
+
 fn short(digest: &Digest) -> &str {
     digest.hex().get(..16).unwrap_or_default()
 }
@@ -322,18 +328,26 @@ fn key(root: &Path) -> anyhow::Result<SigningKey> {
     let path = root.join("demo.key");
     match std::fs::read(&path) {
         Ok(pem) => {
-            let open = std::fs::metadata(&path)?.permissions().mode() & 0o077 != 0;
+            let meta = std::fs::metadata(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+            let open = meta.permissions().mode() & 0o077 != 0;
             anyhow::ensure!(!open, "{} can be read by others: chmod 600", path.display());
             SigningKey::from_pem_bytes(pem).with_context(|| path.display().to_string())
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             use std::io::Write as _;
             let (key, pem) = SigningKey::generate()?;
-            let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&path)?;
-            file.write_all(pem.as_bytes())?;
-            file.sync_all()?;
+            let made = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&path);
+            let written = made.and_then(|mut file| {
+                file.write_all(pem.as_bytes())?;
+                file.sync_all()
+            });
+            if written.is_err() {
+                // Half a key would be in the way of the next start.
+                let _ = std::fs::remove_file(&path);
+            }
+            written.with_context(|| format!("{} cannot be written", path.display()))?;
             Ok(key)
         }
-        Err(error) => Err(error).with_context(|| path.display().to_string()),
+        Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
     }
 }

@@ -9,17 +9,21 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use controller::{CommandError, StartError, StartRequest};
+use controller::{CommandError, StartError, StartRequest, Traffic};
 use model::{Actor, Command, CommandId, CommandKind, Digest, Environment, ReleaseId, ServiceId, Timestamp, Version};
 use projections::{ReleaseFilter, ReleaseRow, ReleaseView};
+use rollout::Recipe;
 use serde::{Deserialize, Serialize};
 
 use super::{
     App,
     access_forms::{MAX_TOKEN_DAYS, NotMade, make_token},
-    asked::{InPath, InQuery},
+    asked::{InPath, InQuery, unreadable},
 };
-use crate::exit;
+use crate::{
+    exit,
+    false_stops::{builtin, estimate},
+};
 
 /// Longest recipe with its templates: the largest of Argo's own examples has 6 kB.
 const MAX_RECIPE: usize = 256 * 1024;
@@ -61,6 +65,19 @@ fn one() -> f64 {
 pub struct Started {
     /// The release.
     pub release: ReleaseId,
+    /// What whoever started it should know: it goes on all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// Answer of `GET /api/v1/services/NAME/traffic`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrafficAnswer {
+    /// Requests a second in the last minutes in which stable had all of them; `null` before a minute with any.
+    pub rate: Option<f64>,
+    /// Why the judge of its next release would see less than it is asked to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 /// Body of `POST /api/v1/releases/ID/commands`.
@@ -147,7 +164,8 @@ impl Problem {
 
 impl From<JsonRejection> for Problem {
     fn from(rejection: JsonRejection) -> Self {
-        Self(rejection.status(), "invalid", rejection.body_text())
+        let (status, why) = unreadable(&rejection);
+        Self(status, "invalid", why)
     }
 }
 
@@ -184,6 +202,8 @@ pub(super) async fn start(
             Problem::refused(format!("the configuration cannot be used: {}", exit::chain(&error)))
         }
     })?;
+    let traffic = app.delivery.traffic(&body.service).unwrap_or_default();
+    let (recipe, speed) = (body.recipe.clone(), body.speed);
     let request = StartRequest {
         id: body.id,
         service: body.service,
@@ -197,10 +217,35 @@ pub(super) async fn start(
         requirements: Vec::new(),
     };
     match app.delivery.start(request).await {
-        Ok(release) => Ok((StatusCode::CREATED, Json(Started { release })).into_response()),
+        Ok(release) => {
+            let warnings = warnings(recipe, speed, traffic).await;
+            Ok((StatusCode::CREATED, Json(Started { release, warnings })).into_response())
+        }
         Err(StartError::Unavailable(why)) => Err(Problem::unavailable(&why)),
         Err(error) => Err(Problem::refused(error.to_string())),
     }
+}
+
+/// What is seen of the traffic so far, held against the recipe.
+async fn warnings(recipe: String, speed: f64, traffic: Traffic) -> Vec<String> {
+    let Traffic { rate, warning } = traffic;
+    // Simulates rollouts: a tenth of a second.
+    let often = tokio::task::spawn_blocking(move || {
+        let recipe = Recipe::load(&[("recipe", recipe.as_bytes())]).ok()?.speed(speed);
+        let fed = builtin(&recipe).is_some_and(|b| b.rule == "sequential");
+        Some((fed, rate.and_then(|rate| estimate(&recipe, rate)?.warning())))
+    });
+    let (fed, often) = often.await.ok().flatten().unwrap_or_default();
+    warning.filter(|_| fed).into_iter().chain(often).collect()
+}
+
+/// `GET /api/v1/services/NAME/traffic`.
+pub(super) async fn traffic(
+    State(app): State<App>,
+    InPath(service): InPath<ServiceId>,
+) -> Result<Json<TrafficAnswer>, Problem> {
+    let seen = app.delivery.traffic(&service).ok_or_else(|| Problem::missing(&format!("service {service}")))?;
+    Ok(Json(TrafficAnswer { rate: seen.rate, warning: seen.warning }))
 }
 
 /// `POST /api/v1/releases/ID/commands`.

@@ -43,18 +43,18 @@ fn policy(host: &str, key: &SigningKey, head: &str) -> String {
 }
 
 /// A registry with a signed image and one that is not, policies in a file, and a webhook over a log in memory.
-struct World {
+pub(crate) struct World {
     registry: Hostile,
     /// The registry's own: when it ends, so do its connections.
     runtime: Option<tokio::runtime::Runtime>,
     host: String,
     place: Registry,
-    good: Fetched,
-    bad: Fetched,
+    pub(crate) good: Fetched,
+    pub(crate) bad: Fetched,
     key: SigningKey,
     store: Arc<MemoryStore>,
     log: ReceiptLog,
-    file: PathBuf,
+    pub(crate) file: PathBuf,
     directory: tempfile::TempDir,
     router: Router,
 }
@@ -77,7 +77,7 @@ impl Drop for World {
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(Faults::default(), "").await
     }
 
@@ -104,7 +104,7 @@ impl World {
         &self.registry
     }
 
-    fn by_digest(&self, image: &Fetched) -> String {
+    pub(crate) fn by_digest(&self, image: &Fetched) -> String {
         format!("{}/shop/app@{}", self.host, image.descriptor.digest)
     }
 

@@ -46,6 +46,14 @@ fn what_is_in_the_way_is_named() {
     };
     check(&["serve", "--listen", &taken], 2, &["cannot listen on", &taken, "in use by another program", "--listen"]);
     check(&["demo", "--listen", "127.0.0.1:0", "--traffic", &taken], 2, &["cannot listen on", "--traffic"]);
+    let [traffic] = free().map(|address| address.to_string());
+    check(&["demo", "--listen", &taken, "--traffic", &traffic], 2, &["cannot listen on", &taken, "--listen"]);
+    assert!(!data.exists(), "an address is looked at before anything is made");
+    let full = directory.path().join("full");
+    fs::create_dir_all(full.join("images")).unwrap();
+    std::os::unix::fs::symlink("/dev/full", full.join("images/demo.pub")).unwrap();
+    let demo = ["demo", "--listen", "127.0.0.1:0", "--traffic", &traffic, "--data-dir", &path("full")];
+    check(&demo, 3, &["full/images/demo.pub cannot be written", "No space left", "make room"]);
     check(&["serve", "--config", &unknown], 2, &["unknown.toml", "line 2, column 1", "unknown field `lissen`"]);
     check(&["serve", "--config", &broken], 2, &["line 1"]);
     check(&["serve", "--config", &path("none.toml")], 2, &["cannot be read"]);
@@ -61,7 +69,17 @@ fn what_is_in_the_way_is_named() {
     check(&["receipt", "verify", &path("none"), "--vkey", vkey], 2, &[]);
     check(&["release", "list", "--server", &format!("http://{}", free::<1>()[0])], 3, &["cannot be reached"]);
     check(&["release", "list", "--server", "ftp://x"], 2, &["--server"]);
-    check(&["log", "verify", "--data-dir", &path("empty")], 3, &["no deliveryos database"]);
+    let (out, empty) = (path("out"), path("empty"));
+    for verb in [
+        &["log", "verify"][..],
+        &["log", "export", &out],
+        &["rekor", "verify"],
+        &["token", "create", "--role", "viewer"],
+    ] {
+        let here = [verb, &["--data-dir", &empty]].concat();
+        check(&here, 2, &["there is no deliveryos database in", "empty: name the data directory", "--data-dir"]);
+    }
+    assert!(!directory.path().join("empty").exists(), "nothing is made where nothing is");
     check(&["serve", "--data-dir", "/proc/deliveryos"], 3, &["/proc/deliveryos cannot be used"]);
     check(&["nonsense"], 2, &["unrecognized subcommand"]);
     let (code, out, _) = run(&data, &["completions", "bash"]);
@@ -75,7 +93,8 @@ async fn a_demo_on_a_log_that_it_cannot_read_says_so() {
     let data = directory.path().to_owned();
     let [listen, traffic] = free().map(|address| address.to_string());
     let config = server::config::Config { listen: "127.0.0.1:0".parse().unwrap(), ..Default::default() };
-    let opened = server::compose::open(data.clone(), config, None).await.unwrap();
+    let listener = server::compose::listen(&config).await.unwrap();
+    let opened = server::compose::open(listener, data.clone(), config, None).await.unwrap();
     let payload = receipts::Payload::new(
         model::Kind::CanaryStarted,
         model::Timestamp::from_millis(1),

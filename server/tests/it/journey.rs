@@ -1,6 +1,11 @@
 //! The real executable end to end: a release that climbs, one that is stopped, and a server killed in the middle of one.
 
-use std::{path::Path, process::Command, sync::Arc};
+use std::{
+    io::{Read, Write},
+    path::Path,
+    process::Command,
+    sync::Arc,
+};
 
 use demo::load::{Counters, Load};
 use serde_json::Value;
@@ -108,6 +113,27 @@ impl Site {
         });
     }
 
+    fn splitter_pid(&self) -> Option<u32> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let socket = self.data().join("splitter").join(splitter::control::SOCKET_NAME);
+        runtime.block_on(async {
+            let mut client = splitter::control::Client::connect(&socket).await.ok()?;
+            match client.call(splitter::control::Request::Hello).await.ok()? {
+                splitter::control::Response::Hello(hello) => Some(hello.pid),
+                _ => None,
+            }
+        })
+    }
+
+    /// The version that answers a request.
+    fn served_by(&self) -> Option<String> {
+        let mut stream = std::net::TcpStream::connect(self.traffic).ok()?;
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        answer.lines().find_map(|line| line.strip_prefix("x-version: ")).map(str::to_owned)
+    }
+
     fn load(&self) -> (Arc<Counters>, tokio::runtime::Runtime) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let load = Load { target: self.traffic, paths: vec!["/".into()], rate: 100.0, seed: 1 };
@@ -138,6 +164,9 @@ fn count(view: &Value, kind: &str) -> usize {
 fn releases_climb_stop_and_survive_a_killed_server() {
     let (site, mut server) = Site::new();
     until("the service", || std::net::TcpStream::connect(site.traffic).ok());
+    until("v1 is ready", || site.served_by());
+    let saved = site.data().join("splitter").join("state.json");
+    let old_state = std::fs::read(&saved).unwrap();
     let (counters, load) = site.load();
 
     // It climbs, and `watch` says so until the end.
@@ -199,6 +228,19 @@ fn releases_climb_stop_and_survive_a_killed_server() {
     assert!(view["row"]["worst"].as_str().unwrap().contains("5xx"), "{}", view["row"]);
     assert!(counters.totals().failed > 0, "the failures were real");
     load.shutdown_background();
+
+    // A data plane that comes back with what it had saved before all this (its disk was full, say) serves what the log says.
+    let splitter = site.splitter_pid().unwrap();
+    std::fs::write(&saved, old_state).unwrap();
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(splitter).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    until("the splitter is back", || site.splitter_pid().filter(|pid| *pid != splitter));
+    until("v4 again", || site.served_by().filter(|version| version == "v4"));
+    let view = until("a receipt", || {
+        site.view(&fourth).filter(|view| kinds(view).last() == Some(&"delivery.command.accepted"))
+    });
+    let said = &view["receipts"].as_array().unwrap().last().unwrap()["payload"]["reason"];
+    assert_eq!(said, "the data plane served v1 as stable, by the log it is v4");
 
     server.kill();
     let (code, out, err) = run(site.data(), &["log", "verify", "--json"]);

@@ -4,6 +4,7 @@
 mod admission;
 mod binary;
 mod bundles;
+mod counted;
 mod events;
 mod evidence;
 mod garbage;
@@ -12,6 +13,7 @@ mod gates;
 mod headers;
 mod interop;
 mod journey;
+mod kubernetes;
 #[path = "../../../crates/registry/tests/common/mod.rs"]
 mod peers;
 mod process;

@@ -12,9 +12,9 @@ use axum::{
     body::Body,
     http::{Method, Request, Response, StatusCode, header},
 };
-use controller::{CommandError, Delivery, StartError, StartRequest};
+use controller::{CommandError, Delivery, StartError, StartRequest, Traffic};
 use http_body_util::BodyExt as _;
-use model::{Actor, Command, Kind, ReleaseId, Tick, event::CommandSeen};
+use model::{Actor, Command, Kind, ReleaseId, ServiceId, Tick, event::CommandSeen};
 use receipt_log::{Draft, Log as _, ManualClock, MemorySigner, ReceiptLog};
 use receipts::Payload;
 use rekor::SignatureLog;
@@ -42,6 +42,7 @@ pub(crate) const HOST: &str = "127.0.0.1:3000";
 pub(crate) struct Reached {
     pub(crate) started: Mutex<Vec<StartRequest>>,
     pub(crate) commands: Mutex<Vec<Command>>,
+    pub(crate) traffic: Mutex<Traffic>,
     live: Mutex<Option<broadcast::Sender<(ReleaseId, Tick)>>>,
 }
 
@@ -60,6 +61,9 @@ impl Delivery for Reached {
     async fn command(&self, command: Command) -> Result<u64, CommandError> {
         self.commands.lock().unwrap().push(command);
         Ok(7)
+    }
+    fn traffic(&self, _service: &ServiceId) -> Option<Traffic> {
+        Some(self.traffic.lock().unwrap().clone())
     }
     fn live(&self) -> broadcast::Receiver<(ReleaseId, Tick)> {
         self.live.lock().unwrap().get_or_insert_with(|| broadcast::channel(16).0).subscribe()

@@ -1,7 +1,7 @@
 //! A thousand clients of the live stream: from an append to the last of them having it.
 //!
-//! Each append is a command that the server refuses and writes down: `delivery.command.refused`. It is timed from the moment the request
-//! was sent, so the append itself is in the number. One further client never reads.
+//! Each append is the receipt of a token that is made. It is timed from the moment the request was sent, so the append itself is in the
+//! number. One further client never reads.
 
 use crate::serve::{Serving, client};
 use anyhow::{Context, Result, ensure};
@@ -35,12 +35,9 @@ pub(crate) fn run(options: &Options, program: &Path) -> Result<Value> {
 }
 
 async fn measure(options: &Options, program: &Path) -> Result<Value> {
-    let serving = Serving::start(program, &options.data, "operator").await?;
+    let serving = Serving::start(program, &options.data, "admin").await?;
     let base = format!("http://{}", serving.address);
     let http = client()?;
-    let rows: Value =
-        http.get(format!("{base}/api/v1/releases?limit=1")).bearer_auth(&serving.token).send().await?.json().await?;
-    let release = rows[0]["id"].as_str().context("there is no release")?.to_owned();
     let (arrived, mut arrivals) = mpsc::unbounded_channel();
     let ask =
         format!("GET /events HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\n\r\n", serving.address, serving.token);
@@ -60,12 +57,11 @@ async fn measure(options: &Options, program: &Path) -> Result<Value> {
 
     let (mut last, mut durable) = (Vec::new(), Vec::new());
     for n in 0..options.appends {
-        let key = format!("bench-{}-{n}", std::process::id());
-        let body = json!({ "id": key, "command": "pause", "reason": "" });
-        let url = format!("{base}/api/v1/releases/{release}/commands");
+        let body = json!({ "name": format!("bench-{n}"), "role": "viewer", "days": 1 });
+        let url = format!("{base}/api/v1/tokens");
         let sent = Instant::now();
         let answer = http.post(url).bearer_auth(&serving.token).json(&body).send().await?;
-        ensure!(answer.status() == 409, "the command was answered {}", answer.status());
+        ensure!(answer.status() == 201, "the token was answered {}", answer.status());
         durable.push(sent.elapsed());
         let mut have = 0;
         while have < options.clients {
@@ -88,7 +84,7 @@ async fn measure(options: &Options, program: &Path) -> Result<Value> {
         all.get(at).map_or(0.0, |d| d.as_secs_f64() * 1000.0)
     };
     println!("{} clients, {} appends, one client that never reads", options.clients, options.appends);
-    println!("command answered:        p50 {:.1} ms, max {:.1} ms", ms(&durable, 0.5), ms(&durable, 1.0));
+    println!("append answered:         p50 {:.1} ms, max {:.1} ms", ms(&durable, 0.5), ms(&durable, 1.0));
     println!("sent to the last client: p50 {:.1} ms, max {:.1} ms", ms(&last, 0.5), ms(&last, 1.0));
     let (resident, _) = serving.memory()?;
     println!("resident: {:.0} MB", resident as f64 / 1e6);

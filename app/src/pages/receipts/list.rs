@@ -3,7 +3,8 @@
 use leptos::prelude::*;
 use leptos_meta::Title;
 use leptos_router::hooks::use_query_map;
-use model::Kind;
+use maud::{Markup, html};
+use model::{Kind, Timestamp};
 use projections::{Receipt, describe, say};
 
 use super::range::RangeCheck;
@@ -12,7 +13,7 @@ use crate::{
         ApiError,
         lists::{self, ReceiptsAsked, get_receipts},
     },
-    components::{Ago, Heading, MoreLink, ProblemLine, Settle},
+    components::{Heading, MoreLink, Settle, ago, chip, read_line, room, shown, written},
     live::{Arrival, follow, use_live},
     words,
 };
@@ -43,55 +44,43 @@ pub fn ReceiptsPage() -> impl IntoView {
         <Title text="Receipts"/>
         <section class="page">
             <Heading>"Receipts"</Heading>
-            {move || view! { <Filters asked=asked.get()/> }.settled()}
-            <Transition fallback=|| view! { <p class="wait-note">"Reading the log"</p> }>
-                {move || Suspend::new(async move {
-                    match page.await {
-                        Ok(loaded) => view! { <Loaded loaded asked=asked.get_untracked()/> }.settled(),
-                        Err(error) => view! { <ProblemLine error/> }.settled(),
-                    }
-                })}
-            </Transition>
+            {move || shown(filters(&asked.get()))}
+            {read_line(page, move |loaded| view! { <Loaded loaded asked=asked.get_untracked()/> }.settled())}
         </section>
     }
 }
 
-#[component]
-fn Filters(asked: ReceiptsAsked) -> impl IntoView {
-    let kinds = Kind::ALL.iter().map(|k| {
-        let on = asked.kind == k.as_str();
-        view! { <option value=k.as_str() selected=on>{words::kind_name(*k)}</option> }
-    });
-    let ranges = RANGES.map(|(word, said)| {
+fn filters(asked: &ReceiptsAsked) -> Markup {
+    let range = |word: &str, said: &str| {
         let on = asked.from == word && asked.until.is_empty();
         let from = if on { String::new() } else { word.to_owned() };
-        let href = ReceiptsAsked { from, until: String::new(), before: String::new(), ..asked.clone() }.href();
-        view! { <a class="chip" class:on=on href=href aria-current=on.then_some("true")>{said}{on.then_some(" ×")}</a> }
-    });
-    let clear = (asked != ReceiptsAsked::default()).then(|| view! { <a class="door" href="/receipts">"show all"</a> });
+        chip(on, &ReceiptsAsked { from, until: String::new(), before: String::new(), ..asked.clone() }.href(), said)
+    };
     let more = [&asked.from, &asked.until, &asked.before].iter().any(|text| !text.is_empty());
-    view! {
-        <form class="filters" method="get" action="/receipts" role="search">
-            <label>"Kind "
-                <select name="kind">
-                    <option value="">"all"</option>
-                    {kinds.collect_view()}
-                </select>
-            </label>
-            <label>"Release " <input name="release" value=asked.release autocomplete="off" maxlength="80"/></label>
-            <label>"By " <input name="actor" value=asked.actor autocomplete="off" maxlength="120"/></label>
-            <span class="chips">{ranges.collect_view()}</span>
-            <details class="more" open=more>
-                <summary>"Range"</summary>
-                <div>
-                    <label>"From " <input name="from" value=asked.from autocomplete="off" maxlength="40" placeholder="30d or 2026-05-01"/></label>
-                    <label>"Until " <input name="until" value=asked.until autocomplete="off" maxlength="40" placeholder="2026-05-07"/></label>
-                    <label>"Below index " <input name="before" value=asked.before inputmode="numeric" autocomplete="off" maxlength="20"/></label>
-                </div>
-            </details>
-            <button type="submit">"Filter"</button>
-            {clear}
-        </form>
+    html! {
+        form.filters method="get" action="/receipts" role="search" {
+            label { "Kind "
+                select name="kind" {
+                    option value="" { "all" }
+                    @for kind in Kind::ALL {
+                        option value=(kind.as_str()) selected[asked.kind == kind.as_str()] { (words::kind_name(*kind)) }
+                    }
+                }
+            }
+            label { "Release " input name="release" value=(asked.release) autocomplete="off" maxlength="80"; }
+            label { "By " input name="actor" value=(asked.actor) autocomplete="off" maxlength="120"; }
+            span.chips { @for (word, said) in RANGES { (range(word, said)) } }
+            details.more open[more] {
+                summary { "Range" }
+                div {
+                    label { "From " input name="from" value=(asked.from) autocomplete="off" maxlength="40" placeholder="30d or 2026-05-01"; }
+                    label { "Until " input name="until" value=(asked.until) autocomplete="off" maxlength="40" placeholder="2026-05-07"; }
+                    label { "Below index " input name="before" value=(asked.before) inputmode="numeric" autocomplete="off" maxlength="20"; }
+                }
+            }
+            button type="submit" { "Filter" }
+            @if *asked != ReceiptsAsked::default() { a.door href="/receipts" { "show all" } }
+        }
     }
 }
 
@@ -157,6 +146,16 @@ fn Loaded(loaded: lists::ReceiptsPage, asked: ReceiptsAsked) -> impl IntoView {
     let shown = Signal::derive(move || {
         rows.with(|rows| (rows.last().map_or(0, |r| r.index), rows.first().map_or(0, |r| r.index)))
     });
+    let now = use_live().now;
+    let list = written(move || {
+        rows.with(|rows| {
+            let markup = match rows.as_slice() {
+                [] => html! { p.none { "No receipt fits." } },
+                rows => table(rows, now.get_untracked()),
+            };
+            markup.into_string()
+        })
+    });
     view! {
         <p class="tail" class:off=move || !(grows && awake.get())>
             <label>
@@ -176,27 +175,7 @@ fn Loaded(loaded: lists::ReceiptsPage, asked: ReceiptsAsked) -> impl IntoView {
                 {move || say::plural(waiting.with(|w| w.len() as u64), "new receipt", "new receipts")}
             </button>
         </p>
-        <p class="none" hidden=move || !rows.with(Vec::is_empty)>"No receipt fits."</p>
-        <div class="wide" hidden=move || rows.with(Vec::is_empty)>
-            <table class="receipts full">
-                <thead>
-                    <tr>
-                        <th class="n">"Index"</th>
-                        <th>"Time"</th>
-                        <th>"Kind"</th>
-                        <th>"What happened"</th>
-                        <th>"Release"</th>
-                        <th>"By"</th>
-                        <th class="n">"Energy"</th>
-                    </tr>
-                </thead>
-                <tbody>
-                    <For each=move || rows.get() key=|receipt| receipt.index let:receipt>
-                        <Line receipt/>
-                    </For>
-                </tbody>
-            </table>
-        </div>
+        {room(list)}
         <nav class="pager" aria-label="Pages of the list">
             {newest.map(|href| view! { <a class="door" href=href>"newest"</a> })}
             <MoreLink href here busy more/>
@@ -215,22 +194,39 @@ fn put_on_top(rows: &mut Vec<Receipt>, new: Vec<Receipt>) {
     rows.truncate(MAX_ROWS * 2);
 }
 
-#[component]
-fn Line(receipt: Receipt) -> impl IntoView {
-    let said = describe(&receipt);
-    let p = receipt.payload;
-    let release =
-        p.release.as_ref().map(|r| view! { <a class="door" href=format!("/releases/{r}")>{r.to_string()}</a> });
-    let by_kind = words::query("/receipts", &[("kind", p.kind.as_str())]);
-    view! {
-        <tr>
-            <td class="n"><a class="door" href=format!("/receipts/{}", receipt.index)>{say::count(receipt.index)}</a></td>
-            <td class="t"><Ago at=p.time/></td>
-            <td><a class="door mute" href=by_kind>{words::kind_name(p.kind)}</a></td>
-            <td class="w"><b>{said.headline}</b>" "<span class="mute">{said.detail}</span></td>
-            <td class="rel">{release}</td>
-            <td class="by">{p.actor.to_string()}</td>
-            <td class="n">{p.energy.as_ref().map(say::energy)}</td>
-        </tr>
+fn table(receipts: &[Receipt], now: Timestamp) -> Markup {
+    html! {
+        div.wide {
+            table.receipts.full {
+                thead {
+                    tr {
+                        th.n { "Index" }
+                        th { "Time" }
+                        th { "Kind" }
+                        th { "What happened" }
+                        th { "Release" }
+                        th { "By" }
+                        th.n { "Energy" }
+                    }
+                }
+                tbody { @for receipt in receipts { (line(receipt, now)) } }
+            }
+        }
+    }
+}
+
+fn line(receipt: &Receipt, now: Timestamp) -> Markup {
+    let said = describe(receipt);
+    let (index, p) = (receipt.index, &receipt.payload);
+    html! {
+        tr data-key=(index) {
+            td.n { a.door href={ "/receipts/" (index) } { (say::count(index)) } }
+            td.t { (ago(p.time, now)) }
+            td { a.door.mute href=(words::query("/receipts", &[("kind", p.kind.as_str())])) { (words::kind_name(p.kind)) } }
+            td.w { b { (said.headline) } " " span.mute { (said.detail) } }
+            td.rel { @if let Some(release) = &p.release { a.door href={ "/releases/" (release) } { (release) } } }
+            td.by { (p.actor) }
+            td.n { @if let Some(energy) = &p.energy { (say::energy(energy)) } }
+        }
     }
 }

@@ -3,11 +3,15 @@
 //! The arithmetic is in the verifier's own module, which also says what it needs next; here it is fetched, and what came of it is
 //! shown. The key is the one that the browser kept at its first visit.
 
-use leptos::{either::Either, prelude::*};
+use leptos::prelude::*;
+use maud::{Markup, html};
 use projections::say;
 
-use crate::components::Settle;
-use crate::{live::use_live, words::Tone};
+use crate::{
+    components::{room, written},
+    live::use_live,
+    words::Tone,
+};
 
 /// What the verifier says of its work.
 #[derive(Debug, Clone, PartialEq, Default, serde::Deserialize)]
@@ -59,6 +63,15 @@ pub(super) fn RangeCheck(
     };
     let running = move || state.with(|state| matches!(state, State::Running(p) if !p.ended));
     let awake = use_live().awake;
+    let said = written(move || {
+        state.with(|state| match state {
+            State::Idle => String::new(),
+            State::Failed(why) => {
+                html! { p.state.unknown role="status" { "Could not be checked: " (why) } }.into_string()
+            }
+            State::Running(progress) => of_progress(progress).into_string(),
+        })
+    });
     view! {
         <section class="range" aria-labelledby="verify">
             <h2 id="verify">"Verify a range "<span>"in this browser"</span></h2>
@@ -75,20 +88,15 @@ pub(super) fn RangeCheck(
                 <button type="button" hidden=move || !running() on:click=stop>"Stop"</button>
             </form>
             <p class="none" hidden=move || awake.get()>"This needs the page's own code, which is not running. In a terminal: "<code>"deliveryos log verify"</code></p>
-            {move || match state.get() {
-                State::Idle => Either::Left(()),
-                State::Failed(why) => Either::Right(view! { <p class="state unknown" role="status">"Could not be checked: "{why}</p> }.settled()),
-                State::Running(progress) => Either::Right(view! { <Shown progress/> }.settled()),
-            }}
+            {room(said)}
         </section>
     }
 }
 
-#[component]
-fn Shown(progress: Progress) -> impl IntoView {
-    let Progress { first, end, done, bytes, head, goes_on, ended, refused } = progress;
+fn of_progress(progress: &Progress) -> Markup {
+    let &Progress { first, end, done, bytes, ref head, goes_on, ended, ref refused } = progress;
     let of = end.saturating_sub(first);
-    let (tone, said) = match (&refused, ended) {
+    let (tone, said) = match (refused, ended) {
         (Some(why), _) => (Tone::Bad, format!("Refused: {why}")),
         (None, true) => (
             Tone::Good,
@@ -101,7 +109,7 @@ fn Shown(progress: Progress) -> impl IntoView {
         ),
         (None, false) => (Tone::Run, format!("{} of {} receipts", say::count(done), say::count(of))),
     };
-    let covered = head.map(|head| {
+    let covered = head.as_ref().map(|head| {
         let goes_on = if goes_on { "; it goes on from the log that this browser saw last" } else { "" };
         format!(
             "Against the signed checkpoint over {}{goes_on}. {} kB read.",
@@ -109,13 +117,12 @@ fn Shown(progress: Progress) -> impl IntoView {
             say::count(bytes / 1000)
         )
     });
-    let root = head.map(|head| head.root.to_string());
     // A verdict is announced, its progress is not.
-    view! {
-        <progress max=of.max(1).to_string() value=done.to_string() aria-label="Receipts verified"></progress>
-        <p class=format!("verdict state {}", tone.class()) role=ended.then_some("status")>{said}</p>
-        <p class="mute">{covered}</p>
-        {ended.then(|| view! { <p class="mute">"Root "<code class="hash">{root}</code></p> })}
+    html! {
+        progress max=(of.max(1)) value=(done) aria-label="Receipts verified" {}
+        p class={ "verdict state " (tone.class()) } role=[ended.then_some("status")] { (said) }
+        p.mute { @if let Some(covered) = covered { (covered) } }
+        @if ended { p.mute { "Root " code.hash { @if let Some(head) = head { (head.root.to_string()) } } } }
     }
 }
 

@@ -1,10 +1,11 @@
 //! One receipt: what happened in a sentence, its fields, its energy, and whether it holds.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use leptos::{either::Either, prelude::*};
+use leptos::prelude::*;
 use leptos_meta::Title;
-use leptos_router::{components::A, hooks::use_params_map};
-use model::Energy;
+use leptos_router::hooks::use_params_map;
+use maud::{Markup, html};
+use model::{Energy, Timestamp};
 use projections::{describe, say};
 
 use super::{
@@ -13,7 +14,8 @@ use super::{
 };
 use crate::{
     api::reads::{self, get_receipt},
-    components::{Ago, Clock, DigestText, Heading, ProblemNote, Settle},
+    components::{Heading, ProblemNote, Settle, ago, awaited, clock, copy_pressed, digest, shown},
+    live::use_live,
     words,
 };
 
@@ -22,16 +24,14 @@ use crate::{
 pub fn ReceiptPage() -> impl IntoView {
     let params = use_params_map();
     let page = Resource::new_blocking(move || params.read().get("index").unwrap_or_default(), get_receipt);
-    view! {
-        <Transition fallback=|| view! { <p class="wait-note">"Reading the log"</p> }>
-            {move || Suspend::new(async move {
-                match page.await {
-                    Ok(loaded) => view! { <Loaded loaded/> }.settled(),
-                    Err(error) => view! { <Title text="Receipt"/><ProblemNote error/> }.settled(),
-                }
-            })}
-        </Transition>
-    }
+    awaited(move || {
+        Box::pin(async move {
+            match page.await {
+                Ok(loaded) => view! { <Loaded loaded/> }.settled(),
+                Err(error) => view! { <Title text="Receipt"/><ProblemNote error/> }.settled(),
+            }
+        })
+    })
 }
 
 #[component]
@@ -41,19 +41,22 @@ fn Loaded(loaded: reads::ReceiptPage) -> impl IntoView {
     let before = index.checked_sub(1);
     let after = index.checked_add(1).filter(|i| *i < log_size(&loaded));
     let detail = (!said.detail.is_empty()).then_some(said.detail.clone());
+    let crumb = html! {
+        div.crumb {
+            a href="/receipts" { "Receipts" }
+            span { "/" }
+            span { (say::count(index)) }
+            span.asof {
+                @if let Some(i) = before { a.door href={ "/receipts/" (i) } { "← " (say::count(i)) } }
+                " "
+                @if let Some(i) = after { a.door href={ "/receipts/" (i) } { (say::count(i)) " →" } }
+            }
+        }
+    };
     view! {
         <Title text=format!("Receipt {}: {}", say::count(index), said.headline)/>
-        <section class="page receipt">
-            <div class="crumb">
-                <A href="/receipts">"Receipts"</A>
-                <span>"/"</span>
-                <span>{say::count(index)}</span>
-                <span class="asof">
-                    {before.map(|i| view! { <a class="door" href=format!("/receipts/{i}")>"← "{say::count(i)}</a> })}
-                    " "
-                    {after.map(|i| view! { <a class="door" href=format!("/receipts/{i}")>{say::count(i)}" →"</a> })}
-                </span>
-            </div>
+        <section class="page receipt" on:click=|e| { copy_pressed(&e); }>
+            {shown(crumb)}
             <Heading>{said.headline}</Heading>
             {detail.map(|d| view! { <p class="lead">{d}</p> })}
             <div class="columns two">
@@ -70,37 +73,41 @@ pub fn Fields(
     /// The receipt.
     loaded: reads::ReceiptPage,
 ) -> impl IntoView {
-    let p = loaded.receipt.payload.clone();
-    let release = p.release.clone();
-    let reason = p.facts.get("reason").and_then(|r| r.as_str()).filter(|r| !r.is_empty()).map(str::to_owned);
-    let raw = raw_json(&loaded);
-    view! {
-        <dl>
-            <dt>"Kind"</dt><dd><code>{p.kind.as_str()}</code></dd>
-            <dt>"When"</dt><dd>{say::exact(p.time)}" "<span class="mute"><Ago at=p.time/></span></dd>
-            <dt>"Who"</dt><dd><a class="door" href=words::query("/receipts", &[("actor", p.actor.as_str())])>{p.actor.to_string()}</a></dd>
-            {reason.map(|r| view! { <dt>"Why"</dt><dd>{r}</dd> })}
-            {release.map(|r| view! { <dt>"Release"</dt><dd><A href=format!("/releases/{r}")>{r.to_string()}</A></dd> })}
-        </dl>
-        <h2>"Facts"</h2>
-        <dl>
-            {facts(&p).into_iter().filter(|(name, _)| name != "reason").map(|(name, fact)| view! { <dt>{name}</dt><dd><FactText fact/></dd> }).collect_view()}
-        </dl>
-        <h2>"Energy"</h2>
-        {match p.energy.clone() {
-            Some(energy) => Either::Left(view! { <EnergyTable energy/> }),
-            None => Either::Right(view! { <p class="none">"n/a: this receipt carries no joules."</p> }),
-        }}
-        <h2>"Follows"</h2>
-        {if p.cite.is_empty() {
-            Either::Left(view! { <p class="none">"It cites nothing."</p> })
-        } else {
-            Either::Right(view! { <ul class="cite">{p.cite.iter().cloned().map(|c| view! { <li><Citation text=c/></li> }).collect_view()}</ul> })
-        }}
-        <details class="raw">
-            <summary>"Raw JSON"</summary>
-            <pre><code>{raw}</code></pre>
-        </details>
+    shown(fields(&loaded, use_live().now.get_untracked()))
+}
+
+fn fields(loaded: &reads::ReceiptPage, now: Timestamp) -> Markup {
+    let p = &loaded.receipt.payload;
+    let reason = p.facts.get("reason").and_then(|r| r.as_str()).filter(|r| !r.is_empty());
+    html! {
+        dl {
+            dt { "Kind" } dd { code { (p.kind.as_str()) } }
+            dt { "When" } dd { (say::exact(p.time)) " " span.mute { (ago(p.time, now)) } }
+            dt { "Who" } dd { a.door href=(words::query("/receipts", &[("actor", p.actor.as_str())])) { (p.actor) } }
+            @if let Some(reason) = reason { dt { "Why" } dd { (reason) } }
+            @if let Some(release) = &p.release { dt { "Release" } dd { a href={ "/releases/" (release) } { (release) } } }
+        }
+        h2 { "Facts" }
+        dl {
+            @for (name, fact) in facts(p) {
+                @if name != "reason" { dt { (name) } dd { (fact_text(&fact)) } }
+            }
+        }
+        h2 { "Energy" }
+        @match &p.energy {
+            Some(energy) => (energy_table(energy)),
+            None => p.none { "n/a: this receipt carries no joules." },
+        }
+        h2 { "Follows" }
+        @if p.cite.is_empty() {
+            p.none { "It cites nothing." }
+        } @else {
+            ul.cite { @for cited in &p.cite { li { (citation(cited)) } } }
+        }
+        details.raw {
+            summary { "Raw JSON" }
+            pre { code { (raw_json(loaded)) } }
+        }
     }
 }
 
@@ -142,39 +149,38 @@ fn raw_json(page: &reads::ReceiptPage) -> String {
     flat.unwrap_or_default()
 }
 
-#[component]
-fn FactText(fact: Fact) -> impl IntoView {
-    match fact {
-        Fact::Text(t) => view! { <span>{t}</span> }.settled(),
-        Fact::Digest(digest) => view! { <DigestText digest/> }.settled(),
-        Fact::Hash(hash) => view! { <code class="hash">{hash}</code> }.settled(),
-        Fact::Time(at) => view! { <Clock at/> }.settled(),
-        Fact::Json(json) => view! { <pre class="inline"><code>{json}</code></pre> }.settled(),
+fn fact_text(fact: &Fact) -> Markup {
+    html! {
+        @match fact {
+            Fact::Text(text) => span { (text) },
+            Fact::Digest(of) => (digest(of)),
+            Fact::Hash(hash) => code.hash { (hash) },
+            Fact::Time(at) => (clock(*at)),
+            Fact::Json(json) => pre.inline { code { (json) } },
+        }
     }
 }
 
 /// A citation is a link only when it is an address of the web.
-#[component]
-fn Citation(text: String) -> impl IntoView {
+fn citation(text: &str) -> Markup {
     if text.starts_with("https://") || text.starts_with("http://") {
-        Either::Left(view! { <a class="door" href=text.clone() rel="noopener noreferrer external">{text.clone()}</a> })
+        html! { a.door href=(text) rel="noopener noreferrer external" { (text) } }
     } else {
-        Either::Right(text)
+        html! { (text) }
     }
 }
 
-#[component]
-fn EnergyTable(energy: Energy) -> impl IntoView {
-    view! {
-        <dl>
-            <dt>"Joules"</dt><dd>{say::energy(&energy)}", between "{say::joules(energy.low)}" and "{say::joules(energy.high)}</dd>
-            <dt>"Method"</dt><dd>{say::energy_method(energy.method)}</dd>
-            <dt>"Covers"</dt><dd>{energy.scope.clone()}</dd>
-            {energy.coefficient.clone().map(|c| view! { <dt>"Coefficients"</dt><dd>{c}</dd> })}
-            <dt>"CPU time"</dt><dd>{micros(energy.cpu_time_us)}</dd>
-            <dt>"Wall time"</dt><dd>{micros(energy.wall_us)}</dd>
-            {energy.idle_joules.map(|j| view! { <dt>"Idle, apart"</dt><dd>{say::joules(j)}</dd> })}
-        </dl>
+fn energy_table(energy: &Energy) -> Markup {
+    html! {
+        dl {
+            dt { "Joules" } dd { (say::energy(energy)) ", between " (say::joules(energy.low)) " and " (say::joules(energy.high)) }
+            dt { "Method" } dd { (say::energy_method(energy.method)) }
+            dt { "Covers" } dd { (energy.scope) }
+            @if let Some(c) = &energy.coefficient { dt { "Coefficients" } dd { (c) } }
+            dt { "CPU time" } dd { (micros(energy.cpu_time_us)) }
+            dt { "Wall time" } dd { (micros(energy.wall_us)) }
+            @if let Some(j) = energy.idle_joules { dt { "Idle, apart" } dd { (say::joules(j)) } }
+        }
     }
 }
 

@@ -5,12 +5,13 @@
 //! helps; the block says so.
 
 use leptos::prelude::*;
+use maud::{Markup, html};
 use projections::say;
 use receipts::{Check, Report};
 
-use crate::components::Settle;
 use crate::{
     api::reads::ReceiptPage,
+    components::{room, written},
     verifier::{History, Known},
     words::Tone,
 };
@@ -66,108 +67,108 @@ pub(super) fn Verification(
         #[cfg(not(feature = "hydrate"))]
         let _ = page;
     });
+    let said = written(move || outcome.with(|outcome| outcome_markup(outcome, index).into_string()));
     view! {
         <section class="verified" aria-labelledby="verified">
             <h2 id="verified">"Verified in this browser"</h2>
-            <div aria-live="polite">
-                {move || match outcome.get() {
-                    Outcome::Asleep => view! {
-                        <p class="none">
-                            "Not checked here: this needs the page's own code, which is not running. In a terminal, without this server's word:"
-                        </p>
-                        <pre><code>{format!("deliveryos receipt verify receipt-{index}.tlog-proof")}</code></pre>
-                    }.settled(),
-                    Outcome::Checking => view! { <p class="state run">"Checking"</p> }.settled(),
-                    Outcome::Failed(why) => view! { <p class="state unknown">"Could not be checked: "{why}</p> }.settled(),
-                    Outcome::Done(done) => view! { <Checks done=*done/> }.settled(),
-                }}
-            </div>
+            <div aria-live="polite">{room(said)}</div>
         </section>
     }
 }
 
-#[component]
-fn Checks(done: Done) -> impl IntoView {
-    let r = done.report;
+fn outcome_markup(outcome: &Outcome, index: u64) -> Markup {
+    html! {
+        @match outcome {
+            Outcome::Asleep => {
+                p.none { "Not checked here: this needs the page's own code, which is not running. In a terminal, without this server's word:" }
+                pre { code { "deliveryos receipt verify receipt-" (index) ".tlog-proof" } }
+            }
+            Outcome::Checking => p.state.run { "Checking" },
+            Outcome::Failed(why) => p.state.unknown { "Could not be checked: " (why) },
+            Outcome::Done(done) => (checks(done)),
+        }
+    }
+}
+
+fn checks(done: &Done) -> Markup {
+    let (r, history) = (&done.report, &done.history);
     let passed =
         [&r.signature, &r.inclusion, &r.checkpoint_signature, &done.shown].into_iter().all(|c| *c == Check::Passed);
-    let history = done.history;
     let (tone, verdict) = match (passed, history.holds()) {
         (true, true) => (Tone::Good, "This receipt holds"),
         (true, false) => (Tone::Bad, "Refused: do not believe this log"),
         (false, _) => (Tone::Bad, "Refused: do not believe this receipt"),
     };
-    let head = r.checkpoint.clone();
-    let size = head.as_ref().map_or(0, |h| h.size);
-    let root = head.as_ref().map(|h| h.root.to_string());
-    let origin = head.as_ref().map(|h| h.origin.clone());
+    let head = r.checkpoint.as_ref();
+    let size = head.map_or(0, |h| h.size);
     let (history_tone, history_said, history_means) = history.said();
     let consistency = match history_tone {
         Tone::Good => Check::Passed,
         Tone::Bad => Check::Refused(history_said.clone()),
         _ => Check::NotDone(history_said.clone()),
     };
-    let alarm = (!history.holds()).then(|| view! { <div class="note bad" role="alert"><p><b>{history_said.clone()}"."</b></p><p>{history_means}</p></div> });
     let trust = if done.known.pinned_now {
         "Key kept now, at the first visit: from here on a changed key or a rewritten log is noticed. Against a server that lied from the start only a key obtained elsewhere protects."
     } else {
         "Checked with the key that this browser kept at its first visit."
     };
-    view! {
-        <p class=format!("verdict state {}", tone.class())>{verdict}</p>
-        {alarm}
-        <CheckLine name="Shown" check=done.shown said="what the page shows is what was signed">
-            <p>"The payload that was signed, read by the verifier, equals the one that the server rendered."</p>
-        </CheckLine>
-        <CheckLine name="Signature" check=r.signature.clone() said="signed by the log's key, Ed25519 over the DSSE encoding">
-            <p>"Key id"</p><code class="hash">{r.keyid.clone().unwrap_or_else(|| "none".to_owned())}</code>
-            <p>"Leaf hash, SHA-256 of 0x00 and the entry's bytes"</p><code class="hash">{r.leaf_hash.to_string()}</code>
-        </CheckLine>
-        <CheckLine name="Inclusion" check=r.inclusion.clone() said=format!("at its place in the log of {}", say::plural(size, "receipt", "receipts"))>
-            <ol class="steps">
-                {r.inclusion_steps.iter().map(|s| view! {
-                    <li>
-                        <span class="part">{side(s.side)}" "<code class="hash">{s.sibling.to_string()}</code></span>
-                        <span class="part">{leaves(s.first_leaf, s.end_leaf)}" "<code class="hash">{s.result.to_string()}</code></span>
-                    </li>
-                }).collect_view()}
-            </ol>
-            <p>"Each step: SHA-256 of 0x01, the left and the right half. The last one is the root in the checkpoint"</p><code class="hash">{root}</code>
-        </CheckLine>
-        <CheckLine name="Checkpoint" check=r.checkpoint_signature.clone() said="the log's head is signed by the same key">
-            <p>"Origin "<code>{origin}</code>", size "{say::count(size)}</p>
-            <p>"Key"</p><code class="hash">{done.known.vkey}</code>
-        </CheckLine>
-        <CheckLine name="Consistency" check=consistency said=history_said>
-            <ol class="steps">
-                {r.consistency_steps.iter().map(|s| view! {
-                    <li>
-                        <span class="part">{side(s.side)}" "<code class="hash">{s.sibling.to_string()}</code></span>
-                        <span class="part">"then "<code class="hash">{s.old.to_string()}</code></span>
-                        <span class="part">"now "<code class="hash">{s.new.to_string()}</code></span>
-                    </li>
-                }).collect_view()}
-            </ol>
-            <p>{history_means}</p>
-            <p>"Each step: SHA-256 of 0x01, the left and the right half, for the log then and the log now. The last ones are their roots."</p>
-        </CheckLine>
-        <p class="mute trust">{trust}</p>
+    let shown =
+        html! { p { "The payload that was signed, read by the verifier, equals the one that the server rendered." } };
+    let signature = html! {
+        p { "Key id" } code.hash { (r.keyid.as_deref().unwrap_or("none")) }
+        p { "Leaf hash, SHA-256 of 0x00 and the entry's bytes" } code.hash { (r.leaf_hash.to_string()) }
+    };
+    let inclusion = html! {
+        ol.steps {
+            @for s in &r.inclusion_steps {
+                li { (part(side(s.side), &s.sibling)) (part(&leaves(s.first_leaf, s.end_leaf), &s.result)) }
+            }
+        }
+        p { "Each step: SHA-256 of 0x01, the left and the right half. The last one is the root in the checkpoint" }
+        code.hash { @if let Some(head) = head { (head.root.to_string()) } }
+    };
+    let checkpoint = html! {
+        p { "Origin " code { @if let Some(head) = head { (head.origin) } } ", size " (say::count(size)) }
+        p { "Key" } code.hash { (done.known.vkey) }
+    };
+    let steps = html! {
+        ol.steps {
+            @for s in &r.consistency_steps {
+                li { (part(side(s.side), &s.sibling)) (part("then", &s.old)) (part("now", &s.new)) }
+            }
+        }
+        p { (history_means) }
+        p { "Each step: SHA-256 of 0x01, the left and the right half, for the log then and the log now. The last ones are their roots." }
+    };
+    let place = format!("at its place in the log of {}", say::plural(size, "receipt", "receipts"));
+    html! {
+        p class={ "verdict state " (tone.class()) } { (verdict) }
+        @if !history.holds() { div.note.bad role="alert" { p { b { (history_said) "." } } p { (history_means) } } }
+        (check_line("Shown", &done.shown, "what the page shows is what was signed", &shown))
+        (check_line("Signature", &r.signature, "signed by the log's key, Ed25519 over the DSSE encoding", &signature))
+        (check_line("Inclusion", &r.inclusion, &place, &inclusion))
+        (check_line("Checkpoint", &r.checkpoint_signature, "the log's head is signed by the same key", &checkpoint))
+        (check_line("Consistency", &consistency, &history_said, &steps))
+        p.mute.trust { (trust) }
     }
 }
 
+fn part(said: &str, hash: &tlog::Hash) -> Markup {
+    html! { span.part { (said) " " code.hash { (hash.to_string()) } } }
+}
+
 /// A check: passed, refused with its reason, or not done with its reason; opens to the bytes.
-#[component]
-fn CheckLine(name: &'static str, check: Check, #[prop(into)] said: String, children: Children) -> impl IntoView {
+fn check_line(name: &str, check: &Check, said: &str, bytes: &Markup) -> Markup {
     let (tone, said) = match check {
         Check::Passed => (Tone::Good, said),
-        Check::Refused(why) => (Tone::Bad, why),
-        Check::NotDone(why) => (Tone::Unknown, why),
+        Check::Refused(why) => (Tone::Bad, why.as_str()),
+        Check::NotDone(why) => (Tone::Unknown, why.as_str()),
     };
-    view! {
-        <details class="check">
-            <summary><span class=format!("state {}", tone.class())><b>{name}</b></span>" "<span class="mute">{said}</span></summary>
-            <div class="bytes">{children()}</div>
-        </details>
+    html! {
+        details.check {
+            summary { span class={ "state " (tone.class()) } { b { (name) } } " " span.mute { (said) } }
+            div.bytes { (bytes) }
+        }
     }
 }
 

@@ -3,12 +3,13 @@
 
 use leptos::{html, prelude::*};
 use leptos_router::hooks::use_location;
+use maud::html;
 use projections::{ReleaseView, describe, say};
 use serde_json::{Map, Value};
 
 use crate::{
     api::{ApiError, reads},
-    components::{ProblemLine, Settle},
+    components::{ProblemLine, Settle, room, written},
     pages::receipts::{Fields, Proofs},
     words,
 };
@@ -28,7 +29,7 @@ pub(crate) fn draw(asked: Asked) -> AnyView {
     let Asked { view, index, loaded } = asked;
     view! {
         <aside class="drawer" role="dialog" aria-labelledby="drawer-title">
-            <Head view index=index.clone()/>
+            {head(view, index.clone())}
             {match loaded {
                 Ok(loaded) => view! { <Body loaded/> }.settled(),
                 Err(error) => view! { <h2 id="drawer-title" tabindex="-1">"Receipt "{index}</h2><ProblemLine error/> }.settled(),
@@ -39,33 +40,33 @@ pub(crate) fn draw(asked: Asked) -> AnyView {
 }
 
 /// Where it is in the log, its neighbours within the release, the way to its page and the way out.
-#[component]
-fn Head(view: RwSignal<ReleaseView>, index: String) -> impl IntoView {
+fn head(view: RwSignal<ReleaseView>, index: String) -> AnyView {
     let location = use_location();
-    let closed = move || words::address(&location.pathname.get(), &location.search.get(), [("receipt", None)]);
     let at: Option<u64> = index.parse().ok();
-    let neighbour = move |step: isize| {
-        view.with(|v| {
-            let place = v.receipts.iter().position(|r| Some(r.index) == at)?;
-            v.receipts.get(place.checked_add_signed(step)?).map(|r| r.index)
-        })
-    };
-    let link = move |step: isize, name: &'static str, arrow: &'static str| {
-        move || {
-            match neighbour(step) {
-            Some(i) => view! { <a class="door" href=format!("/receipts/{i}") aria-label=format!("{name} receipt of this release, {i}")>{arrow}</a> }.settled(),
-            None => view! { <span class="off" aria-hidden="true">{arrow}</span> }.settled(),
+    room(written(move || {
+        let closed = words::address(&location.pathname.get(), &location.search.get(), [("receipt", None)]);
+        let neighbour = |step: isize| {
+            view.with(|v| {
+                let place = v.receipts.iter().position(|r| Some(r.index) == at)?;
+                v.receipts.get(place.checked_add_signed(step)?).map(|r| r.index)
+            })
+        };
+        let link = |step: isize, name: &str, arrow: &str| match neighbour(step) {
+            Some(i) => {
+                html! { a.door href={ "/receipts/" (i) } aria-label={ (name) " receipt of this release, " (i) } { (arrow) } }
+            }
+            None => html! { span.off aria-hidden="true" { (arrow) } },
+        };
+        html! {
+            div.drawer-head {
+                (link(-1, "previous", "←"))
+                (link(1, "next", "→"))
+                a.door.page-link href={ "/receipts/" (index) } data-page="" { "Receipt " @if let Some(at) = at { (say::count(at)) } " as a page" }
+                a.button.close href=(closed) data-noscroll="" aria-label="Close the receipt" title="Close (Esc)" { "×" }
+            }
         }
-        }
-    };
-    view! {
-        <div class="drawer-head">
-            {link(-1, "previous", "←")}
-            {link(1, "next", "→")}
-            <a class="door page-link" href=format!("/receipts/{index}") data-page="">"Receipt "{at.map(say::count)}" as a page"</a>
-            <a class="button close" href=closed data-noscroll="" aria-label="Close the receipt" title="Close (Esc)">"×"</a>
-        </div>
-    }
+        .into_string()
+    }))
 }
 
 #[component]

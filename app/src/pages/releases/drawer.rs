@@ -10,7 +10,7 @@ use projections::ReleaseView;
 use super::aside::Asked;
 use crate::{
     api::reads::get_receipt,
-    components::{copy_pressed, typing, use_step},
+    components::{awaited, copy_pressed, typing, use_step},
     parts,
 };
 
@@ -91,17 +91,15 @@ pub fn Drawer(
         });
         on_cleanup(move || handle.remove());
     });
-    view! {
-        <Transition>
-            {move || Suspend::new(async move {
-                let index = asked.get_untracked().unwrap_or_default();
-                match page.await {
-                    Some(loaded) => Some(parts::beside(Asked { view, index, loaded }).await),
-                    None => None,
-                }
-            })}
-        </Transition>
-    }
+    awaited(move || {
+        Box::pin(async move {
+            let index = asked.get_untracked().unwrap_or_default();
+            match page.await {
+                Some(loaded) => parts::beside(Asked { view, index, loaded }).await,
+                None => ().into_any(),
+            }
+        })
+    })
 }
 
 /// Who had the focus.

@@ -14,6 +14,10 @@ use crate::{
     words::Tone,
 };
 
+/// Why this count is below that of the requests served.
+const JUDGED: &str =
+    "those that had ended when it last looked; what the canary served counts the seconds after that too";
+
 /// Rows of the table: more are not read.
 const MAX_ROWS: usize = 120;
 
@@ -147,7 +151,7 @@ fn head(basis: &Basis, last: Option<&Judged>) -> String {
             span class={ "key " (tone.class()) } { (key) } " " span.mute { (rest) }
         }
         dl.judge-facts {
-            div { dt { "canary requests exposed" } dd { (say::count(last.map_or(0, |l| l.exposed))) } }
+            div title=(JUDGED) { dt { "canary requests judged" } dd { (say::count(last.map_or(0, |l| l.exposed))) } }
             div { dt { "p99 ratio, " (confidence(policy.alpha)) } dd { (or_na(last.map(|l| timeline::ratio_words(l.ratio)))) } }
             div {
                 dt { "5xx more than stable, " (confidence(policy.alpha)) }
@@ -187,7 +191,7 @@ fn rows(points: Vec<EvidencePoint>, axis: Axis) -> String {
                     th.n { "highest so far" }
                     th.n { "p99 ratio" }
                     th.n { "5xx more than stable" }
-                    th.n { "canary requests" }
+                    th.n { "canary requests judged" }
                 }
             }
             tbody {
@@ -253,7 +257,9 @@ fn sentence(last: Option<&Judged>, policy: &Terms, stopped: Option<&str>) -> (To
     };
     let odds = timeline::odds(judged.joint / std::f64::consts::LN_10);
     let still = match judged.ratio {
-        [_, Some(high)] => format!(" p99 ratio at most {high:.2} with {}.", confidence(policy.alpha)),
+        [_, Some(high)] => {
+            format!(" A p99 up to {high:.2} times stable's is not ruled out ({}).", confidence(policy.alpha))
+        }
         _ => " How much slower it could be is not known yet.".to_owned(),
     };
     match judged.verdict.as_str() {
@@ -265,7 +271,7 @@ fn sentence(last: Option<&Judged>, policy: &Terms, stopped: Option<&str>) -> (To
         "regressed" => (
             Tone::Bad,
             "Stopped by the evidence.".to_owned(),
-            format!("{odds} that it is worse than stable beyond the tolerance; the limit is {limit}."),
+            format!("Evidence {odds} that it is worse than stable beyond the tolerance; it stops at {limit}."),
         ),
         "certified" => {
             (Tone::Good, "Certified for this step.".to_owned(), format!("\"Worse in every second\" is refuted.{still}"))
@@ -273,7 +279,7 @@ fn sentence(last: Option<&Judged>, policy: &Terms, stopped: Option<&str>) -> (To
         "unrefuted" => (
             Tone::Run,
             "No regression found so far.".to_owned(),
-            format!("Evidence {odds} of the {limit} that would stop it.{still}"),
+            format!("Evidence {odds}, {limit} would stop it.{still}"),
         ),
         _ => (
             Tone::Wait,
@@ -335,10 +341,15 @@ mod tests {
         check(
             "unrefuted",
             None,
-            &["No regression found so far", "2.7 to 1", "100 to 1", "at most 1.32 with 99 % confidence"],
+            &[
+                "No regression found so far",
+                "2.7 to 1",
+                "100 to 1",
+                "up to 1.32 times stable's is not ruled out (99 % confidence)",
+            ],
         );
         check("regressed", Some("hard-stop"), &["hard stop", "10 canary requests in a row"]);
-        check("regressed", Some("evidence"), &["Stopped by the evidence", "the limit is 100 to 1"]);
+        check("regressed", Some("evidence"), &["Stopped by the evidence", "it stops at 100 to 1"]);
         check("inconclusive", None, &["Nothing can be said yet"]);
         check("certified", None, &["Certified for this step"]);
         assert_eq!(sentence(None, &policy, None).1, "Nothing judged yet.");

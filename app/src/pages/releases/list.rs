@@ -3,20 +3,21 @@
 //! Without JavaScript the list is pages of [`PAGE`] rows, each with a link to the next. With it the next rows are put below the ones
 //! that are there, by themselves when their end is scrolled to, up to [`MAX_ROWS`]; then the link leads on.
 
-use leptos::{either::Either, prelude::*};
+use leptos::prelude::*;
 use leptos_meta::Title;
 use leptos_router::hooks::use_query_map;
+use maud::{Markup, html};
 use model::Kind;
 use projections::{Receipt, ReleaseSort, say};
 
-use super::table::ReleaseTable;
+use super::table::release_table;
 use crate::{
     api::{
         ApiError,
         lists::{self, ReleasesAsked, get_releases},
     },
-    components::{Heading, MoreLink, ProblemLine, Settle},
-    live::{Arrival, follow},
+    components::{Heading, MoreLink, Settle, chip, read_line, room, shown, written},
+    live::{Arrival, follow, use_live},
 };
 
 /// States that the list is filtered by.
@@ -51,65 +52,50 @@ pub fn ReleasesPage() -> impl IntoView {
         <Title text="Releases"/>
         <section class="page">
             <Heading>"Releases"</Heading>
-            {move || view! { <Filters asked=asked.get()/> }.settled()}
-            <Transition fallback=|| view! { <p class="wait-note">"Reading the log"</p> }>
-                {move || Suspend::new(async move {
-                    match page.await {
-                        Ok(loaded) => view! { <Loaded loaded asked=asked.get_untracked()/> }.settled(),
-                        Err(error) => view! { <ProblemLine error/> }.settled(),
-                    }
-                })}
-            </Transition>
+            {move || shown(filters(&asked.get()))}
+            {read_line(page, move |loaded| view! { <Loaded loaded asked=asked.get_untracked()/> }.settled())}
         </section>
     }
 }
 
-#[component]
-fn Filters(asked: ReleasesAsked) -> impl IntoView {
-    let asked = asked.first();
-    let chip = |on: bool, href: String, said: &'static str| {
-        view! { <a class="chip" class:on=on href=href aria-current=on.then_some("true")>{said}{on.then_some(" ×")}</a> }
-    };
-    let states = STATES.map(|(word, said)| {
+fn filters(asked: &ReleasesAsked) -> Markup {
+    let asked = asked.clone().first();
+    let state = |word: &str, said: &str| {
         let on = asked.state == word;
         let state = if on { String::new() } else { word.to_owned() };
-        chip(on, ReleasesAsked { state, ..asked.clone() }.href(), said)
-    });
-    let ranges = RANGES.map(|(word, said)| {
+        chip(on, &ReleasesAsked { state, ..asked.clone() }.href(), said)
+    };
+    let range = |word: &str, said: &str| {
         let on = asked.from == word && asked.until.is_empty();
         let from = if on { String::new() } else { word.to_owned() };
-        chip(on, ReleasesAsked { from, until: String::new(), ..asked.clone() }.href(), said)
-    });
-    let more = [&asked.service, &asked.environment, &asked.actor, &asked.until].iter().any(|text| !text.is_empty());
-    let clear = asked.filtered().then(|| {
-        let href = ReleasesAsked { sort: asked.sort.clone(), ..ReleasesAsked::default() }.href();
-        view! { <a class="door" href=href>"show all"</a> }
-    });
-    let kept = |name: &'static str, value: &str| {
-        (!value.is_empty()).then(|| view! { <input type="hidden" name=name value=value.to_owned()/> })
+        chip(on, &ReleasesAsked { from, until: String::new(), ..asked.clone() }.href(), said)
     };
-    view! {
-        <form class="filters" method="get" action="/releases" role="search">
-            <label>"Find "
-                <input class="find" type="search" name="q" value=asked.q.clone() autocomplete="off" maxlength="500" placeholder="words, or a digest"/>
-            </label>
-            <span class="chips">{states.collect_view()}</span>
-            <span class="chips">{ranges.collect_view()}</span>
-            {kept("state", &asked.state)}
-            {kept("sort", &asked.sort)}
-            <details class="more" open=more>
-                <summary>"More filters"</summary>
-                <div>
-                    <label>"Service " <input name="service" value=asked.service.clone() autocomplete="off" maxlength="80"/></label>
-                    <label>"Environment " <input name="environment" value=asked.environment.clone() autocomplete="off" maxlength="80"/></label>
-                    <label>"By " <input name="actor" value=asked.actor.clone() autocomplete="off" maxlength="120"/></label>
-                    <label>"From " <input name="from" value=asked.from.clone() autocomplete="off" maxlength="40" placeholder="30d or 2026-05-01"/></label>
-                    <label>"Until " <input name="until" value=asked.until.clone() autocomplete="off" maxlength="40" placeholder="2026-05-07"/></label>
-                </div>
-            </details>
-            <button type="submit">"Filter"</button>
-            {clear}
-        </form>
+    let more = [&asked.service, &asked.environment, &asked.actor, &asked.until].iter().any(|text| !text.is_empty());
+    html! {
+        form.filters method="get" action="/releases" role="search" {
+            label { "Find "
+                input.find type="search" name="q" value=(asked.q) autocomplete="off" maxlength="500" placeholder="words, or a digest";
+            }
+            span.chips { @for (word, said) in STATES { (state(word, said)) } }
+            span.chips { @for (word, said) in RANGES { (range(word, said)) } }
+            @for (name, kept) in [("state", &asked.state), ("sort", &asked.sort)] {
+                @if !kept.is_empty() { input type="hidden" name=(name) value=(kept); }
+            }
+            details.more open[more] {
+                summary { "More filters" }
+                div {
+                    label { "Service " input name="service" value=(asked.service) autocomplete="off" maxlength="80"; }
+                    label { "Environment " input name="environment" value=(asked.environment) autocomplete="off" maxlength="80"; }
+                    label { "By " input name="actor" value=(asked.actor) autocomplete="off" maxlength="120"; }
+                    label { "From " input name="from" value=(asked.from) autocomplete="off" maxlength="40" placeholder="30d or 2026-05-01"; }
+                    label { "Until " input name="until" value=(asked.until) autocomplete="off" maxlength="40" placeholder="2026-05-07"; }
+                }
+            }
+            button type="submit" { "Filter" }
+            @if asked.filtered() {
+                a.door href=(ReleasesAsked { sort: asked.sort.clone(), ..ReleasesAsked::default() }.href()) { "show all" }
+            }
+        }
     }
 }
 
@@ -166,26 +152,28 @@ fn Loaded(loaded: lists::ReleasesPage, asked: ReleasesAsked) -> impl IntoView {
     let here = Signal::derive(move || rows.with(Vec::len) < MAX_ROWS);
     let newest = asked.first().href();
     let filtered = asked.filtered();
-    let count = move || {
+    let count = written(move || {
         let (shown, of) = (rows.with(|rows| rows.len() as u64), of.get());
         if first && shown == of {
             say::plural(of, "release", "releases")
         } else {
             format!("{} of {} releases", say::count(shown), say::count(of))
         }
-    };
+    });
+    let (sorted, now) = (asked.first(), use_live().now);
+    let list = written(move || {
+        rows.with(|rows| {
+            let markup = match rows.as_slice() {
+                [] if filtered => html! { p.none { "No release fits." } },
+                [] => html! { p.none { "There is no release yet." } },
+                rows => release_table(rows, Some(&sorted), now.get_untracked()),
+            };
+            markup.into_string()
+        })
+    });
     view! {
         <p class="mute count">{count}</p>
-        {move || {
-            if rows.with(Vec::is_empty) {
-                Either::Left(view! { <p class="none">{if filtered { "No release fits." } else { "There is no release yet." }}</p> })
-            } else {
-                Either::Right(())
-            }
-        }}
-        <div hidden=move || rows.with(Vec::is_empty)>
-            <ReleaseTable rows=rows.into() sorted=asked.first()/>
-        </div>
+        {room(list)}
         <nav class="pager" aria-label="Pages of the list">
             {(!first).then(|| view! { <a class="door" href=newest>"first page"</a> })}
             <MoreLink href here busy more/>

@@ -29,4 +29,4 @@ pub(crate) mod parts {
         timeline::Timeline,
     };
 }
-pub use table::ReleaseTable;
+pub use table::release_table;

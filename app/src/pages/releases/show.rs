@@ -2,10 +2,8 @@
 
 use leptos::prelude::*;
 use leptos_meta::Title;
-use leptos_router::{
-    components::A,
-    hooks::{use_params_map, use_query_map},
-};
+use leptos_router::hooks::{use_params_map, use_query_map};
+use maud::html;
 use model::{Tick, Timestamp};
 use projections::{ReleaseView, say};
 
@@ -24,7 +22,7 @@ use super::{
 };
 use crate::{
     api::reads::{self, MAX_POINTS, get_release},
-    components::{DigestText, Heading, ProblemNote, Settle, written},
+    components::{Heading, ProblemNote, Settle, awaited, digest, room, shown, written},
     live::{Arrival, Stream, follow, use_live},
     pages::overview::as_of_text,
     timeline::Axis,
@@ -36,16 +34,14 @@ use crate::{
 pub fn ReleasePage() -> impl IntoView {
     let params = use_params_map();
     let page = Resource::new_blocking(move || params.read().get("id").unwrap_or_default(), get_release);
-    view! {
-        <Transition fallback=|| view! { <p class="wait-note">"Reading the log"</p> }>
-            {move || Suspend::new(async move {
-                match page.await {
-                    Ok(loaded) => view! { <Loaded loaded/> }.settled(),
-                    Err(error) => view! { <Title text="Release"/><ProblemNote error/> }.settled(),
-                }
-            })}
-        </Transition>
-    }
+    awaited(move || {
+        Box::pin(async move {
+            match page.await {
+                Ok(loaded) => view! { <Loaded loaded/> }.settled(),
+                Err(error) => view! { <Title text="Release"/><ProblemNote error/> }.settled(),
+            }
+        })
+    })
 }
 
 /// The release as it is now, as it is shown, and what was counted.
@@ -112,11 +108,13 @@ fn Loaded(loaded: reads::ReleasePage) -> impl IntoView {
         live.with(|v| Axis::of(v, if v.row.in_flight() { clock.get() } else { v.row.ended.unwrap_or_default() }))
     });
     let query = use_query_map();
-    let answer = move || {
+    let answer = written(move || {
         let q = query.read();
         let get = |name| q.get(name).unwrap_or_default();
-        live.with(|v| words::answer(v, &get("command"), &get("accepted"), &get("problem")))
-    };
+        let said = live.with(|v| words::answer(v, &get("command"), &get("accepted"), &get("problem")));
+        html! { @if let Some((tone, said)) = said { p class={ "note " (tone.class()) } role="alert" { (said) } } }
+            .into_string()
+    });
     let title = written(move || view.with(|v| format!("{} {}", v.row.service, words::headline(v).plain())));
     let before = written(move || view.with(|v| words::headline(v).before));
     let key = written(move || view.with(|v| words::headline(v).key));
@@ -136,7 +134,7 @@ fn Loaded(loaded: reads::ReleasePage) -> impl IntoView {
         <Title text=title/>
         <section class="page release" class:past=move || past.at.get().is_some() on:click=open>
             <div class="crumb">
-                <A href=service_href>{first.service.to_string()}</A>
+                <a href=service_href>{first.service.to_string()}</a>
                 <span>"/"</span>
                 <span>{first.environment.to_string()}</span>
                 <span class="asof">{as_of_said}</span>
@@ -150,19 +148,15 @@ fn Loaded(loaded: reads::ReleasePage) -> impl IntoView {
                     </Heading>
                     <div class="facts">
                         <span class="stage">{stage}</span>
-                        <DigestText digest=first.digest.clone()/>
+                        {shown(digest(&first.digest))}
                         <span>"started by "{first.actor.to_string()}</span>
                         <span title=joules_about>{joules}</span>
                     </div>
                 </div>
-                <Show
-                    when=move || past.at.get().is_none()
-                    fallback=|| view! { <p class="controls">"You look back: commands are given in the present."</p> }
-                >
-                    <Controls view=live accepted/>
-                </Show>
+                <p class="controls" hidden=move || past.at.get().is_none()>"You look back: commands are given in the present."</p>
+                <div class="room" hidden=move || past.at.get().is_some()><Controls view=live accepted/></div>
             </div>
-            {move || answer().map(|(tone, said)| view! { <p class=format!("note {}", tone.class()) role="alert">{said}</p> })}
+            {room(answer)}
             <EvidenceLine view/>
             <Clocks view now/>
             <Timeline view ticks=page.ticks now whole/>
@@ -172,7 +166,7 @@ fn Loaded(loaded: reads::ReleasePage) -> impl IntoView {
                 <p class="mute" hidden=move || past.at.get().is_none()>"What follows about the image is as it is now."</p>
                 <div class="chain-room" inner_html=move || chain.get()></div>
             }
-            .into_any()}
+            .settled()}
             {view! {
             <div class="columns">
                 <div class="stack">
@@ -185,7 +179,7 @@ fn Loaded(loaded: reads::ReleasePage) -> impl IntoView {
                 </div>
             </div>
             }
-            .into_any()}
+            .settled()}
             <Drawer view/>
         </section>
     }

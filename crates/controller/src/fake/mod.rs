@@ -3,11 +3,13 @@
 //! They keep their contracts, pass the conformance suites, and can be told to lie, lag and fail. Time is tokio's, so that
 //! tests run with it paused.
 
+mod counters;
 mod log;
 mod metrics;
 mod runtime;
 mod samples;
 
+pub use counters::{CounterFaults, FakeCounters};
 pub use log::{LogFault, MemoryLog};
 pub use metrics::{FakeMetrics, Scripted};
 pub use runtime::{Call, FakeRuntime, Faults, Profile};

@@ -165,6 +165,13 @@ impl FakeRuntime {
         lock(&self.world).services.get(service).and_then(|s| s.last_sent)
     }
 
+    /// Labels of the versions that are there: stable's, the canary's.
+    pub fn labels(&self, service: &ServiceId) -> (Option<String>, Option<String>) {
+        let world = lock(&self.world);
+        let label = |v: &Option<Version>| v.as_ref().map(|v| v.workload.version.to_string());
+        world.services.get(service).map_or((None, None), |s| (label(&s.stable), label(&s.canary)))
+    }
+
     /// As if it had crashed and started again with its versions but without its weights, after `gap_ms`.
     pub fn restart_without_weights(&self, gap_ms: i64) {
         let mut world = lock(&self.world);
@@ -288,6 +295,7 @@ impl World {
                     canary_last_sent: service.last_sent,
                     sticky: false,
                     judged: None,
+                    counted: Vec::new(),
                 };
                 (id.clone(), tick)
             })

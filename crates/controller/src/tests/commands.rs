@@ -44,22 +44,6 @@ async fn check_abort_at(name: &str, prepare: impl AsyncFn(&World, &Controller) -
     assert_eq!(world.until_ended(&next).await, Outcome::Promoted, "{name}");
 }
 
-/// A data plane that lost a promotion serves the version before: nothing is released on top of that.
-#[tokio::test(start_paused = true)]
-async fn no_start_over_another_stable_version_than_the_logs() {
-    let world = World::new();
-    let controller = world.controller().await;
-    let release = world.start(&controller, 2).await;
-    assert_eq!(world.until_ended(&release).await, Outcome::Promoted);
-    world.runtime.restart_empty(1_000);
-    crate::Runtime::ensure(&world.runtime, &service(), model::Epoch(1), &workload(1)).await.unwrap();
-    let before = world.log.all().len();
-    let request = world.request(3, RECIPE);
-    let error = controller.start(request).await.unwrap_err();
-    assert!(matches!(&error, StartError::OtherStable { runs, logged } if runs == "v1" && logged == "v2"), "{error}");
-    assert_eq!(world.log.all().len(), before, "nothing was begun");
-}
-
 #[tokio::test(start_paused = true)]
 async fn abort_in_every_phase() {
     let at = |percent: u8| {

@@ -1,8 +1,10 @@
 //! The controller on in-memory ports, with time paused.
 
 mod commands;
+mod counters;
 mod crash;
 mod faults;
+mod restore;
 mod rollout;
 mod sequential;
 
@@ -19,8 +21,11 @@ use model::{
 use receipt_log::LoggedReceipt;
 
 use crate::{
-    Catalogue, CommandError, Controller, Delivery, Parts, StartError, StartRequest, Workload, WorkloadSource,
-    fake::{FakeMetrics, FakeMigrations, FakeRuntime, MemoryLog, MemorySamples, Scripted, TokioClock, lock},
+    Catalogue, CommandError, Controller, CounterSource, Delivery, MetricSource, Parts, StartError, StartRequest,
+    Workload, WorkloadSource,
+    fake::{
+        FakeCounters, FakeMetrics, FakeMigrations, FakeRuntime, MemoryLog, MemorySamples, Scripted, TokioClock, lock,
+    },
 };
 
 /// The recipe most tests use: four weights, the rule `threshold` beside them.
@@ -88,6 +93,8 @@ pub(crate) struct World {
     pub(crate) samples: Arc<MemorySamples>,
     pub(crate) runtime: FakeRuntime,
     pub(crate) metrics: Arc<FakeMetrics>,
+    /// Where the judge is fed from, when it is not the data plane.
+    pub(crate) counters: Option<Arc<FakeCounters>>,
     pub(crate) migrations: Arc<FakeMigrations>,
     pub(crate) catalogue: Arc<FakeCatalogue>,
     pub(crate) clock: TokioClock,
@@ -95,7 +102,7 @@ pub(crate) struct World {
 }
 
 /// Knows versions `v1` to `v9` of its services; `v1` is stable at first.
-pub(crate) struct FakeCatalogue(pub(crate) Vec<ServiceId>);
+pub(crate) struct FakeCatalogue(pub(crate) Vec<ServiceId>, pub(crate) Option<CounterSource>);
 
 impl Catalogue for FakeCatalogue {
     fn services(&self) -> Vec<(ServiceId, Workload)> {
@@ -103,6 +110,9 @@ impl Catalogue for FakeCatalogue {
     }
     fn workload(&self, _service: &ServiceId, version: &Version, digest: &Digest) -> Option<Workload> {
         (1..=9).map(workload).find(|w| w.version == *version && w.digest == *digest)
+    }
+    fn counters(&self, _service: &ServiceId) -> Option<CounterSource> {
+        self.1.clone()
     }
 }
 
@@ -138,8 +148,9 @@ impl World {
             samples: Arc::default(),
             runtime: FakeRuntime::new(clock),
             metrics: Arc::new(FakeMetrics::new(Scripted::Value(serde_json::json!([0.0])))),
+            counters: None,
             migrations: Arc::new(FakeMigrations::new(&["drop-column"])),
-            catalogue: Arc::new(FakeCatalogue(services)),
+            catalogue: Arc::new(FakeCatalogue(services, None)),
             clock,
             ids: Mutex::new(0),
         }
@@ -149,7 +160,9 @@ impl World {
         Controller::start(Parts {
             log: self.log.clone(),
             runtime: Arc::new(self.runtime.clone()),
-            metrics: vec![self.metrics.clone()],
+            metrics: std::iter::once(self.metrics.clone() as Arc<dyn MetricSource>)
+                .chain(self.counters.clone().map(|c| c as Arc<dyn MetricSource>))
+                .collect(),
             samples: self.samples.clone(),
             catalogue: self.catalogue.clone(),
             migrations: self.migrations.clone(),

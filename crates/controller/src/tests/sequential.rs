@@ -21,7 +21,7 @@ async fn start(world: &World, controller: &Controller) -> ReleaseId {
 }
 
 /// The facts of every verdict, with the table that each names.
-async fn verdicts(world: &World, release: &ReleaseId) -> Vec<(Map<String, Value>, Vec<u8>)> {
+pub(crate) async fn verdicts(world: &World, release: &ReleaseId) -> Vec<(Map<String, Value>, Vec<u8>)> {
     let mut out = Vec::new();
     for receipt in world.receipts(release) {
         let Some(named) = tables(&receipt.payload.facts) else { continue };
@@ -96,7 +96,7 @@ async fn bad_canaries_are_stopped_and_the_receipt_says_by_what() {
         }
     };
     let errors = |canary_errors| Profile { canary_errors, ..Profile::default() };
-    check(90, errors(20), 2_000, StoppedBy::Evidence, "5xx ratio is above 0.01").await;
+    check(90, errors(20), 2_000, StoppedBy::Evidence, "5xx ratio is above 1 %").await;
     check(1, errors(20), 4_000, StoppedBy::Evidence, "5xx ratio").await;
     check(1, errors(100), 2_000, StoppedBy::HardStop, "hard stop: 10 canary requests in a row").await;
     let slow = Profile { canary_us: 20_000, ..Profile::default() };

@@ -84,7 +84,7 @@ impl Clock {
 
 fn feed(mode: Mode) -> Feed {
     let from = Timestamp::from_millis(0);
-    let beginning = Beginning { choice: ModeChoice::fixed(mode), limits: None, from };
+    let beginning = Beginning { choice: ModeChoice::fixed(mode), limits: None, from, every_s: None };
     Feed::new(Policy { warm_up_s: 0, ..Policy::default() }, beginning).expect("a policy")
 }
 
@@ -112,6 +112,7 @@ fn seconds() -> Vec<Tick> {
         canary_last_sent: None,
         sticky: false,
         judged: None,
+        counted: Vec::new(),
     };
     (0..64).map(tick).collect()
 }

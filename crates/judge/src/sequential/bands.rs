@@ -26,9 +26,14 @@ impl Default for RatioBand {
 }
 
 impl RatioBand {
-    /// Takes a tick: `slow_c[i]` of the canary's requests took longer than the i-th ratio times x, `slow_b` of stable's longer than x.
-    pub fn push(&mut self, policy: &Policy, n_c: u64, n_b: u64, slow_c: &[u64; RATIOS.len()], slow_b: u64) {
-        for (grid, sums) in [(&policy.grids.up, &mut self.up), (&policy.grids.down, &mut self.down)] {
+    /// Takes a tick: `slow_c[i]` of the canary's requests took longer than the i-th ratio times x, `slow_b` of stable's longer than x. Where
+    /// counts are only exact at bucket edges: `slow_c` at the first edge from there, for the lower end, and at the last edge up to there, for the
+    /// upper one.
+    pub fn push(&mut self, policy: &Policy, n_c: u64, n_b: u64, slow_c: [&[u64; RATIOS.len()]; 2], slow_b: u64) {
+        let [above, below] = slow_c;
+        for (grid, sums, slow_c) in
+            [(&policy.grids.up, &mut self.up, above), (&policy.grids.down, &mut self.down, below)]
+        {
             for (k, rho) in grid.iter().enumerate() {
                 // The factors depend on the numbers of requests alone: once for all ratios.
                 let Some(t) = TwoStreams::new(n_c, n_b, 1.0, 0.0, *rho) else { return };
@@ -73,7 +78,7 @@ mod tests {
         let slow = RATIOS.map(|r| (1_000.0 * 0.01_f64.powf(r / 1.5)).round() as u64);
         let mut width = f64::INFINITY;
         for tick in 0..40 {
-            band.push(&policy, 1_000, 1_000, &slow, 10);
+            band.push(&policy, 1_000, 1_000, [&slow, &slow], 10);
             if let (Some(low), Some(high)) = band.interval(&policy, 0.01) {
                 assert!(low <= 1.5 && 1.5 <= high, "{tick}: {low} {high}");
                 assert!(high - low <= width);

@@ -1,9 +1,10 @@
 //! Ticks from the cumulative counters of a histogram with few buckets, as Prometheus keeps them.
 
-use model::HistogramBucket;
+use model::{HistogramBucket, VersionTick};
+use serde::{Deserialize, Serialize};
 
 use super::{
-    latency::Limits,
+    latency::{Limits, slower_than},
     policy::Policy,
     tick::{Counts, Tick},
 };
@@ -25,28 +26,47 @@ pub struct Scrape {
 }
 
 /// How well the edges serve the tolerance.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "fit", content = "tested_tolerance")]
 pub enum Fit {
     /// As asked.
     Fine,
-    /// p99 is compared, but with a larger tolerance than asked for: this one. It costs sight, never the promise about healthy canaries.
+    /// p99 is compared, but with a larger tolerance than asked for: this one, the finest that the edges allow. It costs sight, never the
+    /// promise about healthy canaries.
     Coarse(f64),
     /// p99 does not vote: stable had too few requests, or its p99, or the limit above it, lies beyond the last edge.
     None,
 }
 
-/// Makes ticks of scrapes, in order. Counts are exact at the edges, so the limits stand on edges.
-///
-/// **Does not promise** more than its scrapes: a tick is the time between two of them, and both versions' counters must be scraped at about
-/// the same moments. A counter that goes back (a process restarted) makes a tick that brings no evidence.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Buckets {
-    edges: Vec<u64>,
-    limits: Option<Limits>,
-    tolerance: f64,
-    least_us: u64,
-    last: Option<(Scrape, Scrape)>,
-    t: i64,
+impl Fit {
+    /// How well limits on edges serve the tolerance that the policy asks for.
+    pub fn of(limits: Option<Limits>, policy: &Policy) -> Self {
+        let Some(limits) = limits else { return Self::None };
+        let asked = (limits.stable_us as f64 * (1.0 + policy.tolerance))
+            .max(limits.stable_us.saturating_add(policy.least_us) as f64);
+        if limits.canary_us as f64 <= asked * FINE { Self::Fine } else { Self::Coarse(limits.ratio() - 1.0) }
+    }
+
+    /// What the edges can test, for people.
+    pub fn words(self, limits: Option<Limits>, policy: &Policy) -> String {
+        let ms = |us: u64| us as f64 / 1_000.0;
+        match (self, limits) {
+            (Self::Fine, Some(l)) => {
+                format!("slow is above {} ms, and above {} ms of the canary", ms(l.stable_us), ms(l.canary_us))
+            }
+            (Self::Coarse(tested), Some(l)) => format!(
+                "the buckets are too coarse for a tolerance of {:.0} %: p99 is compared with {:.0} %, the finest that they allow (stable above {} ms, the canary above {} ms)",
+                policy.tolerance * 100.0,
+                tested * 100.0,
+                ms(l.stable_us),
+                ms(l.canary_us)
+            ),
+            _ => format!(
+                "p99 does not vote: stable's past has fewer than {} requests, or its p99 or the limit above it lies beyond the last bucket",
+                policy.history_requests
+            ),
+        }
+    }
 }
 
 /// Why edges cannot be used.
@@ -57,33 +77,99 @@ pub enum BucketsError {
     Edges,
 }
 
-impl Buckets {
-    /// `edges` in µs, without infinity. The limits come from stable's past: its counters at the beginning and at the end of it.
-    pub fn new(edges: Vec<u64>, past: Option<(&Scrape, &Scrape)>, policy: &Policy) -> Result<Self, BucketsError> {
+/// The cumulative counters of one version over time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cumulative {
+    edges: Vec<u64>,
+    last: Option<Scrape>,
+    /// Requests before a counter went back: a sum that is there again at once had only lost sight of a process.
+    mark: Option<u64>,
+}
+
+impl Cumulative {
+    /// `edges` in µs, ascending, without infinity.
+    pub fn new(edges: Vec<u64>) -> Result<Self, BucketsError> {
         if edges.is_empty() || edges.len() > MAX_EDGES || edges.windows(2).any(|w| matches!(w, [a, b] if a >= b)) {
             return Err(BucketsError::Edges);
         }
+        Ok(Self { edges, last: None, mark: None })
+    }
+
+    /// The edges.
+    pub fn edges(&self) -> &[u64] {
+        &self.edges
+    }
+
+    /// Takes the counters of a moment; the first one only begins. Answers with what was counted since the moment before, every edge in its
+    /// histogram, and whether it compares with nothing: a counter went back, because a process restarted, and the new values are all that is
+    /// known; or a sum that had gone back is beyond where it was, because a process that had not been seen is seen again, and nothing is known.
+    pub fn take(&mut self, now: Scrape) -> Option<(VersionTick, bool)> {
+        let before = self.last.replace(now.clone())?;
+        let back = now.n < before.n
+            || now.errors < before.errors
+            || (0..self.edges.len()).any(|i| at(&now.at_most, i) < at(&before.at_most, i));
+        let again = !back && self.mark.is_some_and(|mark| now.n >= mark);
+        if back {
+            self.mark = Some(before.n.max(self.mark.unwrap_or(0)));
+        } else if again {
+            self.mark = None;
+        }
+        let before = match (back, again) {
+            (true, _) => Scrape::default(),
+            (_, true) => now.clone(),
+            _ => before,
+        };
+        let mut below = 0;
+        let all = now.n.saturating_sub(before.n);
+        let histogram = self
+            .edges
+            .iter()
+            .enumerate()
+            .map(|(i, edge)| (*edge, at(&now.at_most, i).saturating_sub(at(&before.at_most, i)).min(all)))
+            .chain([(u64::MAX, all)])
+            .map(|(edge, until)| {
+                let count = until.saturating_sub(below);
+                below = below.max(until);
+                HistogramBucket(edge, count)
+            })
+            .collect();
+        let errors = now.errors.saturating_sub(before.errors);
+        Some((VersionTick { n: all, errors, histogram, ..VersionTick::default() }, back || again))
+    }
+}
+
+/// The edges of a histogram around a latency: `(first ≥ us, last ≤ us)`. Beyond the last one there is `u64::MAX`, below the first 0.
+pub fn own_edges(histogram: &[HistogramBucket], us: u64) -> (u64, u64) {
+    let above = histogram.get(histogram.partition_point(|b| b.0 < us)).map_or(u64::MAX, |b| b.0);
+    let below = histogram.partition_point(|b| b.0 <= us).checked_sub(1).and_then(|i| histogram.get(i));
+    (above, below.map_or(0, |b| b.0))
+}
+
+/// Makes ticks of scrapes, in order. Counts are exact at the edges, so the limits stand on edges.
+///
+/// **Does not promise** more than its scrapes: a tick is the time between two of them, and both versions' counters must be scraped at about
+/// the same moments. A counter that goes back (a process restarted) makes a tick that brings no evidence.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Buckets {
+    canary: Cumulative,
+    stable: Cumulative,
+    limits: Option<Limits>,
+    fit: Fit,
+    t: i64,
+}
+
+impl Buckets {
+    /// `edges` in µs, without infinity. The limits come from stable's past: its counters at the beginning and at the end of it.
+    pub fn new(edges: Vec<u64>, past: Option<(&Scrape, &Scrape)>, policy: &Policy) -> Result<Self, BucketsError> {
+        let counters = Cumulative::new(edges)?;
         let limits = past.and_then(|(from, to)| {
-            let mut below = 0;
-            let counts: Vec<HistogramBucket> = edges
-                .iter()
-                .enumerate()
-                .map(|(i, edge)| (*edge, at(&to.at_most, i).saturating_sub(at(&from.at_most, i))))
-                .chain([(u64::MAX, to.n.saturating_sub(from.n))])
-                .map(|(edge, until)| {
-                    let count = until.saturating_sub(below);
-                    below = below.max(until);
-                    HistogramBucket(edge, count)
-                })
-                .collect();
-            let around = |us: u64| {
-                let above = edges.iter().copied().find(|edge| *edge >= us).unwrap_or(u64::MAX);
-                (above, edges.iter().rev().copied().find(|edge| *edge <= us).unwrap_or(0))
-            };
-            Limits::new(counts.iter().copied(), policy.history_requests, policy.tolerance, policy.least_us, around)
-                .filter(|l| l.stable_us < u64::MAX && l.canary_us < u64::MAX)
+            let mut past = counters.clone();
+            past.take(from.clone());
+            let (counted, _) = past.take(to.clone())?;
+            Limits::on_own_edges(&counted.histogram, policy)
         });
-        Ok(Self { edges, limits, tolerance: policy.tolerance, least_us: policy.least_us, last: None, t: 0 })
+        let fit = Fit::of(limits, policy);
+        Ok(Self { canary: counters.clone(), stable: counters, limits, fit, t: 0 })
     }
 
     /// The limits, on edges.
@@ -93,41 +179,28 @@ impl Buckets {
 
     /// How well the edges serve the tolerance.
     pub fn fit(&self) -> Fit {
-        let Some(limits) = self.limits else { return Fit::None };
-        let asked = (limits.stable_us as f64 * (1.0 + self.tolerance))
-            .max(limits.stable_us.saturating_add(self.least_us) as f64);
-        if limits.canary_us as f64 <= asked * FINE { Fit::Fine } else { Fit::Coarse(limits.ratio() - 1.0) }
+        self.fit
     }
 
     /// Takes the counters of both versions at one moment; the first moment only begins.
     pub fn push(&mut self, canary: Scrape, stable: Scrape) -> Option<Tick> {
-        let (before_c, before_b) = self.last.replace((canary.clone(), stable.clone()))?;
+        let (canary, stable) = (self.canary.take(canary), self.stable.take(stable));
+        let ((canary, canary_back), (stable, stable_back)) = canary.zip(stable)?;
         self.t += 1;
+        let counts = |of: &VersionTick, above: Option<u64>| Counts {
+            n: of.n,
+            errors: of.errors,
+            slow: above.map(|us| slower_than(&of.histogram, us)),
+        };
         let limits = self.limits;
-        let counts = |now: &Scrape, before: &Scrape, above: Option<u64>| {
-            let of = |s: &Scrape| Counts { n: s.n, errors: s.errors, slow: above.map(|us| self.above(s, us)) };
-            of(now).since(of(before))
-        };
-        let certify = |above: Option<u64>| counts(&canary, &before_c, above).slow;
-        let back = |now: &Scrape, before: &Scrape| {
-            now.n < before.n
-                || now.errors < before.errors
-                || (0..self.edges.len()).any(|i| at(&now.at_most, i) < at(&before.at_most, i))
-        };
         Some(Tick {
             t: self.t,
-            canary: counts(&canary, &before_c, limits.map(|l| l.canary_us)),
-            stable: counts(&stable, &before_b, limits.map(|l| l.stable_us)),
-            drop: back(&canary, &before_c) || back(&stable, &before_b),
-            slow_certify: certify(limits.map(|l| l.certify_us)),
+            canary: counts(&canary, limits.map(|l| l.canary_us)),
+            stable: counts(&stable, limits.map(|l| l.stable_us)),
+            drop: canary_back || stable_back,
+            slow_certify: limits.map(|l| slower_than(&canary.histogram, l.certify_us)),
             ..Tick::default()
         })
-    }
-
-    /// Requests that took longer than this edge.
-    fn above(&self, scrape: &Scrape, us: u64) -> u64 {
-        let i = self.edges.partition_point(|edge| *edge < us);
-        scrape.n.saturating_sub(at(&scrape.at_most, i))
     }
 }
 
@@ -138,9 +211,11 @@ fn at(counts: &[u64], i: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use model::{Epoch, Timestamp, Weight};
     use proptest::prelude::*;
 
     use super::*;
+    use crate::sequential::{Beginning, Feed, History};
 
     /// The default edges of Prometheus' client libraries, µs.
     const DEFAULT: [u64; 11] =
@@ -186,7 +261,63 @@ mod tests {
         assert!(buckets.push(Scrape { n: 1, errors: 9, at_most: vec![7] }, Scrape::default()).unwrap().drop);
     }
 
+    #[test]
+    fn a_process_that_is_seen_again_is_no_news() {
+        let mut sum = Cumulative::new(DEFAULT.to_vec()).unwrap();
+        let at = |n| Scrape { n, errors: 0, at_most: vec![n; DEFAULT.len()] };
+        let mut take = |n| sum.take(at(n)).map(|(counted, jumped)| (counted.n, jumped));
+        assert_eq!(take(1_000_010), None);
+        assert_eq!(take(1_000_020), Some((10, false)));
+        // One of two processes is not scraped, and is back.
+        assert_eq!(take(20), Some((20, true)));
+        assert_eq!(take(30), Some((10, false)));
+        assert_eq!(take(1_000_050), Some((0, true)));
+        assert_eq!(take(1_000_060), Some((10, false)));
+    }
+
     proptest! {
+        #[test]
+        fn the_feed_makes_the_same_ticks(
+            seconds in prop::collection::vec((prop::collection::vec(1_000_u64..400_000, 0..40), prop::collection::vec(1_000_u64..400_000, 0..40)), 2..12)
+        ) {
+            let policy = Policy { warm_up_s: 0, ..Policy::default() };
+            let past: Vec<u64> = (1..=1_000).map(|i| i * 40).collect();
+            let begun = scrape(&DEFAULT, &past, 0);
+            let mut buckets = Buckets::new(DEFAULT.to_vec(), Some((&Scrape::default(), &begun)), &policy).unwrap();
+            let (mut of_c, mut of_b) = (Cumulative::new(DEFAULT.to_vec()).unwrap(), Cumulative::new(DEFAULT.to_vec()).unwrap());
+            let (mut canary, mut stable) = (Vec::new(), past);
+            let mut history = History::of_counters(300, 15);
+            prop_assert_eq!(of_b.take(Scrape::default()), None);
+            history.push(&of_b.take(begun.clone()).unwrap().0);
+            prop_assert_eq!(history.limits(&policy), buckets.limits(), "the past gives the same limits");
+            let beginning = Beginning { every_s: Some(15), ..Beginning::new(&policy, &history, 0.5, Timestamp::from_millis(0)) };
+            let mut feed = Feed::new(policy, beginning).unwrap();
+            prop_assert_eq!(feed.fit(), Some(buckets.fit()));
+            buckets.push(scrape(&DEFAULT, &canary, 0), begun);
+            of_c.take(scrape(&DEFAULT, &canary, 0));
+            let mut table = Vec::new();
+            for (i, (c, b)) in seconds.into_iter().enumerate() {
+                canary.extend(&c);
+                stable.extend(&b);
+                let (now_c, now_b) = (scrape(&DEFAULT, &canary, 0), scrape(&DEFAULT, &stable, 0));
+                let (tick_c, _) = of_c.take(now_c.clone()).unwrap();
+                let (tick_b, _) = of_b.take(now_b.clone()).unwrap();
+                feed.push(&model::Tick {
+                    seq: i as u64, boot: "p".to_owned(), at: Timestamp::from_millis(15_000 * (i as i64 + 1)), weight: Weight::new(5).unwrap(),
+                    weight_changed: false, epoch: Epoch(1), stable: tick_b, canary: Some(tick_c), canary_last_sent: None, sticky: true,
+                    judged: None, counted: Vec::new(),
+                });
+                let mut tick = Tick { step: Some(0), ..buckets.push(now_c, now_b).unwrap() };
+                if canary.is_empty() {
+                    // The feed is not warm before the canary's first request.
+                    (tick.canary.slow, tick.stable.slow, tick.slow_certify) = (None, None, None);
+                }
+                table.push(tick);
+            }
+            let fed: Vec<Tick> = feed.pieces()[0].split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+            prop_assert_eq!(fed, table);
+        }
+
         #[test]
         fn ticks_are_those_of_the_requests_themselves(
             seconds in prop::collection::vec((prop::collection::vec(1_000_u64..400_000, 0..40), prop::collection::vec(1_000_u64..400_000, 0..40)), 2..12)

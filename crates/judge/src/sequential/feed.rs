@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     bands::{RATIOS, RatioBand, error_difference},
+    buckets::{Fit, own_edges},
     clusters::ModeChoice,
     history::History,
     latency::{Limits, hdr_edges, slower_than},
@@ -25,6 +26,10 @@ pub struct Beginning {
     pub limits: Option<Limits>,
     /// Seconds that ended later count.
     pub from: Timestamp,
+    /// Set when the judge is fed from another source's cumulative counters (Prometheus): seconds between two of their moments. Then a second is
+    /// the time between two moments, and its histograms name every edge that they have. `None`: the data plane's own seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every_s: Option<u32>,
 }
 
 impl Beginning {
@@ -34,7 +39,7 @@ impl Beginning {
             Some(mode) => ModeChoice::fixed(mode),
             None => past.choice(largest_share),
         };
-        Self { choice, limits: past.limits(policy), from }
+        Self { choice, limits: past.limits(policy), from, every_s: None }
     }
 }
 
@@ -60,7 +65,10 @@ pub struct Feed {
 impl Feed {
     /// Nothing seen yet.
     pub fn new(policy: Policy, beginning: Beginning) -> Result<Self, PolicyError> {
-        let history = History::new(policy.history_s);
+        let history = match beginning.every_s {
+            None => History::new(policy.history_s),
+            Some(every_s) => History::of_counters(policy.history_s, every_s),
+        };
         let judge = Sequential::new(policy, beginning.choice.mode)?;
         Ok(Self {
             judge,
@@ -89,7 +97,7 @@ impl Feed {
         {
             return None;
         }
-        self.last = Some((second.boot.clone(), second.seq, second.at));
+        let since = self.last.replace((second.boot.clone(), second.seq, second.at)).map(|(_, _, at)| at);
         let weight = second.weight.percent();
         if self.weight.is_none() && weight == 0 {
             self.history.push(&second.stable);
@@ -107,15 +115,29 @@ impl Feed {
         }
         let none = VersionTick::default();
         let canary = second.canary.as_ref().unwrap_or(&none);
-        self.traffic_s = self.traffic_s.saturating_add(u32::from(canary.n > 0));
+        let seconds = match (self.beginning.every_s, since) {
+            (Some(every_s), Some(since)) => {
+                u32::try_from(second.at.since(since) / 1_000).unwrap_or(every_s).max(every_s)
+            }
+            (every_s, _) => every_s.unwrap_or(1),
+        };
+        self.traffic_s = self.traffic_s.saturating_add(if canary.n > 0 { seconds } else { 0 });
         let tick = self.tick(second, canary);
         self.judge.push(&tick);
         if let (Some(_), Some(slow_b), Some(limits), false) =
             (tick.canary.slow, tick.stable.slow, self.limits, tick.drop)
         {
-            let at = |ratio: f64| hdr_edges((limits.stable_us as f64 * ratio).ceil() as u64).0;
-            let slow_c = RATIOS.map(|ratio| slower_than(&canary.histogram, at(ratio)));
-            self.bands.push(self.judge.policy(), tick.canary.n, tick.stable.n, &slow_c, slow_b);
+            let at = |ratio: f64| (limits.stable_us as f64 * ratio).ceil() as u64;
+            let slow = |us: u64| slower_than(&canary.histogram, us);
+            let (n_c, n_b) = (tick.canary.n, tick.stable.n);
+            if self.beginning.every_s.is_some() {
+                let edges = RATIOS.map(|ratio| own_edges(&canary.histogram, at(ratio)));
+                let (above, below) = (edges.map(|e| slow(e.0)), edges.map(|e| slow(e.1)));
+                self.bands.push(self.judge.policy(), n_c, n_b, [&above, &below], slow_b);
+            } else {
+                let slow_c = RATIOS.map(|ratio| slow(hdr_edges(at(ratio)).0));
+                self.bands.push(self.judge.policy(), n_c, n_b, [&slow_c, &slow_c], slow_b);
+            }
         }
         self.write(&tick);
         self.history.push(&second.stable);
@@ -186,6 +208,11 @@ impl Feed {
         self.limits
     }
 
+    /// How well the edges serve the tolerance, where they are another source's.
+    pub fn fit(&self) -> Option<Fit> {
+        self.beginning.every_s.map(|_| Fit::of(self.limits, self.judge.policy()))
+    }
+
     /// The histogram that the limits in force came from, when it was the release's own and not that of the beginning.
     pub fn source(&self) -> Option<&[HistogramBucket]> {
         self.source.as_deref()
@@ -225,8 +252,12 @@ mod tests {
 
     #[test]
     fn the_state_is_small_whatever_the_latencies_are() {
-        let beginning =
-            Beginning { choice: ModeChoice::fixed(Mode::Requests), limits: None, from: Timestamp::from_millis(0) };
+        let beginning = Beginning {
+            choice: ModeChoice::fixed(Mode::Requests),
+            limits: None,
+            from: Timestamp::from_millis(0),
+            every_s: None,
+        };
         let mut feed = Feed::new(Policy::default(), beginning).unwrap();
         let mut largest = 0;
         for second in 0..700_u64 {
@@ -246,6 +277,7 @@ mod tests {
                 canary_last_sent: None,
                 sticky: false,
                 judged: None,
+                counted: Vec::new(),
             });
             largest = largest.max(feed.state_bytes());
         }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use model::{HistogramBucket, VersionTick};
 
 use super::{
-    clusters::{Clustering, ModeChoice},
+    clusters::{Clustering, MIN_SECONDS, ModeChoice},
     latency::{Limits, hdr_edges, slower_than},
     policy::Policy,
 };
@@ -19,6 +19,9 @@ const MAX_PIECE: usize = 512;
 /// unless that is among them, and then overstates it.
 const MAX_MERGED: usize = 768;
 
+/// Moments of counters kept at least: a piece more than say how requests cluster.
+pub const MOMENTS: u32 = 80;
+
 /// Counts, latencies and clustering of stable's last minutes. Bounded: ten pieces of at most 512 buckets of 8 bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct History {
@@ -26,6 +29,8 @@ pub struct History {
     pieces: VecDeque<Piece>,
     /// x of the pieces that are full: for the clustering of slow requests, which must not use the second that it counts.
     slow_above: Option<u64>,
+    /// True: the histograms have edges of their own, which are kept as they are.
+    own_edges: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -40,7 +45,20 @@ struct Piece {
 impl History {
     /// Of so many seconds.
     pub fn new(seconds: u32) -> Self {
-        Self { piece_s: (seconds / PIECES).max(1), pieces: VecDeque::new(), slow_above: None }
+        Self { piece_s: (seconds / PIECES).max(1), pieces: VecDeque::new(), slow_above: None, own_edges: false }
+    }
+
+    /// Of so many seconds of another source's counters, which come every `every_s` seconds with edges of their own; of more than that where
+    /// fewer than [`MOMENTS`] moments could not choose the unit of evidence.
+    pub fn of_counters(seconds: u32, every_s: u32) -> Self {
+        Self { own_edges: true, ..Self::new((seconds / every_s.max(1)).max(MOMENTS)) }
+    }
+
+    /// Requests a second so far, where a push is a second; `None` before a minute with traffic.
+    pub fn rate(&self) -> Option<f64> {
+        let seconds: u64 = self.pieces.iter().map(|p| u64::from(p.seconds)).sum();
+        let requests: u64 = self.pieces.iter().map(|p| p.requests).sum();
+        (seconds >= MIN_SECONDS && requests > 0).then(|| requests as f64 / seconds as f64)
     }
 
     /// Takes a second of stable.
@@ -61,7 +79,7 @@ impl History {
         if let Some(above) = above {
             piece.slow.push(slower_than(&stable.histogram, above), n);
         }
-        piece.add(&stable.histogram);
+        piece.add(&stable.histogram, if self.own_edges { own } else { coarse });
     }
 
     /// Every bucket of the past, ascending.
@@ -69,7 +87,7 @@ impl History {
         let mut all: Vec<HistogramBucket> = self
             .pieces
             .iter()
-            .flat_map(|p| p.buckets.iter().map(|(edge, n)| HistogramBucket(u64::from(*edge), u64::from(*n))))
+            .flat_map(|p| p.buckets.iter().map(|(edge, n)| HistogramBucket(self.edge(*edge), u64::from(*n))))
             .collect();
         all.sort_unstable_by_key(|b| b.0);
         all.dedup_by(|b, into| {
@@ -89,6 +107,11 @@ impl History {
         all
     }
 
+    /// The edge that is kept as this one.
+    fn edge(&self, kept: u32) -> u64 {
+        if self.own_edges && kept == u32::MAX { u64::MAX } else { u64::from(kept) }
+    }
+
     /// Bytes beyond its own size.
     pub(super) fn heap_bytes(&self) -> usize {
         let buckets: usize = self.pieces.iter().map(|p| p.buckets.capacity()).sum();
@@ -102,6 +125,9 @@ impl History {
             return None;
         }
         let past = self.histogram();
+        if self.own_edges {
+            return Limits::on_own_edges(&past, policy);
+        }
         Limits::new(past.iter().copied(), policy.history_requests, policy.tolerance, policy.least_us, hdr_edges)
     }
 
@@ -126,10 +152,10 @@ impl History {
 }
 
 impl Piece {
-    fn add(&mut self, histogram: &[HistogramBucket]) {
+    fn add(&mut self, histogram: &[HistogramBucket], edge_of: fn(u64) -> u32) {
         let mut at = 0;
         for HistogramBucket(edge, n) in histogram {
-            let (edge, n) = (coarse(*edge), u32::try_from(*n).unwrap_or(u32::MAX));
+            let (edge, n) = (edge_of(*edge), u32::try_from(*n).unwrap_or(u32::MAX));
             while self.buckets.get(at).is_some_and(|b| b.0 < edge) {
                 at += 1;
             }
@@ -143,6 +169,11 @@ impl Piece {
             }
         }
     }
+}
+
+/// An edge as it is; what lies beyond an hour is infinity.
+fn own(edge: u64) -> u32 {
+    u32::try_from(edge).unwrap_or(u32::MAX)
 }
 
 /// The edge at or above this one in buckets of 1/128: an edge of finer histograms too.
@@ -198,8 +229,8 @@ mod tests {
     fn pieces_are_bounded_and_edges_ascend() {
         let mut piece = Piece::default();
         let wide: Vec<_> = (0..5_000_u64).map(|i| HistogramBucket(1 + i * i, 1)).collect();
-        piece.add(&wide);
-        piece.add(&wide);
+        piece.add(&wide, coarse);
+        piece.add(&wide, coarse);
         assert_eq!(piece.buckets.iter().map(|b| u64::from(b.1)).sum::<u64>(), 10_000);
         assert!(piece.buckets.len() <= MAX_PIECE && piece.buckets.windows(2).all(|w| w[0].0 < w[1].0));
         let mut history = History::new(300);

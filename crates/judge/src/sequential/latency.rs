@@ -3,6 +3,8 @@
 use model::HistogramBucket;
 use serde::{Deserialize, Serialize};
 
+use super::{buckets::own_edges, policy::Policy};
+
 /// Most buckets of a histogram taken: a three-digit one up to a minute in µs has 17,400.
 pub const MAX_BUCKETS: usize = 32_768;
 
@@ -47,6 +49,16 @@ impl Limits {
         let limit = ((stable_us as f64 * (1.0 + tolerance)).ceil() as u64).max(stable_us.saturating_add(least_us));
         let (above, below) = edges(limit);
         Some(Self { stable_us, canary_us: above, certify_us: below.max(stable_us), requests: total })
+    }
+
+    /// From past latencies in buckets with edges of their own, the last of them infinity. `None` too when stable's 99th percentile, or the limit
+    /// above it, lies beyond the last finite edge.
+    pub fn on_own_edges(past: &[HistogramBucket], policy: &Policy) -> Option<Self> {
+        let last = past.iter().rev().find(|b| b.0 < u64::MAX)?.0;
+        Self::new(past.iter().copied(), policy.history_requests, policy.tolerance, policy.least_us, |us| {
+            own_edges(past, us)
+        })
+        .filter(|l| l.stable_us <= last && l.canary_us <= last)
     }
 
     /// The ratio really tested: the canary's limit over stable's.

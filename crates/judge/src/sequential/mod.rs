@@ -12,7 +12,7 @@
 //! | F6 intervals | [`ConfidenceSequence`], [`difference`], [`quantile_ranks`], [`rate_ratio`] |
 //! | F7 split | [`SplitCheck`] |
 //! | requests or blocks | [`Clustering`], [`ModeChoice`] |
-//! | ticks from Prometheus' buckets | [`Buckets`] |
+//! | ticks from Prometheus' buckets | [`Buckets`], [`Cumulative`] |
 //!
 //! # Policies for what is missing
 //! | what | policy |
@@ -45,12 +45,12 @@ mod tick;
 
 pub use audit::{AGREE, AuditError, audit, tables};
 pub use bands::{RATIOS, RatioBand, error_difference};
-pub use buckets::{Buckets, BucketsError, Fit, MAX_EDGES, Scrape};
+pub use buckets::{Buckets, BucketsError, Cumulative, Fit, MAX_EDGES, Scrape, own_edges};
 pub use clusters::{Clustering, MAX_DESIGN_EFFECT, MIN_REQUESTS, MIN_SECONDS, ModeChoice};
 pub use confidence::{ConfidenceSequence, Strata, difference, quantile_ranks, rate_ratio};
 pub use eprocess::{EProcess, MAX_GRID, Starts, together};
 pub use feed::{Beginning, Feed, PIECE_TICKS};
-pub use history::History;
+pub use history::{History, MOMENTS};
 pub use latency::{Limits, MAX_BUCKETS, hdr_edges, slower_than};
 pub use policy::{Grids, MAX_HISTORY_S, Measure, Mode, PerMeasure, Policy, PolicyError};
 pub use replay::{MAX_LINE, MAX_TICKS, Replay, ReplayError, Replayed, replay};

@@ -1,10 +1,12 @@
 //! A verdict in one sentence.
 
 use super::{
+    buckets::Fit,
     feed::Feed,
-    policy::{Measure, Policy},
+    policy::Measure,
     state::{Cause, LnE, Verdict},
 };
+use crate::threshold::percent;
 
 /// Odds beyond which a number says no more.
 const MOST_ODDS: f64 = 1e6;
@@ -12,7 +14,7 @@ const MOST_ODDS: f64 = 1e6;
 /// What the judge says, for people.
 pub fn sentence(feed: &Feed) -> String {
     let (judge, policy) = (feed.judge(), feed.judge().policy());
-    let LnE { joint, each } = judge.ln_e();
+    let LnE { joint, .. } = judge.ln_e();
     let canary = judge.totals().canary;
     let limit = odds(policy.abort_at());
     match judge.verdict() {
@@ -22,24 +24,24 @@ pub fn sentence(feed: &Feed) -> String {
             }
             Some(Cause::SharedBreach) => format!(
                 "canary 5xx ratio is above {} ({} of {} requests), and so is stable's: a breach that both share",
-                policy.p0, canary.errors, canary.n
+                percent(policy.p0),
+                canary.errors,
+                canary.n
             ),
             Some(Cause::Measures(of)) => {
-                let parts: Vec<String> =
-                    of.iter().map(|m| format!("{} (evidence {})", worse(*m, policy), odds(each.get(*m)))).collect();
+                let parts: Vec<String> = of.iter().map(|m| worse(*m, feed)).collect();
                 format!(
-                    "{}; joint evidence {} after {} canary requests, limit {limit}",
+                    "{}: evidence {} after {} canary requests, it stops at {limit}",
                     parts.join("; "),
                     odds(joint),
                     canary.n
                 )
             }
             Some(Cause::Joint(largest)) => format!(
-                "joint evidence {} after {} canary requests, limit {limit}; largest: {} (evidence {})",
+                "all measures together: evidence {} after {} canary requests, it stops at {limit}; the most of it: {}",
                 odds(joint),
                 canary.n,
-                worse(largest, policy),
-                odds(each.get(largest))
+                worse(largest, feed)
             ),
             None => "regressed".to_owned(),
         },
@@ -48,7 +50,7 @@ pub fn sentence(feed: &Feed) -> String {
             odds(policy.certify_at())
         ),
         Verdict::Unrefuted => format!(
-            "no regression found in {} canary requests: evidence {} of {limit}{}{}",
+            "no regression found in {} canary requests: evidence {}, {limit} would stop it{}{}",
             canary.n,
             odds(joint),
             excluded(feed),
@@ -72,11 +74,20 @@ pub fn sentence(feed: &Feed) -> String {
     }
 }
 
-fn worse(measure: Measure, policy: &Policy) -> String {
+fn worse(measure: Measure, feed: &Feed) -> String {
+    let policy = feed.judge().policy();
     match measure {
-        Measure::Abs => format!("canary 5xx ratio is above {}", policy.p0),
-        Measure::Rel => format!("canary 5xx ratio is above stable's by more than {}", policy.delta),
-        Measure::P99 => format!("canary p99 is above stable p99 by more than {:.0} %", policy.tolerance * 100.0),
+        Measure::Abs => format!("canary 5xx ratio is above {}", percent(policy.p0)),
+        Measure::Rel => {
+            format!("canary 5xx ratio is above stable's by more than {} of requests", percent(policy.delta))
+        }
+        Measure::P99 => {
+            let tolerance = match feed.fit() {
+                Some(Fit::Coarse(tested)) => tested,
+                _ => policy.tolerance,
+            };
+            format!("canary p99 is above stable p99 by more than {:.0} %", tolerance * 100.0)
+        }
     }
 }
 
@@ -84,17 +95,21 @@ fn excluded(feed: &Feed) -> String {
     let judged = feed.judged();
     let confidence = (1.0 - feed.judge().policy().alpha) * 100.0;
     match judged.ratio {
-        [_, Some(high)] => format!("; p99 ratio at most {high:.2} with {confidence:.0} % confidence"),
+        [_, Some(high)] => {
+            format!("; a p99 up to {high:.2} times stable's is not ruled out ({confidence:.0} % confidence)")
+        }
         _ => String::new(),
     }
 }
 
-fn silent(feed: &Feed) -> &'static str {
+fn silent(feed: &Feed) -> String {
     let [_, _, p99] = feed.judge().voted();
-    match (p99, feed.limits()) {
-        (true, _) => "",
-        (false, None) => "; p99 does not vote: stable had too few requests to say what is slow",
-        (false, Some(_)) => "; p99 does not vote yet",
+    match (p99, feed.limits(), feed.fit()) {
+        (_, _, Some(fit @ Fit::Coarse(_))) => format!("; {}", fit.words(feed.limits(), feed.judge().policy())),
+        (false, None, Some(fit)) => format!("; {}", fit.words(None, feed.judge().policy())),
+        (true, ..) => String::new(),
+        (false, None, None) => "; p99 does not vote: stable had too few requests to say what is slow".to_owned(),
+        (false, Some(_), _) => "; p99 does not vote yet".to_owned(),
     }
 }
 

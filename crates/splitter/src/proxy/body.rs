@@ -21,6 +21,18 @@ pub(crate) enum BodyError {
     Broke(#[from] hyper::Error),
 }
 
+/// True when a body was read that breaks its coding's rules, false when it only ended too soon.
+fn is_malformed(error: &hyper::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(found) = cause {
+        if let Some(io) = found.downcast_ref::<std::io::Error>() {
+            return matches!(io.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::InvalidInput);
+        }
+        cause = found.source();
+    }
+    false
+}
+
 /// A request's body on its way to the version.
 pub(crate) struct Upload {
     inner: Incoming,
@@ -87,7 +99,7 @@ impl Body for Upload {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                flight.stop(Stop::ClientBroke);
+                flight.stop(if is_malformed(&error) { Stop::Malformed } else { Stop::ClientBroke });
                 Poll::Ready(Some(Err(error.into())))
             }
             Poll::Ready(None) => {

@@ -52,6 +52,8 @@ pub(crate) enum Stop {
     TooLarge,
     /// The client broke off while its body was read.
     ClientBroke,
+    /// The request's body is not what its coding allows.
+    Malformed,
     /// The drain limit of the version.
     Drain,
 }

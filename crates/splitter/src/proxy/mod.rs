@@ -326,7 +326,15 @@ fn stopped(trip: &Trip, stop: Stop) -> Refused {
             };
             Refused::new(StatusCode::GATEWAY_TIMEOUT, code, text)
         }
-        Stop::ClientIdle | Stop::ClientBroke => {
+        Stop::Malformed => {
+            trip.settle(Outcome::ClientGone);
+            Refused::new(StatusCode::BAD_REQUEST, "body-malformed", "the request's body breaks the rules of its coding")
+        }
+        Stop::ClientBroke => {
+            trip.settle(Outcome::ClientGone);
+            Refused::new(StatusCode::BAD_REQUEST, "body-incomplete", "the request's body broke off")
+        }
+        Stop::ClientIdle => {
             trip.settle(Outcome::ClientGone);
             Refused::new(
                 StatusCode::REQUEST_TIMEOUT,

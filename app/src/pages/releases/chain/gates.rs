@@ -8,8 +8,7 @@ use crate::words::Tone;
 
 /// The section, for the last of `count` decisions.
 pub(super) fn decided(index: u64, count: u64, facts: GatesDecided) -> AnyView {
-    let passed = facts.decision == "passed";
-    let tone = if passed { Tone::Good } else { Tone::Bad };
+    let (tone, word) = outcome(&facts);
     let earlier = (count > 1).then(|| format!(" · the last of {}", say::plural(count, "decision", "decisions")));
     let difference = facts
         .new
@@ -30,7 +29,7 @@ pub(super) fn decided(index: u64, count: u64, facts: GatesDecided) -> AnyView {
         <section aria-labelledby="gates" class="gates">
             <h2 id="gates">"Gates " <span>
                 <a class=format!("door state {}", tone.class()) href=format!("/receipts/{index}")>
-                    {if passed { "passed" } else { "failed" }}", receipt "{say::count(index)}
+                    {word}", receipt "{say::count(index)}
                 </a>
                 {earlier}
             </span></h2>
@@ -64,6 +63,15 @@ pub(super) fn decided(index: u64, count: u64, facts: GatesDecided) -> AnyView {
         </section>
     }
     .into_any()
+}
+
+/// How the gates stand: passed is plain green only when everything that was to run has run.
+pub(super) fn outcome(facts: &GatesDecided) -> (Tone, String) {
+    match (facts.decision == "passed", facts.not_run.len() as u64) {
+        (true, 0) => (Tone::Good, "passed".to_owned()),
+        (true, n) => (Tone::Wait, format!("passed, {} not run", say::count(n))),
+        (false, _) => (Tone::Bad, "failed".to_owned()),
+    }
 }
 
 fn report(r: GateReport) -> AnyView {

@@ -188,12 +188,15 @@ fn attested(name: &str, receipt: Option<&Receipt>) -> Node {
 fn gated(gates: Option<&(u64, u64, GatesDecided)>) -> Node {
     match gates {
         Some((index, _, f)) => {
-            let passed = f.decision == "passed";
+            let mut details = vec![say::plural(f.findings, "finding", "findings"), format!("policy “{}”", f.policy)];
+            if !f.not_run.is_empty() {
+                details.insert(0, format!("{} not run", say::count(f.not_run.len() as u64)));
+            }
             Node {
                 name: "Gates".to_owned(),
-                tone: if passed { Tone::Good } else { Tone::Bad },
-                word: if passed { "passed" } else { "failed" },
-                details: vec![say::plural(f.findings, "finding", "findings"), format!("policy “{}”", f.policy)],
+                tone: super::gates::outcome(f).0,
+                word: if f.decision == "passed" { "passed" } else { "failed" },
+                details,
                 receipt: Some(*index),
                 document: Some(f.segment.clone()),
             }

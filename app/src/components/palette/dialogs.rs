@@ -1,23 +1,29 @@
-//! Search in place (`/`, Ctrl K), the list of keys (`?`), and `g` with a letter.
-//!
-//! Without JavaScript the same search is the page `/search`, where the link in the header leads.
+//! The dialogs: search as one types, and the list of keys.
 
 use leptos::{ev::KeyboardEvent, html, prelude::*};
 use leptos_router::hooks::use_navigate;
+use maud::{Markup, html as markup};
 use projections::say;
 
+use super::Wanted;
 use crate::{
     api::find::{Found, get_found},
-    live::use_live,
+    components::{Settle, room, shown, written},
     places::{KEYS, PLACES, matching},
     words,
 };
 
 /// Typing faster than this asks once, ms.
 const PAUSE_MS: u64 = 120;
-/// `g` waits so long for its letter, ms.
-#[cfg(feature = "hydrate")]
-const CHORD_MS: f64 = 1_500.0;
+/// A dialog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialog {
+    /// Search.
+    Search,
+    /// The list of keys.
+    #[cfg_attr(not(feature = "hydrate"), allow(dead_code, reason = "wanted in the browser only"))]
+    Keys,
+}
 
 /// Somewhere to go.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,9 +35,8 @@ struct Goal {
     more: String,
 }
 
-/// The link to the search, and the dialogs behind it.
-#[component]
-pub fn Palette() -> impl IntoView {
+/// Both dialogs, of which the one that is wanted opens.
+pub(crate) fn draw(wanted: Wanted) -> AnyView {
     let (search, keys) = (NodeRef::<html::Dialog>::new(), NodeRef::<html::Dialog>::new());
     let input = NodeRef::<html::Input>::new();
     let (text, found) = (RwSignal::new(String::new()), RwSignal::new(None::<Found>));
@@ -42,18 +47,23 @@ pub fn Palette() -> impl IntoView {
         close(search);
         navigate(&href, Default::default());
     });
-    let open_search = Callback::new(move |()| {
-        text.set(String::new());
-        found.set(None);
-        at.set(0);
-        open(search);
-        if let Some(input) = input.get_untracked() {
-            input.set_value("");
-            let _ = input.focus();
-        }
+    Effect::new(move |_| {
+        let Some((dialog, _)) = wanted.get() else { return };
+        // The first time the dialogs are only just being put into the page.
+        request_animation_frame(move || match dialog {
+            Dialog::Search => {
+                let _ = text.try_set(String::new());
+                let _ = found.try_set(None);
+                let _ = at.try_set(0);
+                open(search);
+                if let Some(input) = input.try_get_untracked().flatten() {
+                    input.set_value("");
+                    let _ = input.focus();
+                }
+            }
+            Dialog::Keys => open(keys),
+        });
     });
-    #[cfg(feature = "hydrate")]
-    browser::listen(search, keys, open_search, go);
 
     // One question after a pause in typing; an answer to what is not asked any more is left aside.
     let asked = StoredValue::new(0_u32);
@@ -90,20 +100,28 @@ pub fn Palette() -> impl IntoView {
         }
         e.prevent_default();
     };
-    let awake = use_live().awake;
-    view! {
-        <a
-            class="find-link"
-            href="/search"
-            on:click=move |e| {
-                if awake.get_untracked() && !(e.ctrl_key() || e.meta_key() || e.shift_key()) {
-                    e.prevent_default();
-                    open_search.run(());
+    let list = written(move || {
+        let chosen = at.get();
+        goals.with(|goals| {
+            markup! {
+                ul #goals role="listbox" aria-label="Found" {
+                    @for (i, goal) in goals.iter().enumerate() {
+                        li id={ "goal-" (i) } role="option" aria-selected=(i == chosen) data-goal=(i) {
+                            span.what { (goal.what) }
+                            b { (goal.name) }
+                            span.mute { (goal.more) }
+                        }
+                    }
                 }
             }
-        >
-            "Search "<kbd aria-hidden="true">"/"</kbd>
-        </a>
+            .into_string()
+        })
+    });
+    let nothing = written(move || {
+        let nothing = goals.with(Vec::is_empty) && found.with(Option::is_some);
+        if nothing { "Nothing is called so, and no digest begins so.".to_owned() } else { String::new() }
+    });
+    view! {
         <dialog class="palette" node_ref=search aria-label="Search">
             <input
                 node_ref=input
@@ -125,40 +143,50 @@ pub fn Palette() -> impl IntoView {
                 }
                 on:keydown=pressed
             />
-            <ul id="goals" role="listbox" aria-label="Found">
-                {move || {
-                    goals.get().into_iter().enumerate().map(|(i, goal)| {
-                        let href = goal.href.clone();
-                        view! {
-                            <li
-                                id=format!("goal-{i}")
-                                role="option"
-                                aria-selected=move || (at.get() == i).to_string()
-                                on:mousemove=move |_| at.set(i)
-                                on:click=move |_| go.run(href.clone())
-                            >
-                                <span class="what">{goal.what}</span>
-                                <b>{goal.name}</b>
-                                <span class="mute">{goal.more}</span>
-                            </li>
-                        }
-                    }).collect_view()
-                }}
-            </ul>
-            <p class="none" role="status">{move || {
-                let nothing = goals.with(Vec::is_empty) && found.with(Option::is_some);
-                nothing.then_some("Nothing is called so, and no digest begins so.")
-            }}</p>
+            <div
+                class="room"
+                on:mousemove=move |e| {
+                    if let Some(i) = goal_under(&e) {
+                        at.set(i);
+                    }
+                }
+                on:click=move |e| {
+                    let under = goal_under(&e);
+                    if let Some(href) = goals.with(|goals| goals.get(under?).map(|goal| goal.href.clone())) {
+                        go.run(href);
+                    }
+                }
+            >
+                {room(list)}
+            </div>
+            <p class="none" role="status">{nothing}</p>
         </dialog>
-        <dialog class="palette keys" node_ref=keys aria-label="Keys">
-            <h2>"Keys"</h2>
-            <dl>
-                {KEYS.into_iter().map(|(key, does)| view! { <dt><kbd>{key}</kbd></dt><dd>{does}</dd> }).collect_view()}
-                {PLACES.into_iter().map(|place| view! { <dt><kbd>"g"</kbd>" "<kbd>{place.key}</kbd></dt><dd>{place.name}</dd> }).collect_view()}
-            </dl>
-            <form method="dialog"><button>"Close"</button></form>
-        </dialog>
+        <dialog class="palette keys" node_ref=keys aria-label="Keys">{shown(all_keys())}</dialog>
     }
+    .settled()
+}
+
+fn all_keys() -> Markup {
+    markup! {
+        h2 { "Keys" }
+        dl {
+            @for (key, does) in KEYS { dt { kbd { (key) } } dd { (does) } }
+            @for place in PLACES { dt { kbd { "g" } " " kbd { (place.key) } } dd { (place.name) } }
+        }
+        form method="dialog" { button { "Close" } }
+    }
+}
+
+/// The goal that the mouse is on.
+#[cfg(feature = "hydrate")]
+fn goal_under(e: &leptos::ev::MouseEvent) -> Option<usize> {
+    use wasm_bindgen::JsCast;
+    let on: web_sys::Element = e.target()?.dyn_into().ok()?;
+    on.closest("[data-goal]").ok()??.get_attribute("data-goal")?.parse().ok()
+}
+#[cfg(not(feature = "hydrate"))]
+fn goal_under(_: &leptos::ev::MouseEvent) -> Option<usize> {
+    None
 }
 
 fn goals(text: &str, found: Option<&Found>) -> Vec<Goal> {
@@ -198,55 +226,6 @@ fn open(dialog: NodeRef<html::Dialog>) {
 fn close(dialog: NodeRef<html::Dialog>) {
     if let Some(dialog) = dialog.get_untracked() {
         dialog.close();
-    }
-}
-
-#[cfg(feature = "hydrate")]
-mod browser {
-    use leptos::{html, prelude::*};
-
-    use super::{CHORD_MS, PLACES, open};
-    use crate::components::typing;
-
-    /// The keys of every page. Whoever types into a field types.
-    pub(super) fn listen(
-        search: NodeRef<html::Dialog>,
-        keys: NodeRef<html::Dialog>,
-        open_search: Callback<()>,
-        go: Callback<String>,
-    ) {
-        Effect::new(move |_| {
-            let begun = StoredValue::new(f64::NEG_INFINITY);
-            let handle = window_event_listener(leptos::ev::keydown, move |e| {
-                let is_open = [search, keys].iter().any(|d| d.get_untracked().is_some_and(|d| d.open()));
-                let key = e.key();
-                if (e.ctrl_key() || e.meta_key()) && !e.alt_key() && key.eq_ignore_ascii_case("k") {
-                    e.prevent_default();
-                    if !is_open {
-                        open_search.run(());
-                    }
-                    return;
-                }
-                if is_open || typing() || e.ctrl_key() || e.meta_key() || e.alt_key() {
-                    return;
-                }
-                let now = js_sys::Date::now();
-                let chord = now - begun.get_value() < CHORD_MS;
-                begun.set_value(if key == "g" && !chord { now } else { f64::NEG_INFINITY });
-                if chord && let Some(place) = PLACES.iter().find(|place| place.key == key) {
-                    e.prevent_default();
-                    go.run(place.href.to_owned());
-                    return;
-                }
-                match key.as_str() {
-                    "/" => open_search.run(()),
-                    "?" => open(keys),
-                    _ => return,
-                }
-                e.prevent_default();
-            });
-            on_cleanup(move || handle.remove());
-        });
     }
 }
 
