@@ -1,5 +1,7 @@
 //! The pages and the server functions they call, with what both get by context.
 
+use std::sync::LazyLock;
+
 use app::{
     api::{
         ApiError,
@@ -28,7 +30,7 @@ const LONGEST_ERROR: usize = 64 * 1024;
 
 /// Adds a route for each page and each server function.
 pub(super) fn add(router: Router<App>, app: &App) -> Router<App> {
-    let pages = listings().into_iter().filter(|page| page.path() != LOGIN);
+    let pages = listings().iter().filter(|page| page.path() != LOGIN);
     let mut router = router;
     for listed in pages {
         let app = app.clone();
@@ -86,8 +88,11 @@ pub(super) fn listing() -> Vec<String> {
     listings().iter().map(|page| page.path().to_owned()).chain([GALLERY.to_owned()]).collect()
 }
 
-fn listings() -> Vec<AxumRouteListing> {
-    leptos_axum::generate_route_list(app::App)
+/// The pages that the app knows, listed once in a process and before any of them is asked for: while they are listed, the framework keeps
+/// every resource of the whole process from being loaded, and a page that was being made at that moment would never be whole.
+fn listings() -> &'static [AxumRouteListing] {
+    static LISTED: LazyLock<Vec<AxumRouteListing>> = LazyLock::new(|| leptos_axum::generate_route_list(app::App));
+    &LISTED
 }
 
 /// The page at the request's address.

@@ -136,3 +136,21 @@ async fn one_receipt_leaves_as_proof_and_envelope_that_verify() {
     let metrics = text(get("/metrics".into()).await).await;
     assert!(metrics.contains("deliveryos_log_receipts 2\n"), "{metrics}");
 }
+
+/// While pages are listed nothing is loaded in the whole process: a server that starts must not keep the pages of another from being whole.
+#[tokio::test]
+async fn a_page_is_whole_while_another_server_starts() {
+    let server = Server::start().await;
+    let token = server.token(Role::Viewer).await;
+    let app = server.app.clone();
+    let starts = std::thread::spawn(move || (0..100).for_each(|_| drop(server::router::router(app.clone()))));
+    let mut pages = 0;
+    while !starts.is_finished() || pages == 0 {
+        let sent = request(Method::GET, "/").header(header::AUTHORIZATION, format!("Bearer {token}"));
+        let sent = server.send(sent.body(Body::empty()).unwrap());
+        let answer = tokio::time::timeout(std::time::Duration::from_secs(20), async { text(sent.await).await }).await;
+        assert!(answer.is_ok_and(|page| page.contains("</html>")), "page {pages} is never whole");
+        pages += 1;
+    }
+    starts.join().unwrap();
+}
