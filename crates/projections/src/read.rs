@@ -1,6 +1,6 @@
 //! The port by which pages read, and the values that cross it.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
 use model::{
@@ -9,6 +9,7 @@ use model::{
 };
 use receipts::Payload;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Where a release stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -154,9 +155,13 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// The artifact that it is about, when it states one.
-    pub fn subject(&self) -> Option<Digest> {
-        self.payload.facts.get("subject")?.as_str()?.parse().ok()
+    /// The artifacts that it is about, each once: its `subject`, and the images of what a cluster was asked to run.
+    pub fn subjects(&self) -> BTreeSet<Digest> {
+        let facts = &self.payload.facts;
+        let is_admission = matches!(self.payload.kind, Kind::AdmissionAllowed | Kind::AdmissionDenied);
+        let images = facts.get("images").filter(|_| is_admission).and_then(Value::as_array);
+        let digests = images.into_iter().flatten().filter_map(|image| image.get("digest"));
+        facts.get("subject").into_iter().chain(digests).filter_map(|digest| digest.as_str()?.parse().ok()).collect()
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Version of the fold: another one stored means that the projections are folded again at opening.
-const FOLD: i64 = 3;
+const FOLD: i64 = 4;
 
 /// Receipts folded at once by a rebuild: about 1 MB.
 const PAGE: u32 = 512;
@@ -68,9 +68,10 @@ pub(crate) async fn fold(connection: &mut SqliteConnection, receipts: Vec<Receip
         },
     )
     .await?;
-    let subjects: Vec<(u64, Digest)> = receipts.iter().filter_map(|r| Some((r.index, r.subject()?))).collect();
-    insert(connection, "INSERT INTO p_subject (idx, subject) ", &subjects, |mut row, (index, subject)| {
-        row.push_bind(*index as i64).push_bind(subject.as_str().to_owned());
+    let subjects: Vec<(u64, Digest)> =
+        receipts.iter().flat_map(|r| r.subjects().into_iter().map(|subject| (r.index, subject))).collect();
+    insert(connection, "INSERT INTO p_subject (subject, idx) ", &subjects, |mut row, (index, subject)| {
+        row.push_bind(subject.as_str().to_owned()).push_bind(*index as i64);
     })
     .await?;
     let mut rows: BTreeMap<ReleaseId, Folded> = BTreeMap::new();

@@ -270,6 +270,29 @@ async fn a_stretch_of_the_log_by_its_times() {
     assert!(size.bytes > 0);
 }
 
+/// What a cluster was asked to run has several images: its receipt is found by each of them, and each finds it once.
+#[tokio::test]
+async fn a_receipt_is_found_by_every_artifact_that_it_is_about() {
+    let house = house().await;
+    let digest = |n: u8| model::Digest::from_sha256(&[n; 32]);
+    let image = |n: u8| json!({"image": "registry.example/checkout", "digest": digest(n)});
+    let images = json!({"images": [image(1), image(2), image(1), {"image": "registry.example/by-tag"}]});
+    let admitted = house.put("checkout-1", 1, Kind::AdmissionAllowed, images.clone()).await;
+    let gated = house.put("checkout-1", 2, Kind::GatesPassed, json!({"subject": digest(2)})).await;
+    // What other receipts say under that name is theirs.
+    house.put("checkout-1", 3, Kind::CommandAccepted, images).await;
+    for _ in 0..2 {
+        for (n, expected) in [(1, vec![admitted]), (2, vec![admitted, gated]), (3, vec![])] {
+            let about = ReceiptFilter { subject: Some(digest(n)), limit: 10, ..ReceiptFilter::default() };
+            let mut found: Vec<u64> =
+                house.store.receipts(about).await.unwrap().iter().map(|receipt| receipt.index).collect();
+            found.sort_unstable();
+            assert_eq!(found, expected, "about {n}");
+        }
+        house.store.rebuild().await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn projections_are_made_again_byte_for_byte() {
     let house = filled().await;
