@@ -3,7 +3,10 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use super::{print, small_runtime};
-use crate::{args, compose, exit::Refusal};
+use crate::{
+    args, compose,
+    exit::{Refusal, WrongUse},
+};
 
 pub(super) fn run(state_dir: PathBuf, options: &args::Splitter) -> anyhow::Result<ExitCode> {
     if options.stop {
@@ -22,6 +25,10 @@ pub(super) fn run(state_dir: PathBuf, options: &args::Splitter) -> anyhow::Resul
 async fn stop(state_dir: PathBuf) -> anyhow::Result<ExitCode> {
     match compose::end_splitter(&state_dir).await? {
         Some(pid) => print::line(&format!("splitter {pid} ends, with its versions"))?,
+        None if !state_dir.is_dir() => {
+            let why = "there is no such directory";
+            return Err(WrongUse(format!("no splitter runs in {}: {why}", state_dir.display())).into());
+        }
         None => return Err(Refusal(format!("no splitter runs in {}", state_dir.display())).into()),
     }
     Ok(ExitCode::SUCCESS)

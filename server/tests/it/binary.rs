@@ -120,6 +120,20 @@ async fn a_demo_on_a_log_that_it_cannot_read_says_so() {
 }
 
 #[test]
+fn no_splitter_to_end_is_a_no_and_no_directory_is_wrong_use() {
+    let directory = tempfile::tempdir().unwrap();
+    let stop = |name: &str| {
+        let named = directory.path().join(name).display().to_string();
+        run(directory.path(), &["splitter", "--stop", "--state-dir", &named])
+    };
+    std::fs::create_dir(directory.path().join("empty")).unwrap();
+    let (code, _, err) = stop("empty");
+    assert!(code == 1 && err.contains("no splitter runs"), "{code}: {err}");
+    let (code, _, err) = stop("nowhere");
+    assert!(code == 2 && err.contains("no such directory"), "{code}: {err}");
+}
+
+#[test]
 fn recipes_of_the_examples_are_clean_and_planned() {
     let directory = tempfile::tempdir().unwrap();
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/rollout-default.yaml");
