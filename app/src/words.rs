@@ -111,14 +111,29 @@ pub fn headline(view: &ReleaseView) -> Headline {
             ", aborted, the canary is being drained".to_owned(),
             Tone::Bad,
         ),
-        Phase::Ended(Outcome::Promoted) => {
-            let by = view.promoted_by().map(|who| format!(", promoted in full by {who}")).unwrap_or_default();
-            said(format!("{} is ", row.version), "stable".to_owned(), format!("{}{by}", took(row)), Tone::Good)
-        }
+        Phase::Ended(Outcome::Promoted) => said(
+            format!("{} is ", row.version),
+            "stable".to_owned(),
+            format!("{}, {}", took(row), promoted(view)),
+            Tone::Good,
+        ),
         Phase::Ended(Outcome::Aborted) => said(format!("{} was ", row.version), state, took(row), Tone::Bad),
         Phase::Ended(Outcome::RolledBack) => {
             said(format!("{} was ", row.version), state, format!(" to {}", view.stable_version), Tone::Back)
         }
+    }
+}
+
+/// Who promoted it: a person, or its recipe, step by step.
+fn promoted(view: &ReleaseView) -> String {
+    let pressed = |r: &&Receipt| {
+        let seen = || r.payload.facts::<model::event::CommandSeen>().ok();
+        r.payload.kind == Kind::CommandAccepted && seen().is_some_and(|f| f.command == CommandKind::Promote.as_str())
+    };
+    match (view.promoted_by(), view.receipts.iter().rev().find(pressed)) {
+        (Some(who), _) => format!("promoted in full by {who}"),
+        (None, Some(r)) => format!("promoted by {}", r.payload.actor),
+        (None, None) => "promoted by its recipe".to_owned(),
     }
 }
 
@@ -161,7 +176,7 @@ fn ended(receipt: &Receipt) -> Option<AnalysisEnded> {
     receipt.payload.facts().ok()
 }
 
-/// Where in its recipe a release is and when it goes on: `stage 3 of 4, next in 1 m 28 s`.
+/// Where in its recipe a release is and when it goes on: `stage 3 of 4, next in 1 m 28 s: 100 %`.
 pub fn stage(view: &ReleaseView, now: Timestamp) -> String {
     let row = &view.row;
     let (at, of) = row.stage();
@@ -178,13 +193,17 @@ pub fn stage(view: &ReleaseView, now: Timestamp) -> String {
     }
 }
 
-/// The clock of a release under way: `next in 1 m 28 s`, `held 4 m 10 s`, `draining`.
+/// The clock of a release under way and the weight that it leads to: `next in 1 m 28 s: 50 %`, `waits for a decision`.
 pub fn clock(row: &ReleaseRow, now: Timestamp) -> String {
     match (&row.phase, row.next_at) {
         (Phase::Ended(_), _) => String::new(),
         (Phase::Aborting, _) => "aborted, draining".to_owned(),
         (Phase::Paused { until: None, .. }, _) => "waits for a decision".to_owned(),
-        (_, Some(next)) if next > now => format!("next in {}", say::clock(next.since(now).saturating_add(999))),
+        (_, Some(next)) if next > now => {
+            let to = row.stops.iter().filter(|stop| **stop > row.weight).min();
+            let to = to.map(|weight| format!(": {weight}")).unwrap_or_default();
+            format!("next in {}{to}", say::clock(next.since(now).saturating_add(999)))
+        }
         (_, Some(_)) => "next now".to_owned(),
         (Phase::Progressing | Phase::Paused { .. }, None) => String::new(),
     }
@@ -378,7 +397,7 @@ mod tests {
                 v.row.next_at = Some(at(188));
             },
             "v2 is at 50 %, no regression found so far",
-            "stage 3 of 4, next in 1 m 28 s",
+            "stage 3 of 4, next in 1 m 28 s: 100 %",
         );
         check(
             |v| {
@@ -411,7 +430,7 @@ mod tests {
                 v.row.ended = Some(at(724));
                 v.weights.push((at(5), Weight::FULL));
             },
-            "v2 is stable after 12 m 04 s",
+            "v2 is stable after 12 m 04 s, promoted by its recipe",
             "got as far as 100 %",
         );
         check(|v| v.row.phase = Phase::Ended(Outcome::RolledBack), "v2 was rolled back to v1", "got as far as 0 %");

@@ -166,26 +166,6 @@ test("who may only read sees why there are no buttons", async ({ page: operator,
   await context.close();
 });
 
-test("nothing moves while a canary climbs @hydrated", async ({ page }) => {
-  const path = await openRolling(page);
-  await page.addInitScript(() => {
-    const shifts: number[] = [];
-    Object.assign(window, { shifts });
-    new PerformanceObserver((list) => {
-      for (const entry of list.getEntries() as (PerformanceEntry & { value: number; hadRecentInput: boolean })[]) {
-        if (!entry.hadRecentInput) shifts.push(entry.value);
-      }
-    }).observe({ type: "layout-shift", buffered: true });
-  });
-  await page.goto(path);
-  await live(page);
-  const now = page.locator(".tl-read .since");
-  const first = await now.textContent();
-  await expect.poll(() => now.textContent(), { timeout: 30_000 }).not.toBe(first);
-  const shifts = await page.evaluate(() => (window as unknown as { shifts: number[] }).shifts);
-  expect(shifts.reduce((sum, value) => sum + value, 0), "layout shift").toBeLessThan(0.01);
-});
-
 test("printed it is the release and its receipts, without what is pressed @hydrated", async ({ page }) => {
   await openEnded(page, ABORTED);
   await page.emulateMedia({ media: "print" });

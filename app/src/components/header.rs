@@ -34,9 +34,9 @@ pub fn Header(
                 <A href="/receipts">"Receipts"</A>
                 <A href="/settings">"Settings"</A>
             </nav>
+            <span class=move || format!("stream {}", word().0)>{move || word().1}</span>
             <div class="right">
                 <Palette/>
-                <span class=move || format!("stream {}", word().0)>{move || word().1}</span>
                 {awaited(move || {
                     Box::pin(async move {
                         shown(match session.await {

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use projections::{Receipt, say};
 
 use super::{room, written};
-use crate::{live::use_live, verifier::Progress, words::Tone};
+use crate::{verifier::Progress, words::Tone};
 
 /// One line that says what was checked in this browser, a button that checks the rest, and below it where what was checked.
 #[component]
@@ -15,7 +15,6 @@ pub fn VerifyReceipts(
     /// What they are: `of this release`.
     of: &'static str,
 ) -> impl IntoView {
-    let awake = use_live().awake;
     let progress = RwSignal::new(Progress::Idle);
     let left = move || {
         progress.with(|p| match p {
@@ -41,8 +40,8 @@ pub fn VerifyReceipts(
         false => format!("Check all {} here", left()),
         true => format!("Check {} more", left()),
     });
-    let class = written(move || format!("state {}", progress.with(|p| line(p, awake.get(), of)).0.class()));
-    let said = written(move || progress.with(|p| line(p, awake.get(), of)).1);
+    let class = written(move || format!("state {}", progress.with(|p| line(p, of)).0.class()));
+    let said = written(move || progress.with(|p| line(p, of)).1);
     let share = Memo::new(move |_| {
         progress.with(|p| match p {
             Progress::Running { done, of } => (done.to_string(), of.to_string()),
@@ -59,8 +58,9 @@ pub fn VerifyReceipts(
         <div class="verify">
             <p class="verify-line" role="status">
                 <span class=class>{said}</span>
+                <span class="mute unaided">"this needs JavaScript, or in a terminal "<code>"deliveryos log verify"</code></span>
                 <progress hidden=move || !running() max=move || share.get().1 value=move || share.get().0 aria-label="Receipts checked"></progress>
-                <button type="button" class="small" hidden=move || !awake.get() || left() == 0 on:click=start disabled=running>{name}</button>
+                <button type="button" class="small woken" hidden=move || left() == 0 on:click=start disabled=running>{name}</button>
             </p>
             {room(told)}
         </div>
@@ -68,12 +68,9 @@ pub fn VerifyReceipts(
 }
 
 /// How far it is, in words.
-fn line(progress: &Progress, awake: bool, of: &str) -> (Tone, String) {
+fn line(progress: &Progress, of: &str) -> (Tone, String) {
     match progress {
-        Progress::Idle if awake => (Tone::Unknown, "not checked in this browser yet".to_owned()),
-        Progress::Idle => {
-            (Tone::Unknown, "not checked here: this needs the page's own code, which is not running".to_owned())
-        }
+        Progress::Idle => (Tone::Unknown, "not checked in this browser yet".to_owned()),
         Progress::Running { done, of } => {
             (Tone::Run, format!("checking {} of {}", say::count(*done as u64), say::count(*of as u64)))
         }

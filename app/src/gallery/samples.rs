@@ -342,7 +342,7 @@ mod tests {
             (3, "v8 is held at 25 %, it waits for a decision"),
             (5, "v8 is at 0 %, aborted, the canary is being drained"),
             (6, "v8 was aborted after 47 s"),
-            (7, "v8 is stable after 12 m 04 s"),
+            (7, "v8 is stable after 12 m 04 s, promoted by its recipe"),
             (8, "v8 was rolled back to v7"),
         ] {
             assert_eq!(said.get(sample).map(String::as_str), Some(headline));
@@ -362,7 +362,7 @@ mod tests {
             (60, "v8 is at 5 %, no regression found so far"),
             (220, "v8 is held at 25 %, it waits for a decision"),
             (400, "v8 is at 50 %, no regression found so far"),
-            (724, "v8 is stable after 12 m 04 s"),
+            (724, "v8 is stable after 12 m 04 s, promoted by its recipe"),
         ] {
             assert_eq!(crate::words::headline(&now.view.rewound(at(s))).plain(), headline, "{s}");
         }

@@ -136,7 +136,7 @@ fn flying(rows: &[ReleaseRow], latest: &[(ReleaseId, Tick)], now: Timestamp) -> 
         section aria-labelledby="flying" {
             h2 #flying { "Rolling out now " span { (rows.len()) } }
             @for row in rows { (one_flying(row, latest.iter().find(|(id, _)| *id == row.id).map(|(_, tick)| tick), now)) }
-            @if rows.is_empty() { p.row.none { "No release is under way." } }
+            @if rows.is_empty() { p.row.none.idle { "No release is under way." } }
         }
     }
 }

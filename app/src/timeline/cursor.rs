@@ -3,7 +3,10 @@
 use model::Timestamp;
 use projections::{ReleaseView, describe, say};
 
-use super::{Axis, series::Point};
+use super::{
+    Axis,
+    series::{GAP_MS, Point},
+};
 
 /// The values at one moment, as they are shown. `n/a` where nothing is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +21,7 @@ pub struct Reading {
     pub canary_p99: String,
     /// p99 of stable, ms.
     pub stable_p99: String,
-    /// The limit, ms.
+    /// The limit, with its unit.
     pub limit: String,
     /// True when the canary's p99 is beyond the limit.
     pub slow: bool,
@@ -41,11 +44,13 @@ impl Reading {
     }
 }
 
-/// What the lanes say at `at`: the point that is nearest within one and a half grains, and the last receipt, or the one that is asked for.
+/// What the lanes say at `at`: the point that is nearest within one and a half grains, at the end the last one that is not older than a line
+/// would be broken for, and the last receipt, or the one that is asked for.
 pub fn reading(view: &ReleaseView, points: &[Point], axis: Axis, at: Timestamp, receipt: Option<u64>) -> Reading {
     let after = points.partition_point(|p| p.at < at);
     let near = [after.checked_sub(1), Some(after)].into_iter().flatten().filter_map(|i| points.get(i));
-    let reach = axis.grain().max(1_000) * 3 / 2;
+    let least = if at == axis.until { GAP_MS } else { 1_500 };
+    let reach = (axis.grain() * 3 / 2).max(least);
     let point = near.min_by_key(|p| p.at.since(at).abs()).filter(|p| p.at.since(at).abs() <= reach);
     let na = || "n/a".to_owned();
     let ms = |v: Option<f64>| v.map_or_else(na, say::latency);
@@ -61,7 +66,7 @@ pub fn reading(view: &ReleaseView, points: &[Point], axis: Axis, at: Timestamp, 
         weight: weight.to_string(),
         canary_p99: ms(canary),
         stable_p99: ms(point.and_then(|p| p.stable_p99)),
-        limit: ms(limit),
+        limit: limit.map_or_else(na, |l| format!("{} ms", say::latency(l))),
         slow: canary.zip(limit).is_some_and(|(c, l)| c > l),
         errors: point.and_then(|p| p.canary_errors).map_or_else(na, say::ratio),
         burn: point

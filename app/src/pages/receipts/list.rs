@@ -142,7 +142,6 @@ fn Loaded(loaded: lists::ReceiptsPage, asked: ReceiptsAsked) -> impl IntoView {
     });
     let here = Signal::derive(move || rows.with(Vec::len) < MAX_ROWS);
     let newest = (!asked.before.is_empty()).then(|| ReceiptsAsked { before: String::new(), ..asked.clone() }.href());
-    let awake = use_live().awake;
     let shown = Signal::derive(move || {
         rows.with(|rows| (rows.last().map_or(0, |r| r.index), rows.first().map_or(0, |r| r.index)))
     });
@@ -157,7 +156,7 @@ fn Loaded(loaded: lists::ReceiptsPage, asked: ReceiptsAsked) -> impl IntoView {
         })
     });
     view! {
-        <p class="tail" class:off=move || !(grows && awake.get())>
+        <p class="tail woken" hidden=!grows>
             <label>
                 <input
                     type="checkbox"

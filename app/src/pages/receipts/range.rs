@@ -9,7 +9,6 @@ use projections::say;
 
 use crate::{
     components::{room, written},
-    live::use_live,
     words::Tone,
 };
 
@@ -62,7 +61,6 @@ pub(super) fn RangeCheck(
         state.set(State::Idle);
     };
     let running = move || state.with(|state| matches!(state, State::Running(p) if !p.ended));
-    let awake = use_live().awake;
     let said = written(move || {
         state.with(|state| match state {
             State::Idle => String::new(),
@@ -75,7 +73,7 @@ pub(super) fn RangeCheck(
     view! {
         <section class="range" aria-labelledby="verify">
             <h2 id="verify">"Verify a range "<span>"in this browser"</span></h2>
-            <form class="filters" on:submit=start hidden=move || !awake.get()>
+            <form class="filters woken" on:submit=start>
                 <label>"From "
                     <input inputmode="numeric" pattern="[0-9]+" maxlength="20" prop:value=move || asked().0.to_string()
                         on:change=move |e| first.set(event_target_value(&e).trim().parse().ok())/>
@@ -87,7 +85,7 @@ pub(super) fn RangeCheck(
                 <button type="submit" disabled=running>"Verify"</button>
                 <button type="button" hidden=move || !running() on:click=stop>"Stop"</button>
             </form>
-            <p class="none" hidden=move || awake.get()>"This needs the page's own code, which is not running. In a terminal: "<code>"deliveryos log verify"</code></p>
+            <p class="none unaided">"This needs JavaScript. In a terminal: "<code>"deliveryos log verify"</code></p>
             {room(said)}
         </section>
     }

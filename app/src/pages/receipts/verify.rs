@@ -20,9 +20,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(not(feature = "hydrate"), allow(dead_code, reason = "checked in the browser only"))]
 pub(super) enum Outcome {
-    /// Not begun: the browser's code is not there (yet).
-    Asleep,
-    /// Under way.
+    /// Under way, or not begun: the browser's code is not there yet.
     Checking,
     /// Could not be done at all.
     Failed(String),
@@ -49,13 +47,12 @@ pub(super) fn Verification(
     page: ReceiptPage,
 ) -> impl IntoView {
     let index = page.receipt.index;
-    let outcome = RwSignal::new(Outcome::Asleep);
+    let outcome = RwSignal::new(Outcome::Checking);
     let page = StoredValue::new(page);
     Effect::new(move |_| {
         #[cfg(feature = "hydrate")]
         {
             let page = page.get_value();
-            outcome.set(Outcome::Checking);
             leptos::task::spawn_local(async move {
                 let result = match checked(&page).await {
                     Ok(done) => Outcome::Done(Box::new(done)),
@@ -79,11 +76,11 @@ pub(super) fn Verification(
 fn outcome_markup(outcome: &Outcome, index: u64) -> Markup {
     html! {
         @match outcome {
-            Outcome::Asleep => {
-                p.none { "Not checked here: this needs the page's own code, which is not running. In a terminal, without this server's word:" }
-                pre { code { "deliveryos receipt verify receipt-" (index) ".tlog-proof" } }
+            Outcome::Checking => {
+                p.verdict.state.run.woken { "Checking" }
+                p.none.unaided { "Not checked here: this needs JavaScript. In a terminal, without this server's word:" }
+                pre.unaided { code { "deliveryos receipt verify receipt-" (index) ".tlog-proof" } }
             }
-            Outcome::Checking => p.state.run { "Checking" },
             Outcome::Failed(why) => p.state.unknown { "Could not be checked: " (why) },
             Outcome::Done(done) => (checks(done)),
         }

@@ -9,7 +9,6 @@ use serde_json::{Map, Value};
 
 use crate::{
     components::{Settle, room, written},
-    live::use_live,
     timeline::{self, Axis, EvidencePoint, Lines},
     words::Tone,
 };
@@ -113,7 +112,8 @@ fn judge(basis: Basis, view: RwSignal<ReleaseView>, ticks: RwSignal<Vec<Tick>>, 
     let verdict = basis.verdict.clone();
     let head = written(move || {
         let until = until();
-        ticks.with(|t| head(&basis, seen(t, until).iter().rev().find_map(|t| t.judged.as_deref())))
+        let over = view.with(|v| !v.row.in_flight());
+        ticks.with(|t| head(&basis, seen(t, until).iter().rev().find_map(|t| t.judged.as_deref()), over))
     });
     let open = RwSignal::new(false);
     let rows = written(move || {
@@ -140,10 +140,10 @@ fn judge(basis: Basis, view: RwSignal<ReleaseView>, ticks: RwSignal<Vec<Tick>>, 
 }
 
 /// What the evidence says by now: a sentence, and the figures behind it.
-fn head(basis: &Basis, last: Option<&Judged>) -> String {
+fn head(basis: &Basis, last: Option<&Judged>, over: bool) -> String {
     let policy = &basis.terms;
     let stopped = basis.verdict.as_ref().and_then(|(_, f)| f.get("stopped_by")?.as_str());
-    let (tone, key, rest) = sentence(last, policy, stopped);
+    let (tone, key, rest) = sentence(last, policy, stopped, over);
     let or_na = |said: Option<String>| said.unwrap_or_else(|| "n/a".to_owned());
     html! {
         h2 #judge { "Evidence" }
@@ -214,7 +214,7 @@ fn rows(points: Vec<EvidencePoint>, axis: Axis) -> String {
 /// The last verdict, recomputed from its ticks by this browser.
 fn recomputed(index: u64, facts: Map<String, Value>) -> AnyView {
     let facts = StoredValue::new(facts);
-    let class = RwSignal::new("state unknown".to_owned());
+    let class = RwSignal::new(String::new());
     let words = RwSignal::new(String::new());
     let begin = move |_| {
         if words.with_untracked(|w| w == FETCHING) {
@@ -234,11 +234,9 @@ fn recomputed(index: u64, facts: Map<String, Value>) -> AnyView {
             let _ = words.try_set(said);
         });
     };
-    // Without a script it could do nothing.
-    let awake = use_live().awake;
     view! {
         <p class="judge-again">
-            <button type="button" hidden=move || !awake.get() on:click=begin>"Recompute the last verdict here"</button>
+            <button type="button" class="woken" on:click=begin>"Recompute the last verdict here"</button>
             " "<a href=format!("/receipts/{index}")>{format!("receipt {}", say::count(index))}</a>
             " "<span class=class role="status">{words}</span>
         </p>
@@ -250,7 +248,7 @@ fn recomputed(index: u64, facts: Map<String, Value>) -> AnyView {
 const FETCHING: &str = "Fetching the ticks";
 
 /// The sentence that a person understands: tone, key words, the rest.
-fn sentence(last: Option<&Judged>, policy: &Terms, stopped: Option<&str>) -> (Tone, String, String) {
+fn sentence(last: Option<&Judged>, policy: &Terms, stopped: Option<&str>, over: bool) -> (Tone, String, String) {
     let limit = timeline::odds(-policy.alpha.log10());
     let Some(judged) = last else {
         return (Tone::Unknown, "Nothing judged yet.".to_owned(), "The canary has had no traffic.".to_owned());
@@ -278,7 +276,7 @@ fn sentence(last: Option<&Judged>, policy: &Terms, stopped: Option<&str>) -> (To
         }
         "unrefuted" => (
             Tone::Run,
-            "No regression found so far.".to_owned(),
+            if over { "No regression found." } else { "No regression found so far." }.to_owned(),
             format!("Evidence {odds}, {limit} would stop it.{still}"),
         ),
         _ => (
@@ -332,7 +330,7 @@ mod tests {
             verdict: verdict.to_owned(),
         };
         let check = |verdict: &str, stopped: Option<&str>, says: &[&str]| {
-            let (_, key, rest) = sentence(Some(&judged(verdict, 1.0, Some(1.32))), &policy, stopped);
+            let (_, key, rest) = sentence(Some(&judged(verdict, 1.0, Some(1.32))), &policy, stopped, false);
             let all = format!("{key} {rest}");
             for words in says {
                 assert!(all.contains(words), "{words:?} is missing in {all}");
@@ -352,7 +350,7 @@ mod tests {
         check("regressed", Some("evidence"), &["Stopped by the evidence", "it stops at 100 to 1"]);
         check("inconclusive", None, &["Nothing can be said yet"]);
         check("certified", None, &["Certified for this step"]);
-        assert_eq!(sentence(None, &policy, None).1, "Nothing judged yet.");
+        assert_eq!(sentence(None, &policy, None, false).1, "Nothing judged yet.");
         let even = Judged { abs: 0.0, rel: 0.0, p99: 0.0, ..judged("unrefuted", 0.0, None) };
         assert_eq!(share_words(&even, &policy), "the 5xx limit 25 %, 5xx against stable 25 %, p99 against stable 50 %");
     }

@@ -116,10 +116,11 @@ fn Loaded(loaded: reads::ReleasePage) -> impl IntoView {
             .into_string()
     });
     let title = written(move || view.with(|v| format!("{} {}", v.row.service, words::headline(v).plain())));
-    let before = written(move || view.with(|v| words::headline(v).before));
-    let key = written(move || view.with(|v| words::headline(v).key));
-    let key_class = written(move || view.with(|v| format!("key {}", words::headline(v).tone.class())));
-    let after = written(move || view.with(|v| words::headline(v).after));
+    // Written anew as a whole: it is another sentence then.
+    let headline = written(move || {
+        let words::Headline { before, key, after, tone } = view.with(words::headline);
+        html! { (before) span class={ "key " (tone.class()) } { (key) } (after) }.into_string()
+    });
     let as_of_said = written(move || match past.at.get() {
         Some(ms) => {
             format!("as it was at {}, receipt {}", at_then(ms).clock(), say::count(view.with(|v| v.as_of)))
@@ -141,11 +142,7 @@ fn Loaded(loaded: reads::ReleasePage) -> impl IntoView {
             </div>
             <div class="head">
                 <div>
-                    <Heading>
-                        {before}
-                        <span class=key_class>{key}</span>
-                        {after}
-                    </Heading>
+                    <Heading><span inner_html=headline></span></Heading>
                     <div class="facts">
                         <span class="stage">{stage}</span>
                         {shown(digest(&first.digest))}
@@ -163,20 +160,18 @@ fn Loaded(loaded: reads::ReleasePage) -> impl IntoView {
             <JudgeSection view ticks=page.ticks now/>
             <Replay live past/>
             {view! {
+                <div class="columns">
+                    <div class="stack"><Stages view ticks=page.ticks now/></div>
+                    <div class="stack"><EnvelopeCard view/></div>
+                </div>
                 <p class="mute" hidden=move || past.at.get().is_none()>"What follows about the image is as it is now."</p>
                 <div class="chain-room" inner_html=move || chain.get()></div>
             }
             .settled()}
             {view! {
             <div class="columns">
-                <div class="stack">
-                    <Stages view ticks=page.ticks now/>
-                    <ReceiptsOf view/>
-                </div>
-                <div class="stack">
-                    <EnvelopeCard view/>
-                    <Compare view previous=loaded.previous now/>
-                </div>
+                <div class="stack"><ReceiptsOf view/></div>
+                <div class="stack"><Compare view previous=loaded.previous now/></div>
             </div>
             }
             .settled()}

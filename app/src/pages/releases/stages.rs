@@ -46,13 +46,12 @@ pub fn Stages(
     /// The moment that is shown.
     now: Signal<Timestamp>,
 ) -> impl IntoView {
-    let markup = written(move || {
-        view.with(|v| ticks.with(|t| markup(&stages(v, t, v.row.ended.unwrap_or(now.get())), v.row.started)))
-    });
+    let markup =
+        written(move || view.with(|v| ticks.with(|t| markup(&stages(v, t, v.row.ended.unwrap_or(now.get())), v))));
     room(markup)
 }
 
-fn markup(stages: &[Stage], started: Timestamp) -> String {
+fn markup(stages: &[Stage], view: &ReleaseView) -> String {
     if stages.is_empty() {
         return String::new();
     }
@@ -73,7 +72,7 @@ fn markup(stages: &[Stage], started: Timestamp) -> String {
                         }
                     }
                     tbody {
-                        @for stage in stages { (row(stage, started)) }
+                        @for stage in stages { (row(stage, view)) }
                     }
                 }
             }
@@ -82,7 +81,7 @@ fn markup(stages: &[Stage], started: Timestamp) -> String {
     .into_string()
 }
 
-fn row(s: &Stage, started: Timestamp) -> Markup {
+fn row(s: &Stage, view: &ReleaseView) -> Markup {
     let source = if s.seen.judged {
         "what the judge had before it, from the receipt of its verdict"
     } else {
@@ -94,22 +93,24 @@ fn row(s: &Stage, started: Timestamp) -> Markup {
         Some(i) => html! { a.door href={ "/receipts/" (i) } { (said) } },
         None => said.render(),
     };
+    // What is aligned to the right and says something new is a new text: it does not move from where a shorter one began.
+    let new = |said: &str| html! { span data-key=(said) { (said) } };
     let ms = |v: Option<f64>| v.map_or_else(|| "n/a".to_owned(), say::latency);
     let p99 = format!("{} : {} ms", ms(s.seen.canary_p99), ms(s.seen.stable_p99));
     let ratio = say::share(s.seen.errors, s.seen.n).map_or_else(|| "n/a".to_owned(), say::ratio);
     html! {
         tr title=(source) {
             td { (door(s.set_by, &html! { b { (s.weight.to_string()) } })) }
-            td.n { (say::axis(s.from.since(started))) }
-            td.n { (say::clock(s.took_ms)) }
-            td.n { (door(from, &say::count(s.seen.n))) }
-            td.n { (door(from, &ratio)) }
-            td.n { (door(from, &p99)) }
+            td.n { (say::axis(s.from.since(view.row.started))) }
+            td.n { (new(&say::clock(s.took_ms))) }
+            td.n { (door(from, &new(&say::count(s.seen.n)))) }
+            td.n { (door(from, &new(&ratio))) }
+            td.n { (door(from, &new(&p99))) }
             td {
                 @if let Some((tone, word, i)) = s.verdict {
                     a class={ "door state " (tone.class()) } href={ "/receipts/" (i) } { (word) }
                 } @else {
-                    span.mute { "none yet" }
+                    span.mute { @if view.row.in_flight() { "none yet" } @else { "none" } }
                 }
             }
         }

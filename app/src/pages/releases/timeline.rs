@@ -179,9 +179,9 @@ fn said_at(place: &str, r: &Reading) -> String {
             div { dt { "weight" } dd.w4 { (r.weight) } }
             div { dt { "p99" } dd.w6.over[r.slow] { (r.canary_p99) } }
             div { dt { "stable" } dd.w6 { (r.stable_p99) } }
-            div { dt { "limit" } dd.w6 { (r.limit) " ms" } }
+            div { dt { "limit" } dd.w9 { (r.limit) } }
             div { dt { "5xx" } dd.w6 { (r.errors) } }
-            div { dt { "burn" } dd.w9 { (r.burn) } }
+            div { dt { "burn" } dd.w13 { (r.burn) } }
             div.last {
                 dt { "receipt" }
                 dd {
