@@ -16,6 +16,7 @@ mod bench;
 mod binary;
 mod check;
 mod fingerprint;
+mod go_peers;
 mod oci_peers;
 mod run;
 mod setup;

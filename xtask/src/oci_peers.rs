@@ -14,8 +14,8 @@ pub(crate) const CLIENTS: [&str; 3] = ["oras", "crane", "cosign"];
 const ARCHIVE: &str = "http://deb.debian.org/debian";
 /// The key that signs it, as Debian installs it.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/// After this an unstable archive that could not be reached is asked again.
-const AGAIN: Duration = Duration::from_secs(24 * 3600);
+/// After this an archive that could not be reached is asked again.
+pub(crate) const AGAIN: Duration = Duration::from_secs(24 * 3600);
 
 /// A real registry without the referrers API.
 pub(crate) fn docker_registry(workspace: &Workspace) -> Result<Found> {

@@ -3,9 +3,9 @@
 //! Nothing here waits for ever: `rustup` is stopped when nothing has arrived for [`RUSTUP_QUIET`], and a failure is remembered for
 //! [`RUSTUP_RETRY`] so that the next start does not wait again.
 
-use crate::oci_peers;
 use crate::run;
 use crate::workspace::Workspace;
+use crate::{go_peers, oci_peers};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -50,7 +50,7 @@ pub(crate) fn run(workspace: &Workspace, args: &SetupArgs) -> Result<()> {
         say("Chromium", chromium()?);
         say("Prometheus", prometheus(workspace)?);
         say("docker-registry", oci_peers::docker_registry(workspace)?);
-        for (name, found) in oci_peers::clients(workspace)? {
+        for (name, found) in oci_peers::clients(workspace)?.into_iter().chain(go_peers::programs(workspace)?) {
             say(name, found);
         }
     }
@@ -78,9 +78,17 @@ impl Found {
         match self {
             Self::At(path) => Ok(Some(path)),
             Self::Missing(why) if on_ci() => bail!("{what} is missing, and CI needs it: {why}"),
+            missing @ Self::Missing(_) => Ok(missing.wanted(what)),
+        }
+    }
+
+    /// The path; its absence is a loud line, wherever this is.
+    pub(crate) fn wanted(self, what: &str) -> Option<PathBuf> {
+        match self {
+            Self::At(path) => Some(path),
             Self::Missing(why) => {
                 eprintln!("SKIPPED: {what} is missing. {why}");
-                Ok(None)
+                None
             }
         }
     }
@@ -319,7 +327,7 @@ fn lists_are_there(packages: &[&str]) -> bool {
     })
 }
 
-fn tail(text: &str, lines: usize) -> String {
+pub(crate) fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.lines().collect();
     all[all.len().saturating_sub(lines)..].iter().map(|line| format!("      {line}\n")).collect()
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything in order, one summary, one last line `N passed, N failed, N skipped`.
 
 use crate::check::{self, BROWSER, CheckArgs};
+use crate::go_peers;
 use crate::oci_peers;
 use crate::setup;
 use crate::workspace::{Package, Workspace};
@@ -185,6 +186,9 @@ fn unit(workspace: &Workspace, only: &[String]) -> Result<Vec<Line>> {
     oci_peers::docker_registry(workspace)?.required_on_ci("docker-registry")?;
     for (name, client) in oci_peers::clients(workspace)? {
         client.required_on_ci(name)?;
+    }
+    for (name, program) in go_peers::programs(workspace)? {
+        program.wanted(name);
     }
     setup::sigstore_js(workspace)?.required_on_ci("npm's @sigstore/verify")?;
     if std::env::var_os("DELIVERYOS_TEST_DATA").is_none() {

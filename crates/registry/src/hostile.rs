@@ -17,13 +17,16 @@ use http_body_util::BodyExt as _;
 use model::Digest;
 use serde_json::{Value, json};
 
-use crate::{INDEX, Manifest, digest_of};
+use crate::{Contents, INDEX, Manifest, digest_of};
 
 /// What it does wrong.
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
     /// It has no referrers API (as docker-registry 2).
     pub no_referrers_api: bool,
+    /// It has the API as go-containerregistry has it: a write does not say so, a list has the configuration's type for the artifact's, and a
+    /// repository in which nothing is has no list.
+    pub quiet_referrers_api: bool,
     /// Referrers on one page; the rest behind `Link`.
     pub page_size: Option<usize>,
     /// Its pages lead back to the first one.
@@ -355,7 +358,7 @@ fn manifest(
             headers.insert(header::LOCATION, format!("/v2/{repository}/manifests/{digest}").parse().unwrap());
             headers.insert(HeaderName::from_static("docker-content-digest"), digest.as_str().parse().unwrap());
         }
-        if let (Some(subject), false) = (parsed.subject, faults.no_referrers_api) {
+        if let (Some(subject), false) = (parsed.subject, faults.no_referrers_api || faults.quiet_referrers_api) {
             headers.insert(HeaderName::from_static("oci-subject"), subject.digest.as_str().parse().unwrap());
         }
         return created;
@@ -402,12 +405,19 @@ fn referrers(
     }
     let Ok(subject) = subject.parse::<Digest>() else { return error(400, "DIGEST_INVALID") };
     let kept = app.kept();
+    if faults.quiet_referrers_api && !kept.manifests.keys().any(|(r, _)| r == repository) {
+        return error(404, "NAME_UNKNOWN");
+    }
     let mut found: Vec<(Digest, Value)> = Vec::new();
     for ((r, digest), (media_type, bytes)) in &kept.manifests {
         let Ok(parsed) = Manifest::parse(media_type, bytes, digest) else { continue };
         if r == repository && parsed.subject.as_ref().is_some_and(|s| s.digest == subject) {
             let own = crate::Descriptor::of(media_type, bytes);
-            found.push((digest.clone(), serde_json::to_value(parsed.as_referrer(&own)).unwrap()));
+            let mut listed = parsed.as_referrer(&own);
+            if let (Contents::Image { config, .. }, true) = (&parsed.contents, faults.quiet_referrers_api) {
+                listed.artifact_type = Some(config.media_type.clone());
+            }
+            found.push((digest.clone(), serde_json::to_value(listed).unwrap()));
         }
     }
     found.sort_by(|a, b| a.0.cmp(&b.0));

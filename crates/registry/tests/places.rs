@@ -60,6 +60,29 @@ async fn a_registry_without_the_referrers_api_conforms() {
 }
 
 #[tokio::test]
+async fn a_registry_that_does_not_say_that_it_has_the_referrers_api_conforms() {
+    let (server, place) = hostile(Faults { quiet_referrers_api: true, page_size: Some(2), ..Faults::default() }).await;
+    conformance::run(place).await;
+    let tags = server.log().into_iter().filter(|line| line.contains("manifests/sha256-")).collect::<Vec<_>>();
+    assert!(!tags.iter().any(|line| line.starts_with("PUT")), "no tag beside the API: {tags:?}");
+}
+
+/// Whoever asks before anything is there does not take that for a registry without the API.
+#[tokio::test]
+async fn a_repository_that_is_not_there_yet_has_its_evidence_later() {
+    for quiet_referrers_api in [true, false] {
+        let (server, early) = hostile(Faults { quiet_referrers_api, ..Faults::default() }).await;
+        let nothing = registry::digest_of(b"nothing");
+        assert_eq!(early.referrers(&nothing, None).await.unwrap(), []);
+        let other = Registry::new(&server.host(), "shop/checkout", RegistryOptions::default()).unwrap();
+        let subject = conformance::image(&other, "subject", 1).await;
+        conformance::evidence(&other, &subject, EVIDENCE, "x").await;
+        let found = early.referrers(&subject.descriptor.digest, Some(EVIDENCE)).await.unwrap();
+        assert_eq!(found.len(), 1, "quiet: {quiet_referrers_api}");
+    }
+}
+
+#[tokio::test]
 async fn a_registry_that_wants_a_token_conforms() {
     let login = Some(("ann".to_owned(), "secret".to_owned()));
     let server = Hostile::start(Faults { login, ..Faults::default() }).await;
@@ -79,6 +102,15 @@ async fn debians_docker_registry_conforms() {
     let Some(server) = common::docker_registry().await else { return };
     let place = Registry::new(&server.host, "conformance", RegistryOptions::default()).unwrap();
     conformance::run(Arc::new(place)).await;
+}
+
+#[tokio::test]
+async fn go_containerregistrys_registry_conforms() {
+    let Some(server) = common::referrers_registry() else { return };
+    let place = Arc::new(Registry::new(&server.host, "conformance", RegistryOptions::default()).unwrap());
+    conformance::run(place.clone()).await;
+    let tags = place.tags().await.unwrap();
+    assert!(!tags.iter().any(|tag| tag.as_str().starts_with("sha256-")), "no tag beside the API: {tags:?}");
 }
 
 /// Writers in other processes, which share no lock with each other: the condition of the write is what saves their entries.

@@ -46,14 +46,15 @@ async fn all(place: &dyn Place) -> Vec<String> {
     all
 }
 
-/// Copies from `source` to `destination` and holds the whole graph against the original; then again, when nothing is left to do.
-async fn round(source: &dyn Place, destination: &dyn Place) {
+/// Copies from `source` to `destination` and holds the whole graph against the original; then again, when nothing is left to do. Answers
+/// whether blobs had to be copied.
+async fn round(source: &dyn Place, destination: &dyn Place) -> bool {
     let report = go(source, destination, &options()).await.unwrap();
     assert_eq!(all(source).await, all(destination).await);
     assert_eq!((report.manifests, report.evidence.len()), (8, 5));
-    assert!(report.blobs_copied > 0);
     let again = go(source, destination, &options()).await.unwrap();
     assert_eq!((again.blobs_copied, again.digest), (0, report.digest));
+    report.blobs_copied > 0
 }
 
 #[tokio::test]
@@ -69,9 +70,9 @@ async fn from_everywhere_to_everywhere() {
     })
     .await;
     let without = Hostile::start(Faults { no_referrers_api: true, ..Faults::default() }).await;
-    round(&first, &place(&with_api.host(), "a")).await;
-    round(&place(&with_api.host(), "a"), &place(&without.host(), "b")).await;
-    round(&place(&without.host(), "b"), &layout(&dir, "last").await).await;
+    assert!(round(&first, &place(&with_api.host(), "a")).await);
+    assert!(round(&place(&with_api.host(), "a"), &place(&without.host(), "b")).await);
+    assert!(round(&place(&without.host(), "b"), &layout(&dir, "last").await).await);
     // Within one registry blobs are taken over, not sent.
     let before = with_api.log().iter().filter(|line| line.starts_with("PUT") && line.contains("/blobs/")).count();
     let report = go(&place(&with_api.host(), "a"), &place(&with_api.host(), "c"), &options()).await.unwrap();
@@ -80,15 +81,26 @@ async fn from_everywhere_to_everywhere() {
     assert_eq!(report.evidence.len(), 5);
 }
 
-#[tokio::test]
-async fn through_debians_docker_registry() {
-    let Some(server) = common::docker_registry().await else { return };
+/// `shared`: every repository has the blobs of all others.
+async fn through(host: &str, shared: bool) {
     let dir = tempfile::tempdir().unwrap();
     let first = layout(&dir, "first").await;
     conformance::whole_story(&first, "story", "v1").await;
-    round(&first, &place(&server.host, "shop/checkout")).await;
-    round(&place(&server.host, "shop/checkout"), &place(&server.host, "shop/staging")).await;
-    round(&place(&server.host, "shop/staging"), &layout(&dir, "last").await).await;
+    assert!(round(&first, &place(host, "shop/checkout")).await);
+    assert_ne!(round(&place(host, "shop/checkout"), &place(host, "shop/staging")).await, shared);
+    assert!(round(&place(host, "shop/staging"), &layout(&dir, "last").await).await);
+}
+
+#[tokio::test]
+async fn through_debians_docker_registry() {
+    let Some(server) = common::docker_registry().await else { return };
+    through(&server.host, false).await;
+}
+
+#[tokio::test]
+async fn through_go_containerregistrys_registry() {
+    let Some(server) = common::referrers_registry() else { return };
+    through(&server.host, true).await;
 }
 
 #[tokio::test]
@@ -231,16 +243,14 @@ fn run(program: &std::path::Path, args: &[&str]) -> (bool, String) {
     (out.status.success(), format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr)))
 }
 
-/// Other tools see what we wrote: in a layout, and in a registry without the API by its tag.
-#[tokio::test]
-async fn oras_and_crane_see_our_referrers() {
+/// Other tools see what we wrote: in a layout, and in a real registry. oras lists what we list, and we find whole what it copies.
+async fn others_see_our_referrers(host: &str, has_api: bool) {
     let (oras, crane) = (common::peer("oras"), common::peer("crane"));
-    let Some(server) = common::docker_registry().await else { return };
     let dir = tempfile::tempdir().unwrap();
     let source = layout(&dir, "a").await;
     let index = conformance::whole_story(&source, "one", "v1").await;
-    let report = go(&source, &place(&server.host, "shop"), &options()).await.unwrap();
-    let reference = format!("{}/shop:v1", server.host);
+    let report = go(&source, &place(host, "shop"), &options()).await.unwrap();
+    let reference = format!("{host}/shop:v1");
     let about_index: Vec<_> =
         report.evidence.iter().filter(|e| e.subject == index.descriptor.digest && e.tag.is_none()).collect();
     assert_eq!(about_index.len(), 2);
@@ -270,9 +280,26 @@ async fn oras_and_crane_see_our_referrers() {
     if let Some(crane) = crane {
         let (good, said) = run(&crane, &["digest", "--insecure", &reference]);
         assert!(good && said.trim() == index.descriptor.digest.as_str(), "{said}");
-        let list = format!("{}/shop:{}", server.host, Tag::of_referrers(&index.descriptor.digest));
+        for one in &about_index {
+            let (good, said) = run(&crane, &["manifest", "--insecure", &format!("{host}/shop@{}", one.digest)]);
+            assert!(good && said.contains(index.descriptor.digest.as_str()), "{said}");
+        }
+        let list = format!("{host}/shop:{}", Tag::of_referrers(&index.descriptor.digest));
         let (good, said) = run(&crane, &["manifest", "--insecure", &list]);
-        assert!(good && about_index.iter().all(|e| said.contains(e.digest.as_str())), "{said}");
+        assert_eq!(good, !has_api, "the tag stands in for the API, and only for it: {said}");
+        assert!(has_api || about_index.iter().all(|e| said.contains(e.digest.as_str())), "{said}");
     }
     assert!(report.evidence.iter().any(|e| e.artifact_type == EVIDENCE));
+}
+
+#[tokio::test]
+async fn oras_and_crane_see_our_referrers() {
+    let Some(server) = common::docker_registry().await else { return };
+    others_see_our_referrers(&server.host, false).await;
+}
+
+#[tokio::test]
+async fn oras_and_crane_see_our_referrers_through_the_api() {
+    let Some(server) = common::referrers_registry() else { return };
+    others_see_our_referrers(&server.host, true).await;
 }

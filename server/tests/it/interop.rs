@@ -1,4 +1,5 @@
-//! Against the real programs of others: cosign, oras, crane, docker-registry, Sigstore's JavaScript library, a Rekor v2 server.
+//! Against the real programs of others: cosign, oras, crane, docker-registry, go-containerregistry's registry, Sigstore's JavaScript
+//! library, a Rekor v2 server and its client.
 
 use std::{
     fs,
@@ -6,6 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use registry::hostile::{Faults, Hostile};
 use serde_json::{Value, json};
 
@@ -19,8 +21,9 @@ fn peer(name: &str) -> Option<PathBuf> {
     let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
         .map(|dir| dir.join(name))
         .find(|path| path.is_file());
-    // A Rekor v2 server is in no distribution: it is built where there is Go, and CI does not ask for it.
-    let must = name != "rekor-server-posix" && std::env::var_os("CI").is_some();
+    // Built where there is Go: CI does not ask for them. (A Rekor v2 server is in no distribution.)
+    let with_go = ["rekor-server-posix", "rekor-tiles-client", "referrers-registry"];
+    let must = !with_go.contains(&name) && std::env::var_os("CI").is_some();
     assert!(found.is_some() || !must, "{name} is required when CI is set: cargo xtask setup");
     if found.is_none() {
         eprintln!("SKIPPED: a test against the real {name}: it is not on the PATH (cargo xtask setup)");
@@ -30,9 +33,15 @@ fn peer(name: &str) -> Option<PathBuf> {
 
 /// Runs a peer; whether it ended well, and what it said.
 fn ask(program: &Path, dir: &Path, args: &[&str]) -> (bool, String) {
+    ask_with(program, dir, "", args)
+}
+
+/// With a token for our log of signatures.
+fn ask_with(program: &Path, dir: &Path, token: &str, args: &[&str]) -> (bool, String) {
     let output = Command::new(program)
         .args(args)
         .current_dir(dir)
+        .env("REKOR_TOKEN", token)
         // cosign keeps its cache and asks for passwords there; nothing of the user's is read.
         .env("HOME", dir)
         .env("TUF_ROOT", dir.join("tuf"))
@@ -164,8 +173,19 @@ fn docker_registry(dir: &Path) -> Option<(Running, String)> {
     Some((running, address.to_string()))
 }
 
+/// A registry.
+#[derive(Clone, Copy)]
+struct Kind {
+    /// It has the referrers API.
+    has_api: bool,
+    /// The type as which it lists a bundle.
+    lists_as: &'static str,
+    /// It takes blobs in several pieces, as cosign sends them.
+    takes_pieces: bool,
+}
+
 /// What others see of our evidence in a registry, and what we see of theirs.
-fn in_a_registry(signed: &Signed, host: &str, has_api: bool) {
+fn in_a_registry(signed: &Signed, host: &str, Kind { has_api, lists_as, takes_pieces }: Kind) {
     let (bench, dir) = (&signed.bench, signed.bench.dir());
     let image = signed.push(host);
     let policy = bench.policy("policy.toml", "trusted-root = \"root.json\"", "");
@@ -176,7 +196,7 @@ fn in_a_registry(signed: &Signed, host: &str, has_api: bool) {
         let listed = found["referrers"].as_array().or_else(|| found["manifests"].as_array()).unwrap();
         assert_eq!(listed.len(), 2, "{found}");
         let kinds = listed.iter().filter_map(|one| one["artifactType"].as_str());
-        assert!(kinds.into_iter().all(|kind| kind == registry::bundles::BUNDLE_V03), "{found}");
+        assert!(kinds.into_iter().all(|kind| kind == lists_as), "{found}");
     }
     if let Some(crane) = peer("crane") {
         let tag = format!("{host}/shop/app:{}", bench.digest.replace(':', "-"));
@@ -196,8 +216,7 @@ fn in_a_registry(signed: &Signed, host: &str, has_api: bool) {
     good(&cosign, dir, &[&["verify"], &ours[..]].concat());
     bad(&cosign, dir, &[&["verify-attestation", "--type", "cyclonedx"], &ours[..]].concat(), "");
 
-    if has_api {
-        // The registry of our own takes blobs in one piece only, and cosign sends them in several.
+    if !takes_pieces {
         return;
     }
     // What cosign signs with a key of its own, logged nowhere.
@@ -223,7 +242,16 @@ fn in_a_registry(signed: &Signed, host: &str, has_api: bool) {
 fn evidence_in_a_registry_without_the_referrers_api() {
     let signed = Signed::new();
     let Some((_running, host)) = docker_registry(signed.bench.dir()) else { return };
-    in_a_registry(&signed, &host, false);
+    let kind = Kind { has_api: false, lists_as: registry::bundles::BUNDLE_V03, takes_pieces: true };
+    in_a_registry(&signed, &host, kind);
+}
+
+/// go-containerregistry's, which lists a bundle by the type of its configuration.
+#[test]
+fn evidence_in_a_real_registry_with_the_referrers_api() {
+    let Some(server) = crate::peers::referrers_registry() else { return };
+    let kind = Kind { has_api: true, lists_as: registry::EMPTY_CONFIG, takes_pieces: true };
+    in_a_registry(&Signed::new(), &server.host, kind);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -231,7 +259,8 @@ async fn evidence_in_a_registry_with_the_referrers_api() {
     // One page: cosign reads no second one (go-containerregistry#2446), and would miss evidence.
     let server = Hostile::start(Faults::default()).await;
     let host = server.host();
-    tokio::task::spawn_blocking(move || in_a_registry(&Signed::new(), &host, true)).await.unwrap();
+    let kind = Kind { has_api: true, lists_as: registry::bundles::BUNDLE_V03, takes_pieces: false };
+    tokio::task::spawn_blocking(move || in_a_registry(&Signed::new(), &host, kind)).await.unwrap();
 }
 
 #[test]
@@ -288,4 +317,75 @@ fn a_real_rekor_takes_what_we_sign() {
     assert!(out.contains("logged     https://rekor.example at 0 (proved)") || out.contains("(proved)"), "{out}");
     let theirs = ["verify-blob", "--key", "ci.key.pub", "--trusted-root", "root.json", "--bundle", "b.json", "app"];
     good(&cosign, dir, &theirs);
+}
+
+/// Our log by the client packages of rekor-tiles: they write to it, verify what it answers, and read it by its tiles.
+#[test]
+fn rekors_own_client_takes_our_log_for_a_rekor() {
+    let Some(client) = peer("rekor-tiles-client") else { return };
+    let signed = Signed::new();
+    let (bench, dir, server) = (&signed.bench, signed.bench.dir(), &signed._server);
+    let rekor = format!("{}/rekor", server.base);
+    let with = |token: &str, args: &[&str]| ask_with(&client, dir, token, args);
+    let verify = |root: &str, entry: &str| with("", &["verify", root, entry]);
+    // What we logged, out of its bundles.
+    for (index, bundle) in [(0, "provenance.json"), (1, "file.json")] {
+        let bundle: Value = serde_json::from_slice(&fs::read(bench.path(bundle)).unwrap()).unwrap();
+        fs::write(bench.path("ours.json"), bundle["verificationMaterial"]["tlogEntries"][0].to_string()).unwrap();
+        assert_eq!(verify("root.json", "ours.json"), (true, format!("verified {index}\n")));
+    }
+    // What it logs here. Each time with another key, so that each is an entry.
+    let mut answer = String::new();
+    for _ in 0..5 {
+        let (well, said) = with(&server.token, &["add", &rekor, "root.json", "app"]);
+        assert!(well, "{said}");
+        answer = said;
+    }
+    let entry: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(entry["logIndex"], "6");
+    fs::write(bench.path("theirs.json"), &answer).unwrap();
+    assert_eq!(verify("root.json", "theirs.json"), (true, "verified 6\n".to_owned()));
+    assert_eq!(with(&server.token, &["read", &rekor, "root.json"]), (true, "read and proved 7\n".to_owned()));
+    let (well, said) = with(&server.token, &["read", &format!("{rekor}/api/v2"), "root.json"]);
+    assert!(well, "{said}");
+
+    // What it refuses, so that its yes says something.
+    let refused = |said: (bool, String), expected: &str| assert!(!said.0 && said.1.contains(expected), "{said:?}");
+    refused(with("", &["add", &rekor, "root.json", "app"]), "403");
+    let forge = |change: &dyn Fn(&mut Value)| {
+        let mut forged = entry.clone();
+        change(&mut forged);
+        fs::write(bench.path("forged.json"), forged.to_string()).unwrap();
+        verify("root.json", "forged.json")
+    };
+    let other_checkpoint = forge(&|entry| {
+        let text = entry["inclusionProof"]["checkpoint"]["envelope"].as_str().unwrap().replacen("\n7\n", "\n8\n", 1);
+        entry["inclusionProof"]["checkpoint"]["envelope"] = text.into();
+    });
+    refused(other_checkpoint, "checkpoint signature");
+    refused(forge(&|entry| entry["logIndex"] = "5".into()), "inclusion");
+    refused(forge(&|entry| entry["inclusionProof"]["hashes"] = json!([])), "inclusion");
+    let root = fs::read_to_string(bench.path("root.json")).unwrap().replace("https://rekor-", "https://another-");
+    fs::write(bench.path("another.json"), root).unwrap();
+    refused(verify("another.json", "theirs.json"), "another id");
+
+    // What it wrote verifies here as a bundle, and is noted by receipts.
+    let body = STANDARD.decode(entry["canonicalizedBody"].as_str().unwrap()).unwrap();
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    let spec = &body["spec"]["hashedRekordV002"];
+    let key = spec["signature"]["verifier"]["publicKey"]["rawBytes"].as_str().unwrap();
+    fs::write(bench.path("theirs.pub"), format!("-----BEGIN PUBLIC KEY-----\n{key}\n-----END PUBLIC KEY-----\n"))
+        .unwrap();
+    let bundle = json!({
+        "mediaType": registry::bundles::BUNDLE_V03,
+        "verificationMaterial": { "publicKey": { "hint": "" }, "tlogEntries": [entry] },
+        "messageSignature": { "messageDigest": spec["data"], "signature": spec["signature"]["content"] },
+    });
+    fs::write(bench.path("bundle.json"), bundle.to_string()).unwrap();
+    let [bundle, key, root, app] = ["bundle.json", "theirs.pub", "root.json", "app"].map(|name| bench.path(name));
+    let verify = ["verify-bundle", "--bundle", &bundle, "--key", &key, "--trusted-root", &root, &app];
+    let out = bench.good(&verify);
+    assert!(out.contains("at 6 (proved)"), "{out}");
+    let (code, out, err) = crate::process::run(&dir.join("server"), &["rekor", "verify"]);
+    assert!(code == 0 && out.contains("7 entries, each noted by a receipt"), "{out}{err}");
 }

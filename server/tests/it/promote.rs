@@ -222,17 +222,15 @@ async fn killed_at_every_blob_into_a_folder() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_real_registry_and_what_its_clients_see() {
-    let Some(server) = peers::docker_registry().await else { return };
+async fn through_a_real_registry(host: &str) {
     let dir = tempfile::tempdir().unwrap();
     let (source, layout) = story(dir.path(), "build").await;
     let v1 = format!("{source}:v1");
-    let (dev, prod) = (format!("{}/dev/app", server.host), format!("{}/prod/app", server.host));
+    let (dev, prod) = (format!("{host}/dev/app"), format!("{host}/prod/app"));
     let said = done(&[&v1, &dev]).await;
-    assert_eq!(said["evidence"].as_array().unwrap().len(), 5);
+    assert_eq!((said["evidence"].as_array().unwrap().len(), &said["blobs_verified"]), (5, &"read-back".into()));
     assert_eq!(done(&[&format!("{dev}:v1"), &prod]).await["digest"], said["digest"]);
-    assert_eq!(all(&layout).await, all(&place(&server.host, "prod/app")).await);
+    assert_eq!(all(&layout).await, all(&place(host, "prod/app")).await);
     assert_eq!(done(&[&format!("{dev}:v1"), &prod]).await["blobs_copied"], 0);
     for (name, args) in
         [("oras", vec!["discover", "--plain-http", "--format=json"]), ("crane", vec!["digest", "--insecure"])]
@@ -242,4 +240,20 @@ async fn a_real_registry_and_what_its_clients_see() {
         let text = String::from_utf8_lossy(&out.stdout);
         assert!(out.status.success() && text.contains(said["digest"].as_str().unwrap()), "{name}: {text}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_registry_and_what_its_clients_see() {
+    let Some(server) = peers::docker_registry().await else { return };
+    through_a_real_registry(&server.host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_registry_with_the_referrers_api_and_what_its_clients_see() {
+    let Some(server) = peers::referrers_registry() else { return };
+    through_a_real_registry(&server.host).await;
+    // All of it by the API: no tag stands in for it.
+    let tags = place(&server.host, "prod/app").tags().await.unwrap();
+    let sidecar = |tag: &Tag| ["sig", "att", "sbom"].iter().any(|kind| tag.as_str().ends_with(kind));
+    assert!(tags.iter().all(|tag| *tag == self::tag() || sidecar(tag)), "{tags:?}");
 }

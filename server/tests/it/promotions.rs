@@ -55,10 +55,14 @@ fn environments(dir: &Path, dev: &str, prod: &str) -> String {
 
 impl House {
     async fn new(dev: &str, prod: &str, policy: &str) -> Self {
+        Self::with(|dir| format!("{}{policy}", environments(dir, dev, prod))).await
+    }
+
+    async fn with(configuration: impl FnOnce(&Path) -> String) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (key, _) = SigningKey::generate().unwrap();
         std::fs::write(dir.path().join("ci.pub"), key.public().to_pem()).unwrap();
-        let more = format!("{}{policy}", environments(dir.path(), dev, prod));
+        let more = configuration(dir.path());
         let server = Server::configured(&more).await;
         Self { dir, key, server }
     }
@@ -182,6 +186,32 @@ async fn through_all_environments_with_its_evidence() {
     assert_eq!((status, &first["copied"]), (StatusCode::CREATED, &json!(0)));
     let (status, again) = house.post(Role::Operator, "/api/v1/promotions", &body).await;
     assert_eq!((status, &again), (StatusCode::OK, &first));
+}
+
+/// dev and staging are repositories of a real registry, which is asked before anything is in it.
+#[tokio::test]
+async fn through_a_registry_with_the_referrers_api() {
+    let Some(registry) = crate::peers::referrers_registry() else { return };
+    let house = House::with(|dir| {
+        let (folder, host) = (dir.display(), &registry.host);
+        let dev = environments(dir, "attestations = [\"slsa\"]", "attestations = [\"slsa\"]");
+        let [dev_images, staging] = ["dev", "staging"].map(|name| format!("images = \"oci:{folder}/{name}/"));
+        dev.replace(&dev_images, &format!("images = \"{host}/dev/"))
+            .replace(&staging, &format!("images = \"{host}/staging/"))
+    })
+    .await;
+    let image = house.build("v1").await;
+    house.refused("dev", json!({}), "carries no provenance").await;
+    house.attest(&image, SLSA_PROVENANCE, &house.key).await;
+    house.attest(&image, COSIGN_SIGNATURE, &house.key).await;
+    house.refused("staging", json!({}), "has not been in dev").await;
+    house.goes("dev").await;
+    house.goes("staging").await;
+    // Its provenance is found there, or prod would refuse it.
+    house.goes("prod").await;
+    let prod = house.layout("prod").await;
+    let root = prod.manifest(&At::Digest(image.descriptor.digest.clone())).await.unwrap();
+    assert_eq!(Graph::read(&prod, root).await.unwrap().evidence().count(), 2);
 }
 
 #[tokio::test]

@@ -144,26 +144,28 @@ impl Registry {
     }
 }
 
-/// What a registry says beside its status, when it says it in the specification's form.
-fn said(body: &[u8]) -> String {
+/// An error in the specification's form.
+#[derive(Deserialize)]
+struct Said {
+    code: String,
+    #[serde(default)]
+    message: Option<String>,
+}
+
+/// The first error of an answer, when it is in the specification's form.
+fn first_error(body: &[u8]) -> Option<Said> {
     #[derive(Deserialize)]
     struct Errors {
-        errors: Vec<One>,
+        errors: Vec<Said>,
     }
-    #[derive(Deserialize)]
-    struct One {
-        code: String,
-        #[serde(default)]
-        message: Option<String>,
-    }
-    let Ok(Errors { errors }) = serde_json::from_slice(body) else { return String::new() };
+    serde_json::from_slice::<Errors>(body).ok()?.errors.into_iter().next()
+}
+
+/// What a registry says beside its status.
+fn said(body: &[u8]) -> String {
+    let Some(Said { code, message }) = first_error(body) else { return String::new() };
     let cut = |text: &str| text.chars().filter(|c| !c.is_control()).take(120).collect::<String>();
-    let one =
-        |e: &One| format!("{} {}", cut(&e.code), cut(e.message.as_deref().unwrap_or_default())).trim_end().to_owned();
-    match errors.first() {
-        Some(first) => format!(": {}", one(first)),
-        None => String::new(),
-    }
+    format!(": {} {}", cut(&code), cut(message.as_deref().unwrap_or_default())).trim_end().to_owned()
 }
 
 /// Registries on this machine speak HTTP, as Docker takes it.
@@ -266,6 +268,9 @@ impl Place for Registry {
             self.note_api(true);
             return Ok(());
         }
+        if self.api_lists(&subject.digest, digest).await? {
+            return Ok(());
+        }
         self.list_under_tag(&subject.digest, parsed.as_referrer(&manifest.descriptor)).await
     }
 
@@ -308,11 +313,13 @@ struct Pages {
     seen: Vec<Url>,
     what: String,
     accept: Option<&'static str>,
+    /// The code of a 404.
+    said: Option<String>,
 }
 
 impl Registry {
     fn pages(&self, first: Url, what: &str, accept: Option<&'static str>) -> Pages {
-        Pages { next: Some(first), seen: Vec::new(), what: what.to_owned(), accept }
+        Pages { next: Some(first), seen: Vec::new(), what: what.to_owned(), accept, said: None }
     }
 }
 
@@ -331,7 +338,12 @@ impl Pages {
         let answer = registry.http.send(&registry.name(), &ask).await?;
         match answer.status() {
             StatusCode::OK => {}
-            StatusCode::NOT_FOUND if self.seen.is_empty() => return Ok(Some(None)),
+            StatusCode::NOT_FOUND if self.seen.is_empty() => {
+                // A word that cannot be read is none.
+                let body = registry.http.body(&registry.name(), &self.what, answer, limits::ANSWER_BYTES).await;
+                self.said = first_error(&body.unwrap_or_default()).map(|error| error.code);
+                return Ok(Some(None));
+            }
             other => return Err(registry.answer(&self.what, format!("status {other}"))),
         }
         if let Some(accept) = self.accept {

@@ -8,7 +8,10 @@ use reqwest::{StatusCode, header};
 use serde::Serialize;
 
 use super::{Registry, http::jitter};
-use crate::{Contents, Descriptor, Error, Fetched, INDEX, Manifest, Place as _, Tag, digest_of, limits};
+use crate::{Contents, Descriptor, EMPTY_CONFIG, Error, Fetched, INDEX, Manifest, Place as _, Tag, digest_of, limits};
+
+/// What a registry with the API may answer with its 404: it has no such repository, or nothing in it, yet.
+const NOTHING_YET: [&str; 2] = ["NAME_UNKNOWN", "MANIFEST_UNKNOWN"];
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -29,6 +32,10 @@ impl Registry {
             Some(found) => found,
             None => self.tag_referrers(subject).await?.map(|(list, _)| list).unwrap_or_default(),
         };
+        for entry in &mut found {
+            // Some registries (go-containerregistry's) list the configuration's type. Of the empty one it says nothing.
+            entry.artifact_type = entry.artifact_type.take().filter(|kind| kind != EMPTY_CONFIG);
+        }
         let mut seen = std::collections::HashSet::new();
         // Never left to the registry: many ignore the filter that is asked for.
         found.retain(|d| {
@@ -39,6 +46,16 @@ impl Registry {
         Ok(found)
     }
 
+    /// Whether the API lists it, where a write did not say that there is one: some registries (go-containerregistry's) have it all the same,
+    /// and the tag would stand beside it.
+    pub(super) async fn api_lists(&self, subject: &Digest, referrer: &Digest) -> Result<bool, Error> {
+        if self.api.load(Ordering::Relaxed) == 2 {
+            return Ok(false);
+        }
+        let listed = self.api_referrers(subject).await?;
+        Ok(listed.is_some_and(|listed| listed.iter().any(|entry| entry.digest == *referrer)))
+    }
+
     /// `None` when the API is not there, which only a 404 says: 401, 403, 429 and 5xx say that it could not be found out.
     async fn api_referrers(&self, subject: &Digest) -> Result<Option<Vec<Descriptor>>, Error> {
         let what = format!("the referrers of {subject}");
@@ -46,7 +63,10 @@ impl Registry {
         let mut found: Vec<Descriptor> = Vec::new();
         while let Some(page) = pages.next(self).await? {
             let Some(bytes) = page else {
-                self.note_api(false);
+                // A repository that will be there later may have the API then.
+                if !pages.said.as_deref().is_some_and(|code| NOTHING_YET.contains(&code)) {
+                    self.note_api(false);
+                }
                 return Ok(None);
             };
             let list =

@@ -1,8 +1,9 @@
-//! Real peers: found on the `PATH`, where `cargo xtask setup` puts Debian's.
+//! Real peers: found on the `PATH` of tests, where `cargo xtask setup` puts Debian's and what it builds with Go.
 #![allow(dead_code, unreachable_pub)] // each test program uses its part
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)] // tests
 
 use std::{
+    io::{BufRead as _, BufReader},
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -21,14 +22,14 @@ pub fn peer(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// A real registry, which has no referrers API.
-pub struct DockerRegistry {
+/// A real registry.
+pub struct RealRegistry {
     child: Child,
     pub host: String,
     _dir: tempfile::TempDir,
 }
 
-impl Drop for DockerRegistry {
+impl Drop for RealRegistry {
     fn drop(&mut self) {
         // It may have ended by itself already.
         let _ = self.child.kill();
@@ -36,8 +37,8 @@ impl Drop for DockerRegistry {
     }
 }
 
-/// Debian's docker-registry on a free port.
-pub async fn docker_registry() -> Option<DockerRegistry> {
+/// Debian's docker-registry on a free port: it has no referrers API.
+pub async fn docker_registry() -> Option<RealRegistry> {
     let program = peer("docker-registry")?;
     let dir = tempfile::tempdir().unwrap();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -50,12 +51,24 @@ pub async fn docker_registry() -> Option<DockerRegistry> {
     std::fs::write(&config, text).unwrap();
     let child =
         Command::new(program).arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let registry = DockerRegistry { child, host, _dir: dir };
+    let registry = RealRegistry { child, host, _dir: dir };
     let up = async {
         while tokio::net::TcpStream::connect(&registry.host).await.is_err() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(60), up).await.expect("docker-registry listens");
+    Some(registry)
+}
+
+/// go-containerregistry's registry, built where there is Go: it has the referrers API. It keeps everything in memory.
+pub fn referrers_registry() -> Option<RealRegistry> {
+    let program = peer("referrers-registry")?;
+    let mut child = Command::new(program).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let host = line.trim().to_owned();
+    let registry = RealRegistry { child, host, _dir: tempfile::tempdir().unwrap() };
+    assert!(!registry.host.is_empty(), "referrers-registry says where it listens");
     Some(registry)
 }
