@@ -143,7 +143,9 @@ fn judge(basis: Basis, view: RwSignal<ReleaseView>, ticks: RwSignal<Vec<Tick>>, 
 fn head(basis: &Basis, last: Option<&Judged>, over: bool) -> String {
     let policy = &basis.terms;
     let stopped = basis.verdict.as_ref().and_then(|(_, f)| f.get("stopped_by")?.as_str());
-    let (tone, key, rest) = sentence(last, policy, stopped, over);
+    let (tone, key, rest) = sentence(last, policy, stopped, over, basis.blocks);
+    // Where requests share their fate, an interval that takes them one by one promises nothing.
+    let confidence = if basis.blocks { "were requests independent".to_owned() } else { confidence(policy.alpha) };
     let or_na = |said: Option<String>| said.unwrap_or_else(|| "n/a".to_owned());
     html! {
         h2 #judge { "Evidence" }
@@ -152,9 +154,9 @@ fn head(basis: &Basis, last: Option<&Judged>, over: bool) -> String {
         }
         dl.judge-facts {
             div title=(JUDGED) { dt { "canary requests judged" } dd { (say::count(last.map_or(0, |l| l.exposed))) } }
-            div { dt { "p99 ratio, " (confidence(policy.alpha)) } dd { (or_na(last.map(|l| timeline::ratio_words(l.ratio)))) } }
+            div { dt { "p99 ratio, " (confidence) } dd { (or_na(last.map(|l| timeline::ratio_words(l.ratio)))) } }
             div {
-                dt { "5xx more than stable, " (confidence(policy.alpha)) }
+                dt { "5xx more than stable, " (confidence) }
                 dd { (or_na(last.map(|l| timeline::difference_words(l.difference.map(Some))))) }
             }
             div { dt { "share of each measure" } dd { (or_na(last.map(|l| share_words(l, policy)))) } }
@@ -248,14 +250,25 @@ fn recomputed(index: u64, facts: Map<String, Value>) -> AnyView {
 const FETCHING: &str = "Fetching the ticks";
 
 /// The sentence that a person understands: tone, key words, the rest.
-fn sentence(last: Option<&Judged>, policy: &Terms, stopped: Option<&str>, over: bool) -> (Tone, String, String) {
+fn sentence(
+    last: Option<&Judged>,
+    policy: &Terms,
+    stopped: Option<&str>,
+    over: bool,
+    blocks: bool,
+) -> (Tone, String, String) {
     let limit = timeline::odds(-policy.alpha.log10());
     let Some(judged) = last else {
         return (Tone::Unknown, "Nothing judged yet.".to_owned(), "The canary has had no traffic.".to_owned());
     };
     let odds = timeline::odds(judged.joint / std::f64::consts::LN_10);
-    let still = match judged.ratio {
-        [_, Some(high)] => {
+    let slower = judged.ratio[0].filter(|low| blocks && *low > 1.0 + policy.tolerance);
+    let still = match (judged.ratio, slower) {
+        (_, Some(low)) => format!(
+            " Request by request its p99 looks at least {low:.2} times stable's, but requests here slow down together: blocks have not proved it."
+        ),
+        _ if blocks => String::new(),
+        ([_, Some(high)], None) => {
             format!(" A p99 up to {high:.2} times stable's is not ruled out ({}).", confidence(policy.alpha))
         }
         _ => " How much slower it could be is not known yet.".to_owned(),
@@ -274,6 +287,11 @@ fn sentence(last: Option<&Judged>, policy: &Terms, stopped: Option<&str>, over: 
         "certified" => {
             (Tone::Good, "Certified for this step.".to_owned(), format!("\"Worse in every second\" is refuted.{still}"))
         }
+        "unrefuted" if slower.is_some() => (
+            Tone::Wait,
+            "It looks slower, which is not proved.".to_owned(),
+            format!("Evidence {odds}, {limit} would stop it.{still}"),
+        ),
         "unrefuted" => (
             Tone::Run,
             if over { "No regression found." } else { "No regression found so far." }.to_owned(),
@@ -330,7 +348,7 @@ mod tests {
             verdict: verdict.to_owned(),
         };
         let check = |verdict: &str, stopped: Option<&str>, says: &[&str]| {
-            let (_, key, rest) = sentence(Some(&judged(verdict, 1.0, Some(1.32))), &policy, stopped, false);
+            let (_, key, rest) = sentence(Some(&judged(verdict, 1.0, Some(1.32))), &policy, stopped, false, false);
             let all = format!("{key} {rest}");
             for words in says {
                 assert!(all.contains(words), "{words:?} is missing in {all}");
@@ -350,7 +368,14 @@ mod tests {
         check("regressed", Some("evidence"), &["Stopped by the evidence", "it stops at 100 to 1"]);
         check("inconclusive", None, &["Nothing can be said yet"]);
         check("certified", None, &["Certified for this step"]);
-        assert_eq!(sentence(None, &policy, None, false).1, "Nothing judged yet.");
+        assert_eq!(sentence(None, &policy, None, false, false).1, "Nothing judged yet.");
+        let wide = Judged { ratio: [Some(1.2), Some(1.8)], ..judged("unrefuted", 0.4, None) };
+        let (tone, key, rest) = sentence(Some(&wide), &policy, None, false, true);
+        assert_eq!((tone, key.as_str()), (Tone::Wait, "It looks slower, which is not proved."));
+        assert!(rest.contains("at least 1.20 times") && !rest.contains("confidence"), "{rest}");
+        let level = Judged { ratio: [Some(1.05), Some(1.8)], ..judged("unrefuted", 0.4, None) };
+        let (_, key, rest) = sentence(Some(&level), &policy, None, true, true);
+        assert!(key.starts_with("No regression") && !rest.contains("confidence"), "blocks claim no interval: {rest}");
         let even = Judged { abs: 0.0, rel: 0.0, p99: 0.0, ..judged("unrefuted", 0.0, None) };
         assert_eq!(share_words(&even, &policy), "the 5xx limit 25 %, 5xx against stable 25 %, p99 against stable 50 %");
     }

@@ -17,6 +17,10 @@ use super::{
 /// Ticks of one piece of the table: an hour. Full pieces are written once.
 pub const PIECE_TICKS: u32 = 3_600;
 
+/// Seconds of a release's own past before they take the place of what stable's past before it gave as limits: in fewer, one hiccup of the
+/// machine is more than one request in a hundred, and a limit from it lets every regression below that hiccup through.
+const OWN_PAST_S: u64 = 120;
+
 /// What was fixed from stable's past before the first step. Kept in the receipt of the analysis' start, from which the evidence is rebuilt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Beginning {
@@ -106,7 +110,8 @@ impl Feed {
         let new_step = self.weight.is_some_and(|w| w != weight);
         self.weight = Some(weight);
         self.step += u32::from(new_step);
-        if new_step || self.limits.is_none() {
+        let own_past = self.history.seconds() * u64::from(self.beginning.every_s.unwrap_or(1));
+        if self.limits.is_none() || new_step && own_past >= OWN_PAST_S {
             // From what ended before this second: what comes may be compared with it.
             if let Some(limits) = self.history.limits(self.judge.policy()) {
                 self.limits = Some(limits);
@@ -283,5 +288,61 @@ mod tests {
         }
         assert!(feed.source().is_some(), "the limits' histogram is part of it");
         assert!((32 * 1024..=STATE_BYTES).contains(&largest), "{largest} bytes");
+    }
+
+    /// Seconds of a release: at each, what stable and canary took in ms, with the weight.
+    fn seconds(of: impl Iterator<Item = (u8, u64, u64, u64)>) -> impl Iterator<Item = Second> {
+        let version = |n: u64, ms: u64, slowest: u64| VersionTick {
+            n,
+            histogram: vec![HistogramBucket(ms * 1_000, n - n / 3), HistogramBucket(slowest * 1_000, n / 3)],
+            ..VersionTick::default()
+        };
+        of.enumerate().map(move |(i, (weight, stable, slowest, canary))| Second {
+            seq: i as u64,
+            boot: "b".to_owned(),
+            at: Timestamp::from_millis(1_000 * (i as i64 + 1)),
+            weight: Weight::new(weight).unwrap(),
+            weight_changed: false,
+            epoch: Epoch(1),
+            stable: version(200 - 2 * u64::from(weight), stable, slowest),
+            canary: Some(version(2 * u64::from(weight), canary, canary)),
+            canary_last_sent: None,
+            sticky: false,
+            judged: None,
+            counted: Vec::new(),
+        })
+    }
+
+    fn with_limit(mode: Mode, ms: u64) -> Feed {
+        let past = [HistogramBucket(ms * 1_000, 10_000)];
+        let policy = Policy::default();
+        let limits = Limits::new(past.into_iter(), 500, policy.tolerance, policy.least_us, hdr_edges);
+        assert!(limits.is_some());
+        let from = Timestamp::from_millis(0);
+        Feed::new(policy, Beginning { choice: ModeChoice::fixed(mode), limits, from, every_s: None }).unwrap()
+    }
+
+    /// In a step of 20 seconds one hiccup of the machine is far more than a request in a hundred: it must not become the limit.
+    #[test]
+    fn a_hiccup_of_a_short_step_hides_no_regression() {
+        for mode in [Mode::Requests, Mode::Blocks] {
+            let mut feed = with_limit(mode, 240);
+            let hiccup = |i: u64| if i == 10 { 450 } else { 200 };
+            for second in seconds((0..80).map(|i| (if i < 20 { 5 } else { 25 }, 190, hiccup(i), 300))) {
+                feed.push(&second);
+            }
+            assert_eq!(feed.judge().verdict().as_str(), "regressed", "{mode:?}: {:?}", feed.limits());
+        }
+    }
+
+    #[test]
+    fn a_long_past_of_its_own_gives_the_limits() {
+        let mut feed = with_limit(Mode::Blocks, 240);
+        let before = feed.limits();
+        for (i, second) in seconds((0..300).map(|i| (if i < OWN_PAST_S { 5 } else { 25 }, 300, 310, 300))).enumerate() {
+            feed.push(&second);
+            assert_eq!(feed.limits() == before, (i as u64) < OWN_PAST_S, "second {i}");
+        }
+        assert!(feed.limits().unwrap().stable_us >= 310_000);
     }
 }

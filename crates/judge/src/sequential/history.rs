@@ -54,9 +54,14 @@ impl History {
         Self { own_edges: true, ..Self::new((seconds / every_s.max(1)).max(MOMENTS)) }
     }
 
+    /// Pushes that it still knows.
+    pub fn seconds(&self) -> u64 {
+        self.pieces.iter().map(|p| u64::from(p.seconds)).sum()
+    }
+
     /// Requests a second so far, where a push is a second; `None` before a minute with traffic.
     pub fn rate(&self) -> Option<f64> {
-        let seconds: u64 = self.pieces.iter().map(|p| u64::from(p.seconds)).sum();
+        let seconds = self.seconds();
         let requests: u64 = self.pieces.iter().map(|p| p.requests).sum();
         (seconds >= MIN_SECONDS && requests > 0).then(|| requests as f64 / seconds as f64)
     }

@@ -3,7 +3,7 @@
 use super::{
     buckets::Fit,
     feed::Feed,
-    policy::Measure,
+    policy::{Measure, Mode},
     state::{Cause, LnE, Verdict},
 };
 use crate::threshold::percent;
@@ -93,8 +93,14 @@ fn worse(measure: Measure, feed: &Feed) -> String {
 
 fn excluded(feed: &Feed) -> String {
     let judged = feed.judged();
-    let confidence = (1.0 - feed.judge().policy().alpha) * 100.0;
+    let policy = feed.judge().policy();
+    let confidence = (1.0 - policy.alpha) * 100.0;
     match judged.ratio {
+        // The interval takes requests one by one: where they share their fate it promises nothing.
+        [Some(low), _] if feed.judge().mode() == Mode::Blocks && low > 1.0 + policy.tolerance => {
+            format!("; request by request its p99 looks at least {low:.2} times stable's, which blocks have not proved")
+        }
+        _ if feed.judge().mode() == Mode::Blocks => String::new(),
         [_, Some(high)] => {
             format!("; a p99 up to {high:.2} times stable's is not ruled out ({confidence:.0} % confidence)")
         }
