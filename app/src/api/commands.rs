@@ -59,7 +59,7 @@ async fn ordered(
         Ok(receipt) => Ok(Accepted { kind: kind.to_string(), receipt }),
         Err(CommandError::UnknownRelease(id)) => Err(ApiError::NotFound(format!("release {id}"))),
         Err(CommandError::Refused(why)) => Err(ApiError::Refused(why)),
-        Err(e @ CommandError::ReasonTooLong) => Err(ApiError::Invalid(e.to_string())),
+        Err(e @ CommandError::Unfit(_)) => Err(ApiError::Invalid(e.to_string())),
         Err(e @ CommandError::Unavailable(_)) => Err(ApiError::Unavailable(e.to_string())),
     }
 }

@@ -190,8 +190,8 @@ impl Delivery for Controller {
     }
 
     async fn command(&self, command: Command) -> Result<u64, CommandError> {
-        if command.reason.chars().count() > Command::MAX_REASON {
-            return Err(CommandError::ReasonTooLong);
+        if let Some(why) = Command::unfit(&command.reason) {
+            return Err(CommandError::Unfit(why));
         }
         let Some(inbox) = self.inbox(&command.release) else {
             return Err(CommandError::UnknownRelease(command.release));

@@ -76,9 +76,9 @@ pub enum CommandError {
     /// The state does not allow it; recorded as a refusal.
     #[error("{0}")]
     Refused(String),
-    /// The reason is too long.
-    #[error("a reason has at most {} characters", Command::MAX_REASON)]
-    ReasonTooLong,
+    /// The reason is too long, or has what is not text.
+    #[error("{0}")]
+    Unfit(String),
     /// It could not be written down, so nothing was done.
     #[error("the command could not be recorded, so nothing was done: {0}")]
     Unavailable(String),

@@ -111,4 +111,47 @@ pub struct Command {
 impl Command {
     /// Longest reason in characters: two sentences and a link.
     pub const MAX_REASON: usize = 500;
+
+    /// Why this text is not taken as a reason; `None` when it is. A reason is one line that reads as it is written, wherever a record of it
+    /// is shown: without what moves a terminal's cursor, begins a new line or turns the direction of what follows.
+    pub fn unfit(reason: &str) -> Option<String> {
+        if reason.chars().count() > Self::MAX_REASON {
+            return Some(format!("a reason has at most {} characters", Self::MAX_REASON));
+        }
+        let hidden = reason.chars().find(|c| is_hidden(*c))?;
+        Some(format!("a reason is one line of plain text: it has the control character U+{:04X}", u32::from(hidden)))
+    }
+}
+
+/// Whether a character is not seen but changes how the text around it is: controls, line and paragraph separators, and what turns the direction.
+pub fn is_hidden(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_reads_as_it_is_written() {
+        for taken in [
+            "",
+            "it is slow, see https://tickets.example/7",
+            "zu langsam \u{1F422} für mich",
+            &"ä".repeat(Command::MAX_REASON),
+        ] {
+            assert_eq!(Command::unfit(taken), None, "{taken:?}");
+        }
+        for (refused, why) in [
+            ("two\nlines", "U+000A"),
+            ("\u{1b}[31mred", "U+001B"),
+            ("c1 \u{9b}2J", "U+009B"),
+            ("live \u{202e}evil", "U+202E"),
+            ("\u{2067}isolated", "U+2067"),
+            (&"a".repeat(Command::MAX_REASON + 1), "at most 500"),
+        ] {
+            let said = Command::unfit(refused).unwrap_or_default();
+            assert!(said.contains(why), "{refused:?}: {said}");
+        }
+    }
 }

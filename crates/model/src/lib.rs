@@ -15,7 +15,7 @@ mod tick;
 mod time;
 mod weight;
 
-pub use command::{Command, CommandId, CommandKind};
+pub use command::{Command, CommandId, CommandKind, is_hidden};
 pub use digest::Digest;
 pub use energy::{Energy, EnergyMethod};
 pub use event::Kind;

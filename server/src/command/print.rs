@@ -10,9 +10,10 @@ pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     line(&serde_json::to_string(value).context("the answer has no JSON form")?)
 }
 
-/// Prints a line. A reader that has gone away (`| head`) ends the program quietly.
+/// Prints a line. A reader that has gone away (`| head`) ends the program quietly. What others wrote may be in it: nothing of it moves the cursor.
 pub(crate) fn line(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
+    let text = text.replace(|c: char| model::is_hidden(c) && !matches!(c, '\n' | '\t'), "\u{fffd}");
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         done => done.context("the answer could not be printed"),

@@ -40,7 +40,7 @@ pub struct StartBody {
     pub service: ServiceId,
     /// The new version, as the configuration names it.
     pub version: Version,
-    /// Where it goes; as configured when left out.
+    /// Where the service runs, to be sure: refused when that is somewhere else. May be left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<Environment>,
     /// The recipe's text.
@@ -182,8 +182,8 @@ pub(super) async fn start(
     if !SPEEDS.contains(&body.speed) {
         return Err(Problem::invalid("speed is 0.01 to 1000"));
     }
-    if body.reason.chars().count() > Command::MAX_REASON {
-        return Err(Problem::invalid(CommandError::ReasonTooLong.to_string()));
+    if let Some(why) = Command::unfit(&body.reason) {
+        return Err(Problem::invalid(why));
     }
     if let Some(name) = &body.down_migration
         && !app.migrations.knows(name)
@@ -202,12 +202,18 @@ pub(super) async fn start(
             Problem::refused(format!("the configuration cannot be used: {}", exit::chain(&error)))
         }
     })?;
+    if let Some(asked) = body.environment.filter(|asked| *asked != environment) {
+        return Err(Problem::refused(format!(
+            "{} runs in {environment} here, not in {asked}: a release of it shifts the traffic of {environment}",
+            body.service
+        )));
+    }
     let traffic = app.delivery.traffic(&body.service).unwrap_or_default();
     let (recipe, speed) = (body.recipe.clone(), body.speed);
     let request = StartRequest {
         id: body.id,
         service: body.service,
-        environment: body.environment.unwrap_or(environment),
+        environment,
         canary,
         recipe: body.recipe,
         speed: body.speed,
@@ -256,13 +262,16 @@ pub(super) async fn steer(
     body: Result<Json<CommandBody>, JsonRejection>,
 ) -> Result<Response, Problem> {
     let Json(body) = body?;
-    let command =
-        Command { id: body.id, release, kind: body.command, actor: who.actor, reason: body.reason.trim().to_owned() };
+    let reason = body.reason.trim().to_owned();
+    if let Some(why) = Command::unfit(&reason) {
+        return Err(Problem::invalid(why));
+    }
+    let command = Command { id: body.id, release, kind: body.command, actor: who.actor, reason };
     match app.delivery.command(command).await {
         Ok(receipt) => Ok((StatusCode::ACCEPTED, Json(Steered { receipt })).into_response()),
         Err(CommandError::UnknownRelease(id)) => Err(Problem::missing(&format!("release {id}"))),
         Err(CommandError::Refused(why)) => Err(Problem::refused(why)),
-        Err(error @ CommandError::ReasonTooLong) => Err(Problem::invalid(error.to_string())),
+        Err(error @ CommandError::Unfit(_)) => Err(Problem::invalid(error.to_string())),
         Err(CommandError::Unavailable(why)) => Err(Problem::unavailable(&why)),
     }
 }

@@ -53,8 +53,8 @@ pub(super) async fn promote(
     body: Result<Json<PromotionBody>, JsonRejection>,
 ) -> Result<Response, Problem> {
     let Json(body) = body?;
-    if body.reason.chars().count() > Command::MAX_REASON {
-        return Err(Problem::invalid(format!("a reason has at most {} characters", Command::MAX_REASON)));
+    if let Some(why) = Command::unfit(&body.reason) {
+        return Err(Problem::invalid(why));
     }
     if !app.catalogue.knows(&body.service) {
         return Err(Problem::missing(&format!("service {} in the configuration", body.service)));

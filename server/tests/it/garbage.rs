@@ -166,6 +166,36 @@ async fn no_body_is_an_error_of_ours() {
     assert_eq!(server.reached.count(), 0, "nothing of it was a command");
 }
 
+/// A release goes where its service runs, and a reason reads as it is written, wherever its record is shown.
+#[tokio::test]
+async fn another_environment_and_a_hidden_reason_are_refused_in_words() {
+    let server = Server::start().await;
+    let token = server.token(Role::Operator).await;
+    let start =
+        |more: &str| format!(r#"{{"id":"0123456789","service":"checkout","version":"v2","recipe":"x",{more}}}"#);
+    let order = |reason: &str| format!(r#"{{"id":"0123456789","command":"abort","reason":"{reason}"}}"#);
+    for (path, body, status, why) in [
+        (
+            "/api/v1/releases",
+            start(r#""environment":"nowhere""#),
+            StatusCode::CONFLICT,
+            "checkout runs in production here, not in nowhere",
+        ),
+        ("/api/v1/releases", start(r#""reason":"\u001b[31m""#), StatusCode::BAD_REQUEST, "U+001B"),
+        ("/api/v1/releases/checkout-1/commands", order(r"one\ntwo"), StatusCode::BAD_REQUEST, "U+000A"),
+        ("/api/v1/releases/checkout-1/commands", order(r"\u202evil"), StatusCode::BAD_REQUEST, "U+202E"),
+    ] {
+        let sent = request(Method::POST, path)
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body.clone()));
+        let response = server.send(sent.unwrap()).await;
+        let (found, said) = (response.status(), text(response).await);
+        assert!(found == status && said.contains(why), "{path} {body}: {found} {said}");
+    }
+    assert_eq!(server.reached.count(), 0, "nothing of it was a command");
+}
+
 /// A place that this log has not reached: after the database was put back, say. What comes is told all the same.
 #[tokio::test]
 async fn a_stream_from_beyond_the_end_tells_what_comes() {

@@ -297,7 +297,10 @@ async fn what_is_not_possible_is_refused_by_name() {
         actor: dana(),
         reason: "x".repeat(501),
     };
-    assert_eq!(controller.command(long).await, Err(CommandError::ReasonTooLong));
+    assert_eq!(
+        controller.command(long).await,
+        Err(CommandError::Unfit("a reason has at most 500 characters".to_owned()))
+    );
     assert_eq!(world.until_ended(&release).await, Outcome::Promoted);
     let next = world.start(&controller, 3).await;
     refused(
