@@ -36,9 +36,12 @@ pub enum Stream {
     Stale(Timestamp),
 }
 
-/// Silence after which a page says that it is stale: the stream has an event a second while a release is under way, and a
-/// reconnect usually takes less than half of this.
+/// Silence after which a page says that it is stale: a reconnect usually takes less than half of this.
 pub const STALE_AFTER_MS: i64 = 8_000;
+
+/// Silence of a stream that is there after which it counts as lost: the server says at least every five seconds that it is alive, and one that
+/// hangs closes nothing.
+pub const SILENT_AFTER_MS: i64 = 12_000;
 
 /// The page's clock, stream and voice.
 #[derive(Clone, Copy)]
@@ -122,7 +125,7 @@ mod browser {
     use wasm_bindgen::{JsCast, closure::Closure};
     use web_sys::{Event, EventSource, MessageEvent};
 
-    use super::{Arrival, Live, STALE_AFTER_MS, Stream, read_event};
+    use super::{Arrival, Live, SILENT_AFTER_MS, STALE_AFTER_MS, Stream, read_event};
 
     /// Waits between attempts when the browser has given up by itself, ms.
     const RETRY_MS: [i64; 4] = [1_000, 2_000, 5_000, 10_000];
@@ -168,7 +171,7 @@ mod browser {
 
     struct Source {
         events: EventSource,
-        _callbacks: [Closure<dyn FnMut(Event)>; 4],
+        _callbacks: [Closure<dyn FnMut(Event)>; 5],
     }
     impl Drop for Source {
         fn drop(&mut self) {
@@ -229,8 +232,9 @@ mod browser {
                 on(|me, _| me.was_lost()),
                 on(|me, event| me.arrived("receipt", &event)),
                 on(|me, event| me.arrived("tick", &event)),
+                on(|me, event| me.arrived("alive", &event)),
             ];
-            for (name, callback) in ["open", "error", "receipt", "tick"].into_iter().zip(&callbacks) {
+            for (name, callback) in ["open", "error", "receipt", "tick", "alive"].into_iter().zip(&callbacks) {
                 let _ = events.add_event_listener_with_callback(name, callback.as_ref().unchecked_ref());
             }
             self.source.set(Some(Source { events, _callbacks: callbacks }));
@@ -281,6 +285,11 @@ mod browser {
         /// Once a second: say that it is stale, try again.
         fn look(self: Rc<Self>) {
             let now = self.live.now.get_untracked();
+            if self.live.stream.get_untracked() == Stream::Live && now.since(self.heard.get()) > SILENT_AFTER_MS {
+                self.live.stream.set(Stream::Stale(self.heard.get()));
+                self.source.set(None);
+                self.retry_at.set(Some(now));
+            }
             if self.live.stream.get_untracked() == Stream::Reconnecting && now.since(self.heard.get()) > STALE_AFTER_MS
             {
                 self.live.stream.set(Stream::Stale(self.heard.get()));
@@ -301,9 +310,14 @@ mod tests {
     fn events_are_read_or_ignored() {
         let receipt = r#"{"index":7,"payload":{"kind":"delivery.canary.resumed","release":"a-1","time":"2026-05-07T14:06:32.000Z","actor":"dana","cite":[],"reason":"","paused_ms":1,"step":0}}"#;
         assert!(matches!(read_event("receipt", receipt), Some(Arrival::Receipt(r)) if r.index == 7));
-        for (kind, data) in
-            [("receipt", "{}"), ("receipt", ""), ("tick", receipt), ("other", receipt), ("tick", "null")]
-        {
+        for (kind, data) in [
+            ("receipt", "{}"),
+            ("receipt", ""),
+            ("tick", receipt),
+            ("other", receipt),
+            ("tick", "null"),
+            ("alive", "1"),
+        ] {
             assert_eq!(read_event(kind, data), None, "{kind} {data}");
         }
     }

@@ -147,6 +147,25 @@ test("without a stream the page says since when it is stale, and Abort works @hy
   await expect(page.getByRole("banner").getByText(/^stale since \d\d:\d\d:\d\d$/)).toBeVisible({ timeout: 60_000 });
 });
 
+test("a server that hangs is told from one that has nothing to say, and Abort can be pressed again @hydrated", async ({ page, demo, expectedErrors }) => {
+  expectedErrors.push(/\/events|net::ERR/);
+  await openRolling(page);
+  await live(page);
+  demo.hang();
+  try {
+    await expect(page.getByRole("banner").getByText(/^stale since \d\d:\d\d:\d\d$/)).toBeVisible({ timeout: 25_000 });
+    await page.keyboard.press("a");
+    await page.getByLabel(/^Reason/).and(page.locator(":visible")).fill("stopped while nothing answered");
+    await page.keyboard.press("Enter");
+    await expect(page.getByText(/The server does not answer/)).toBeVisible({ timeout: 20_000 });
+  } finally {
+    demo.goOn();
+  }
+  await expect(headline(page)).toHaveText(/^v\d+ was aborted after/, { timeout: RELEASE_LIMIT_MS });
+  await expect(page.getByRole("region", { name: "Clocks of the abort" })).toContainText("stopped while nothing answered");
+  await expect(page.getByRole("banner").getByText("live", { exact: true })).toBeVisible({ timeout: 30_000 });
+});
+
 test("who may only read sees why there are no buttons", async ({ page: operator, browser, demo, contextOptions, javaScriptEnabled }) => {
   await openEnded(operator, PROMOTED);
   const { output } = await demo.run("token", "create", "--role", "viewer");

@@ -41,8 +41,11 @@ const RING: usize = 1_024;
 const MAX_CLIENTS: usize = 2_000;
 /// Receipts read at once for a client that catches up.
 const PAGE: u32 = 128;
-/// A comment after so much silence keeps proxies from closing the connection; the session is asked for again with each.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How often every client is told that the server is alive: it keeps proxies from closing the connection, and a page knows by its absence that a
+/// server hangs which closes nothing. The session is asked for again with each.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// What it is told then; an event without data would not reach a page.
+const ALIVE: &[u8] = b"event: alive\ndata: 1\n\n";
 
 /// What everybody is sent, encoded.
 #[derive(Debug, Clone)]
@@ -157,7 +160,7 @@ impl Hub {
                 };
                 let bytes = match woken {
                     Woken::Frame(frame) => frame?,
-                    Woken::Pulse if recheck().await => Bytes::from_static(b": alive\n\n"),
+                    Woken::Pulse if recheck().await => Bytes::from_static(ALIVE),
                     Woken::Pulse | Woken::Closing => return None,
                 };
                 Some((bytes, (client, pulse, recheck)))

@@ -30,9 +30,16 @@ enum Given {
     Nothing,
     #[cfg_attr(not(feature = "hydrate"), allow(dead_code, reason = "given in the browser only"))]
     Sent,
+    /// Sent, and not answered for long: whether it was carried out is not known.
+    #[cfg_attr(not(feature = "hydrate"), allow(dead_code, reason = "given in the browser only"))]
+    Unanswered,
     #[cfg_attr(not(feature = "hydrate"), allow(dead_code, reason = "given in the browser only"))]
     Answered(Result<Accepted, ApiError>),
 }
+
+/// Said when the server does not answer. A press sends the same command again under the same id, which is carried out once.
+const UNANSWERED: &str =
+    "The server does not answer. Whether it was carried out is not known; press again, it is carried out at most once";
 
 /// Buttons, each disabled by state with its reason, and what came of the last one.
 #[component]
@@ -88,6 +95,7 @@ fn outcome(given: &Given) -> Markup {
     let said = match given {
         Given::Nothing => None,
         Given::Sent => Some((Tone::Run, "Sent, waiting for its receipt".to_owned())),
+        Given::Unanswered => Some((Tone::Unknown, UNANSWERED.to_owned())),
         Given::Answered(Ok(done)) => {
             Some((Tone::Good, format!("{} accepted, receipt {}", done.kind, say::count(done.receipt))))
         }
@@ -229,6 +237,9 @@ mod browser {
     use super::Given;
     use crate::api::commands::release_command;
 
+    /// A command that is not answered after this may be given again.
+    const ANSWERED_WITHIN: std::time::Duration = std::time::Duration::from_secs(8);
+
     pub(super) fn submitted(
         e: ev::SubmitEvent,
         place: NodeRef<html::Div>,
@@ -250,6 +261,14 @@ mod browser {
         {
             close(&open);
         }
+        set_timeout(
+            move || {
+                if given.try_with_untracked(|given| *given == Given::Sent) == Some(true) {
+                    given.set(Given::Unanswered);
+                }
+            },
+            ANSWERED_WITHIN,
+        );
         leptos::task::spawn_local(async move {
             let answer = command.await;
             let done = answer.is_ok();
