@@ -55,6 +55,8 @@ pub struct ObservedVersion {
     pub in_flight: u64,
     /// Times its process was started again.
     pub restarts: u64,
+    /// The latest ends of its process that nobody asked for, oldest first; at least the last three.
+    pub ends: Vec<rollout::ProcessEnd>,
 }
 
 /// What a runtime shows of a service.

@@ -296,6 +296,7 @@ impl Task {
             digest: v.digest.clone(),
             ready: v.ready,
             in_flight: v.in_flight,
+            ends: v.ends.clone(),
         };
         let builtin = self.judging.as_ref().and_then(|judging| {
             let judgement = judging.judgement()?;

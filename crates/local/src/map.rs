@@ -11,6 +11,9 @@ use splitter::{Health, Protocol, Source, VersionSpec};
 /// From the first signal to the second when a process is ended, ms.
 const GRACE_MS: u64 = 5_000;
 
+/// All that a plan looks at is told.
+const _: () = assert!(control::KEPT_ENDS >= rollout::MAX_ENDS);
+
 /// A version as the splitter is told of it.
 pub(crate) fn version(workload: &Workload) -> Result<VersionSpec, RuntimeError> {
     let (source, path) = match &workload.source {
@@ -77,6 +80,7 @@ fn observed_version(version: &VersionStatus) -> Result<ObservedVersion, RuntimeE
         ready: version.state == VersionState::Ready,
         in_flight: version.in_flight,
         restarts: version.restarts,
+        ends: version.ends.iter().map(|end| rollout::ProcessEnd { at: at(end.at), how: end.how.clone() }).collect(),
     })
 }
 

@@ -317,6 +317,29 @@ async fn a_splitter_that_is_killed_is_started_again_with_its_weights() {
 }
 
 #[tokio::test]
+async fn how_a_canary_ends_is_seen() {
+    let machine = Machine::new();
+    let runtime = LocalRuntime::start(options(machine.dir.path()));
+    runtime.ensure(&shop(), Epoch(1), &workload("v1", "a")).await.unwrap();
+    let mut canary = workload("v2", "b");
+    if let WorkloadSource::Process { command, .. } = &mut canary.source {
+        *command = ["sh", "-c", "exit 7"].map(str::to_owned).to_vec();
+    }
+    runtime.start_canary(&shop(), Epoch(1), &canary, DEAD_MAN).await.unwrap();
+    let ends = eventually("it has ended three times", async || {
+        let seen = runtime.observe(&shop()).await.unwrap().canary?;
+        (seen.ends.len() >= 3).then_some(seen.ends)
+    })
+    .await;
+    assert!(ends.iter().all(|end| end.how == "with exit status 7"), "{ends:?}");
+    assert!(ends.is_sorted_by_key(|end| end.at), "{ends:?}");
+    // Another one in the slot has ended never.
+    runtime.stop(&shop(), Epoch(1), Track::Canary, 0).await.unwrap();
+    runtime.start_canary(&shop(), Epoch(1), &workload("v3", "c"), DEAD_MAN).await.unwrap();
+    assert_eq!(runtime.observe(&shop()).await.unwrap().canary.unwrap().ends, []);
+}
+
+#[tokio::test]
 async fn what_cannot_be_reached_or_is_not_configured_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let runtime = LocalRuntime::start(LocalOptions { command: None, ..options(dir.path()) });

@@ -60,9 +60,10 @@ pub mod timetable;
 
 pub use assess::{AnalysisPhase, Measurement, MetricState, RunState};
 pub use engine::{
+    MAX_ENDS,
     command::{Availability, CommandRefused, available_commands, controller_back, decide},
     envelope::{Act, Replay, RollbackEnvelope},
-    observed::{Builtin, Observed, ObservedVersion},
+    observed::{Builtin, Observed, ObservedVersion, ProcessEnd},
     plan::{Action, Place, Plan, StopPart, Wait, plan},
     status::{Abort, FoldError, Hold, PauseCondition, PauseReason, Phase, Start, Status, VersionRef},
     transition::{AnalysisScope, DriftReason, StepEnd, Transition, WeightCause},

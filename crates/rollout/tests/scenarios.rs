@@ -6,6 +6,7 @@
 //! recipe FILE              under tests/scenarios/ or examples/
 //! release [with-envelope-acts] [again] [unsigned]
 //! ready | unready | gone   the canary's process
+//! ends HOW                 the canary's process ends by itself and is started again: unready until said otherwise
 //! word VERDICT [TEXT]      what the built-in judge says from now on; `word none`; `word certified`: Successful, and certified
 //! tick 5m                  time passes, the controller runs whenever it wants to
 //! measure METRIC JSON      the measurement that was asked for answers
@@ -27,8 +28,8 @@ use std::{
 
 use model::{Actor, CommandKind, Digest, Epoch, Timestamp, Verdict, Weight};
 use rollout::{
-    Action, Builtin, Observed, ObservedVersion, Recipe, Start, Status, StopPart, Transition, VersionRef, assess,
-    available_commands, decide, plan,
+    Action, Builtin, Observed, ObservedVersion, ProcessEnd, Recipe, Start, Status, StopPart, Transition, VersionRef,
+    assess, available_commands, decide, plan,
 };
 
 fn folder() -> PathBuf {
@@ -80,6 +81,7 @@ struct Scene {
     out: String,
     stable: VersionRef,
     canary: Option<(VersionRef, bool)>,
+    ends: Vec<ProcessEnd>,
     weight: Weight,
     answers: Vec<(String, Timestamp, Weight)>,
     dead_man_at: Option<Timestamp>,
@@ -145,6 +147,7 @@ impl Scene {
             out: String::new(),
             stable: version(1),
             canary: None,
+            ends: Vec::new(),
             weight: Weight::ZERO,
             answers: Vec::new(),
             dead_man_at: None,
@@ -179,6 +182,13 @@ impl Scene {
                 if let Some((_, ready)) = &mut self.canary {
                     *ready = self.readiness;
                 }
+            }
+            "ends" => {
+                self.readiness = false;
+                if let Some((_, ready)) = &mut self.canary {
+                    *ready = false;
+                }
+                self.ends.push(ProcessEnd { at: self.now, how: rest.to_owned() });
             }
             "gone" => (self.canary, self.weight) = (None, Weight::ZERO),
             "word" => {
@@ -260,11 +270,12 @@ impl Scene {
     }
 
     fn observed(&self) -> Observed {
-        let seen = |v: &VersionRef, ready| ObservedVersion {
+        let seen = |v: &VersionRef, ready, ends: &[ProcessEnd]| ObservedVersion {
             version: v.version.clone(),
             digest: v.digest.clone(),
             ready,
             in_flight: 0,
+            ends: ends.to_vec(),
         };
         let word = |(verdict, message): &(Verdict, String)| Builtin {
             since: self.status.applied_at,
@@ -278,8 +289,8 @@ impl Scene {
             reachable: self.reachable,
             weight: self.weight,
             epoch: Epoch(1),
-            stable: Some(seen(&self.stable, true)),
-            canary: self.canary.as_ref().map(|(v, ready)| seen(v, *ready)),
+            stable: Some(seen(&self.stable, true, &[])),
+            canary: self.canary.as_ref().map(|(v, ready)| seen(v, *ready, &self.ends)),
             dead_man_at: self.dead_man_at,
             builtin: self.word.as_ref().filter(|_| self.status.builtin(&self.recipe).is_some()).map(word),
             measuring: self.asked.iter().map(|(r, m, _)| (r.clone(), m.clone())).collect(),

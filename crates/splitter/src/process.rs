@@ -2,8 +2,9 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill, killpg};
@@ -115,18 +116,18 @@ impl Process {
         identity.is_alive().then(|| Self { identity: identity.clone(), child: None })
     }
 
-    /// Waits for its end and says how it ended. Cancel-safe.
+    /// Waits for its end and says how it ended, to go on "it ended". Cancel-safe.
     pub(crate) async fn wait(&mut self) -> String {
         match &mut self.child {
             Some(child) => match child.wait().await {
-                Ok(status) => status.to_string(),
-                Err(error) => format!("its end could not be observed: {error}"),
+                Ok(status) => how(status),
+                Err(error) => format!("in a way that could not be observed: {error}"),
             },
             None => {
                 while self.identity.is_alive() {
                     tokio::time::sleep(LOOK).await;
                 }
-                "ended".to_owned()
+                "in a way that was not seen: an earlier splitter had started it".to_owned()
             }
         }
     }
@@ -141,6 +142,18 @@ impl Process {
         // A process in uninterruptible sleep ends when the kernel lets it; nothing more can be done here.
         let _ = tokio::time::timeout(Duration::from_secs(10), self.wait()).await;
         true
+    }
+}
+
+/// `with exit status 124`, `by signal 9 (SIGKILL)`.
+fn how(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("with exit status {code}"),
+        (None, Some(number)) => match Signal::try_from(number) {
+            Ok(signal) => format!("by signal {number} ({signal})"),
+            Err(_) => format!("by signal {number}"),
+        },
+        (None, None) => format!("with {status}"),
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::control::{DeadMan, Response, StoppedVersion};
+use crate::control::{DeadMan, ProcessEnd, Response, StoppedVersion};
 use crate::process::Identity;
 use crate::spec::{ServiceSpec, VersionSpec};
 
@@ -64,6 +64,8 @@ pub(crate) struct SavedVersion {
     pub(crate) process: Option<Identity>,
     pub(crate) was_ready: bool,
     pub(crate) restarts: u64,
+    #[serde(default)]
+    pub(crate) ends: Vec<ProcessEnd>,
 }
 
 /// An operation that was answered.

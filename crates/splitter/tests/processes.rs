@@ -33,6 +33,9 @@ async fn a_process_is_started_watched_and_ended() {
     })
     .await;
     assert_eq!((second.restarts, second.message), (1, None));
+    // How it ended is remembered after it is ready again.
+    let how: Vec<&str> = second.ends.iter().map(|end| end.how.as_str()).collect();
+    assert_eq!(how, ["with exit status 3"]);
     assert_eq!(client.get("/").await.1, "one");
     let sum = splitter.counted("one", |sum| sum.upstream_failures == 1 && sum.n >= 4).await;
     assert_eq!((sum.errors, sum.restarts), (1, 1));
@@ -64,7 +67,8 @@ async fn a_process_that_does_not_start_says_why() {
         eventually("it is said", async || splitter.service("shop").await.stable.filter(|stable| stable.restarts >= 2))
             .await;
     assert_eq!(status.state, VersionState::Restarting);
-    assert!(status.message.unwrap().contains("cannot be started"));
+    assert!(status.message.unwrap().contains("could not be started"));
+    assert!(status.ends.len() >= 2 && status.ends.iter().all(|end| end.how.contains("could not be started")));
     // A process that ignores the first signal is killed.
     let pid = eventually("it runs", async || splitter.service("shop").await.canary.and_then(|canary| canary.pid)).await;
     // Its shell must have come as far as ignoring the signal.

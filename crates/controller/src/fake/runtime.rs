@@ -9,6 +9,7 @@ use std::{
 use async_trait::async_trait;
 use model::{Epoch, HistogramBucket, ServiceId, Tick, Timestamp, Track, VersionTick, Weight};
 use receipt_log::Clock;
+use rollout::ProcessEnd;
 use tokio::sync::broadcast;
 
 use super::{TokioClock, lock};
@@ -107,6 +108,7 @@ struct Service {
 struct Version {
     workload: Workload,
     ready: bool,
+    ends: Vec<ProcessEnd>,
 }
 
 impl FakeRuntime {
@@ -198,6 +200,15 @@ impl FakeRuntime {
         if let Some(service) = lock(&self.world).services.get_mut(service) {
             service.weight = Weight::ZERO;
             service.dead_man_at = Some(now);
+        }
+    }
+
+    /// As if the canary's process had ended and been started again.
+    pub fn canary_ends(&self, service: &ServiceId, how: &str) {
+        let at = self.clock.now();
+        if let Some(canary) = lock(&self.world).services.get_mut(service).and_then(|s| s.canary.as_mut()) {
+            canary.ready = false;
+            canary.ends.push(ProcessEnd { at, how: how.to_owned() });
         }
     }
 
@@ -353,7 +364,7 @@ impl Runtime for FakeRuntime {
             dead_man_at: None,
         });
         if entry.stable.is_none() {
-            entry.stable = Some(Version { workload: stable.clone(), ready: true });
+            entry.stable = Some(Version { workload: stable.clone(), ready: true, ends: Vec::new() });
         }
         answer(lost, ())
     }
@@ -369,7 +380,8 @@ impl Runtime for FakeRuntime {
             digest: v.workload.digest.clone(),
             ready: v.ready,
             in_flight: 0,
-            restarts: 0,
+            restarts: v.ends.len() as u64,
+            ends: v.ends.clone(),
         };
         Ok(ObservedService {
             at,
@@ -401,7 +413,7 @@ impl Runtime for FakeRuntime {
             }
             Some(_) => {}
             None => {
-                entry.canary = Some(Version { workload: canary.clone(), ready: false });
+                entry.canary = Some(Version { workload: canary.clone(), ready: false, ends: Vec::new() });
                 entry.weight = Weight::ZERO;
                 entry.last_sent = None;
                 entry.dead_man_at = None;

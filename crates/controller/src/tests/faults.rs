@@ -228,3 +228,43 @@ async fn a_log_that_stops_stops_the_controller() {
     assert!(matches!(&*failure.borrow(), Some(Failure::Log(_))));
     assert_eq!(world.runtime.weight(&service()).percent(), 5, "what cannot be recorded is not done");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_canary_whose_process_ends_again_and_again_is_aborted() {
+    for recipe in [RECIPE.to_owned(), prometheus_recipe(), inline_recipe()] {
+        let world = World::new();
+        let controller = world.controller().await;
+        let release = controller.start(world.request(2, &recipe)).await.unwrap();
+        world.until_weight(5).await;
+        for _ in 0..2 {
+            world.runtime.canary_ends(&service(), "with exit status 1");
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
+        assert!(!world.kinds(&release).contains(&"canary.aborted"), "twice is not too often\n{}", world.story());
+        // Who comes after a crash counts on.
+        drop(controller);
+        let controller = world.controller().await;
+        world.command(&controller, &release, CommandKind::Pause).await.unwrap();
+        world.runtime.canary_ends(&service(), "with exit status 124");
+        assert_eq!(world.until_ended(&release).await, Outcome::Aborted);
+        let aborted: CanaryAborted = world.last(&release, Kind::CanaryAborted).payload.facts().unwrap();
+        assert_eq!(aborted.reason, "the canary's process ended 3 times, last with exit status 124");
+        assert!(aborted.automatic);
+        world.check_log(&release);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_canary_that_never_starts_is_aborted_with_its_exit_status() {
+    let world = World::new();
+    let controller = world.controller().await;
+    world.runtime.faults(Faults { never_ready: true, ..Faults::default() });
+    let recipe = RECIPE.replace("  strategy:\n", "  progressDeadlineAbort: true\n  strategy:\n");
+    let release = controller.start(world.request(2, &recipe)).await.unwrap();
+    world.until("it is started", || world.runtime.labels(&service()).1.is_some()).await;
+    world.runtime.canary_ends(&service(), "with exit status 1");
+    assert_eq!(world.until_ended(&release).await, Outcome::Aborted);
+    let aborted: CanaryAborted = world.last(&release, Kind::CanaryAborted).payload.facts().unwrap();
+    assert!(aborted.reason.starts_with("no progress for "), "{}", aborted.reason);
+    assert!(aborted.reason.ends_with(": the canary's process ended with exit status 1"), "{}", aborted.reason);
+}

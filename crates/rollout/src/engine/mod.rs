@@ -11,3 +11,5 @@ mod replay;
 pub(crate) mod sabotage;
 pub mod status;
 pub mod transition;
+
+pub use planner::MAX_ENDS;

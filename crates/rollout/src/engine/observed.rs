@@ -1,6 +1,7 @@
 //! What the runtime shows.
 
 use model::{Digest, Epoch, Timestamp, Verdict, Version, Weight};
+use serde::{Deserialize, Serialize};
 
 /// What is there, as last seen. Slots are the data plane's: after promotion its stable slot holds the new version.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +37,17 @@ pub struct ObservedVersion {
     pub ready: bool,
     /// Requests under way.
     pub in_flight: u64,
+    /// The latest ends of its process that nobody asked for, oldest first.
+    pub ends: Vec<ProcessEnd>,
+}
+
+/// A process that ended although nobody asked for it, or could not be started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessEnd {
+    /// When, by the data plane's clock.
+    pub at: Timestamp,
+    /// How, to go on "it ended": `with exit status 124`, `by signal 9 (SIGKILL)`.
+    pub how: String,
 }
 
 /// The built-in judge's word on the canary since the last weight came into force.

@@ -5,7 +5,7 @@
 use model::{Actor, Timestamp, Track, Weight};
 
 use super::{
-    observed::{Observed, ObservedVersion},
+    observed::{Observed, ObservedVersion, ProcessEnd},
     plan::{Action, Plan, StopPart, Wait},
     sabotage::{self, Fault},
     status::{PauseReason, Status, VersionRef},
@@ -22,6 +22,10 @@ const DRAIN_MS: u64 = 20_000;
 
 /// The data plane's clock may be so much ahead of the controller's, ms: they read the same clock at different moments.
 const CLOCKS_DIFFER_MS: i64 = 1_000;
+
+/// When the canary's process has ended so often by itself in one attempt, the release is aborted, whatever its recipe, its judge and a person's
+/// hold say: that is no question of statistics. Once may be chance and twice a machine in trouble; each time its clients got errors.
+pub const MAX_ENDS: usize = 3;
 
 pub(super) struct Planner<'a> {
     pub(super) recipe: &'a Recipe,
@@ -95,6 +99,11 @@ impl<'a> Planner<'a> {
         if self.dead_man() {
             return;
         }
+        if let Some((at, reason)) = self.ended_too_often() {
+            self.abort(at, &reason, Actor::controller());
+            self.replay();
+            return;
+        }
         let ready = self.canary_ready();
         self.analyse(ready);
         if self.status.abort.is_some() {
@@ -103,7 +112,10 @@ impl<'a> Planner<'a> {
             return;
         }
         if self.status.is_late(self.recipe, self.now) && self.recipe.progress_deadline_abort {
-            let reason = format!("no progress for {}", crate::recipe::shown_ms(self.recipe.progress_deadline_ms));
+            let mut reason = format!("no progress for {}", crate::recipe::shown_ms(self.recipe.progress_deadline_ms));
+            if let Some(ended) = self.ended() {
+                reason = format!("{reason}: {ended}");
+            }
             self.abort(self.now, &reason, Actor::controller());
             self.replay();
             return;
@@ -148,6 +160,28 @@ impl<'a> Planner<'a> {
             self.record(Transition::WeightDrifted { at, expected, seen, reason });
         }
         true
+    }
+
+    /// Ends of the canary's process in this attempt.
+    fn ends(&self) -> impl DoubleEndedIterator<Item = &ProcessEnd> {
+        let (canary, since) = (&self.status.start.canary, self.status.attempt_at);
+        let seen = self.observed.canary.as_ref().filter(|seen| seen.digest == canary.digest);
+        seen.into_iter().flat_map(|seen| &seen.ends).filter(move |end| end.at >= since)
+    }
+
+    /// How often that was, and how the last time, in words.
+    fn ended(&self) -> Option<String> {
+        let last = self.ends().next_back()?;
+        Some(match self.ends().count() {
+            1 => format!("the canary's process ended {}", last.how),
+            times => format!("the canary's process ended {times} times, last {}", last.how),
+        })
+    }
+
+    /// The moment and the reason, when it was too often.
+    fn ended_too_often(&self) -> Option<(Timestamp, String)> {
+        let at = self.ends().nth(MAX_ENDS - 1)?.at;
+        Some((at.min(self.now), self.ended()?))
     }
 
     /// True when what is observed is from after this moment. What comes from the future was seen before the clock was set back.

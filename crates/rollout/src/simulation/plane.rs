@@ -141,6 +141,7 @@ impl Plane {
             digest: p.version.digest.clone(),
             ready: p.ready,
             in_flight: 0,
+            ends: Vec::new(),
         };
         let truth = Observed {
             at: now,

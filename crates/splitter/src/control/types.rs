@@ -520,7 +520,25 @@ pub struct VersionStatus {
     pub in_flight: u64,
     /// What the last failed health check or exit said.
     pub message: Option<String>,
+    /// How its process ended without having been told to, latest last, at most [`KEPT_ENDS`]. Counts from when the version was started.
+    #[serde(default)]
+    pub ends: Vec<ProcessEnd>,
 }
+
+/// How many ends of a version's process are remembered: with the pauses between them, over five minutes of a controller that was away.
+pub const KEPT_ENDS: usize = 32;
+
+/// A process that ended without having been told to, or could not be started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessEnd {
+    /// When.
+    pub at: Stamp,
+    /// How, to go on "it ended": `with exit status 124`, `by signal 9 (SIGKILL)`. At most [`LONGEST_END`] characters.
+    pub how: String,
+}
+
+/// Longest text of how a process ended: an error of the system, with a path.
+pub const LONGEST_END: usize = 200;
 
 /// How a version is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

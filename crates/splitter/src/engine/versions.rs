@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
-use crate::control::{Refusal, StoppedVersion, VersionState, VersionStatus};
+use crate::control::{KEPT_ENDS, LONGEST_END, ProcessEnd, Refusal, Stamp, StoppedVersion, VersionState, VersionStatus};
 use crate::health;
 use crate::process::{self, Identity, Process};
 use crate::route::{Target, Version};
@@ -60,6 +60,7 @@ struct Live {
     process: Option<Identity>,
     restarts: u64,
     message: Option<String>,
+    ends: Vec<ProcessEnd>,
 }
 
 impl VersionEntry {
@@ -76,6 +77,7 @@ impl VersionEntry {
             restarts: live.restarts,
             in_flight: self.shared.in_flight(),
             message: live.message.clone(),
+            ends: live.ends.clone(),
         }
     }
 
@@ -91,6 +93,7 @@ impl VersionEntry {
             process: live.process.clone(),
             was_ready: live.was_ready,
             restarts: live.restarts,
+            ends: live.ends.clone(),
         }
     }
 
@@ -116,6 +119,14 @@ impl VersionEntry {
     /// Number of the last tick when it was gone.
     pub(crate) fn gone_since(&self) -> Option<u64> {
         self.gone_since.get()
+    }
+
+    fn ended(&self, at: Stamp, how: &str) {
+        let ends = &mut self.live.borrow_mut().ends;
+        if ends.len() >= KEPT_ENDS {
+            ends.remove(0);
+        }
+        ends.push(ProcessEnd { at, how: how.chars().take(LONGEST_END).collect() });
     }
 
     fn set(&self, state: VersionState, message: Option<String>) {
@@ -184,6 +195,7 @@ impl Engine {
                 process: None,
                 restarts: earlier.map_or(0, |earlier| earlier.restarts),
                 message: None,
+                ends: earlier.map_or_else(Vec::new, |earlier| earlier.ends.clone()),
             }),
             gone_since: Cell::new(None),
             end: CancellationToken::new(),
@@ -220,7 +232,7 @@ impl Engine {
         let mut pause = FIRST_PAUSE;
         loop {
             let since = Instant::now();
-            let message = match found.take().map_or_else(|| start(entry, fixed_port), Ok) {
+            let how = match found.take().map_or_else(|| start(entry, fixed_port), Ok) {
                 Ok(mut process) => {
                     entry.live.borrow_mut().process = Some(process.identity.clone());
                     self.save();
@@ -234,10 +246,12 @@ impl Engine {
                         return;
                     };
                     entry.live.borrow_mut().process = None;
-                    format!("its process ended: {how}")
+                    how
                 }
-                Err(error) => format!("its process cannot be started: {error}"),
+                Err(error) => format!("as it could not be started: {error}"),
             };
+            entry.ended(self.clock.now(), &how);
+            let message = format!("its process ended {how}");
             if since.elapsed() >= STEADY {
                 pause = FIRST_PAUSE;
             }
