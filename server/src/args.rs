@@ -403,7 +403,7 @@ pub enum ReceiptVerb {
 pub enum TokenVerb {
     /// Make a token; shown once
     Create {
-        /// What it may do
+        /// What it may do: viewer (read), operator (give commands), admin (make tokens too)
         #[arg(long, value_parser = role)]
         role: Role,
         /// Name that its receipts carry
@@ -415,7 +415,7 @@ pub enum TokenVerb {
     },
     /// Make a login link, good once within 10 minutes
     Link {
-        /// What its user may do
+        /// What its user may do: viewer (read), operator (give commands), admin (make tokens too)
         #[arg(long, value_parser = role, default_value = "admin")]
         role: Role,
         /// Name that their receipts carry

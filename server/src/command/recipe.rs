@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use controller::SampleStore;
 use model::{ServiceId, Timestamp};
 use projections::{ReadModel as _, ReleaseFilter};
-use rollout::{Finding, LintReport, Recipe, Severity, lint, timetable, unsupported_locally};
+use rollout::{Finding, LintReport, Recipe, Refusal, Severity, lint, timetable, unsupported_locally};
 use serde_json::json;
 use store_sqlite::SqliteStore;
 
@@ -73,22 +73,34 @@ async fn seen_in(data_dir: &Path, service: &ServiceId) -> anyhow::Result<f64> {
     anyhow::bail!("the last {RELEASES} releases of {service} here have no traffic kept: say --rate")
 }
 
+/// What the local runtime does not carry out of these files' recipes. What cannot become a release at all is added to the findings.
+fn refused_here(files: &[(&str, &[u8])], report: &mut LintReport) -> Vec<Refusal> {
+    let follows = |file: &str| report.documents.iter().any(|d| d.kind == "Rollout" && d.file == file);
+    let (recipes, templates): (Vec<_>, Vec<_>) = files.iter().copied().partition(|(name, _)| follows(name));
+    let mut refusals = Vec::new();
+    for recipe in &recipes {
+        // One recipe is a release; its templates may stand in any of the files.
+        let alone = [&[*recipe][..], &templates].concat();
+        match Recipe::load(if recipes.len() == 1 { files } else { &alone }) {
+            Ok(recipe) => refusals.extend(unsupported_locally(&recipe)),
+            Err(wrong) => report.findings.extend(wrong.findings.into_iter().filter(|f| f.severity == Severity::Error)),
+        }
+    }
+    refusals
+}
+
 fn lint_files(global: &Global, paths: &[PathBuf], local: bool, rate: Option<f64>) -> anyhow::Result<ExitCode> {
     if paths.len() > MAX_FILES {
         return Err(WrongUse(format!("at most {MAX_FILES} files")).into());
     }
     let read = paths.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
     let files: Vec<(&str, &[u8])> = read.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
-    let report = lint(&files);
+    let mut report = lint(&files);
     if report.is_clean() && report.documents.is_empty() {
         // What was cut off must not pass.
         return Err(WrongUse("there is no document in it: nothing was checked".to_owned()).into());
     }
-    let refusals = if local && report.is_clean() {
-        Recipe::load(&files).map(|recipe| unsupported_locally(&recipe)).unwrap_or_default()
-    } else {
-        Vec::new()
-    };
+    let refusals = if local && report.is_clean() { refused_here(&files, &mut report) } else { Vec::new() };
     let clean = report.is_clean() && refusals.is_empty();
     let often = match rate {
         Some(rate) if report.is_clean() => Recipe::load(&files).ok().and_then(|r| estimate(&r, rate)),

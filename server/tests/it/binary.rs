@@ -157,6 +157,31 @@ fn recipes_of_the_examples_are_clean_and_planned() {
     assert!(!out.contains("healthy canaries"), "{out}");
 }
 
+/// What `release start` would refuse, lint for the local runtime refuses too; and each of several recipes is looked at.
+#[test]
+fn what_cannot_be_a_release_is_not_clean_for_the_local_runtime() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/rollout-default.yaml");
+    let text = fs::read_to_string(example).unwrap();
+    let first = text.find("      - setWeight").unwrap();
+    let many =
+        write("many.yaml", &format!("{}{}{}", &text[..first], "      - setWeight: 5\n".repeat(200), &text[first..]));
+    let (code, out, _) = run(directory.path(), &["recipe", "lint", &many]);
+    assert_eq!(code, 0, "Argo takes it: {out}");
+    for files in [&[many.as_str()][..], &[example, many.as_str()]] {
+        let args = [&["recipe", "lint", "--runtime", "local"][..], files].concat();
+        let (code, out, _) = run(directory.path(), &args);
+        assert!(code == 1 && out.contains("many.yaml") && out.contains("more than 200 steps"), "{code}: {out}");
+    }
+    let (code, out, _) = run(directory.path(), &["recipe", "lint", "--runtime", "local", example, example]);
+    assert_eq!(code, 0, "two recipes, each fit to be a release: {out}");
+}
+
 #[test]
 fn a_table_of_ticks_is_judged_again() {
     let directory = tempfile::tempdir().unwrap();
