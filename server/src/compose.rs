@@ -31,6 +31,7 @@ use crate::{
     config::{AdmissionConfig, Config, ConfigCatalogue},
     events::Hub,
     exit::{Refusal, WrongUse},
+    health::Health,
     http_server,
     migrations::CommandMigrations,
     policy::Guarded,
@@ -249,6 +250,8 @@ pub async fn start(opened: Opened) -> anyhow::Result<Running> {
     let promotions = Arc::new(Promotions::new(&config, attestations, followed.clone(), clock.clone()));
     let hub = Hub::start(followed.clone(), &*delivery, closed.clone());
     let kept: Arc<dyn Store> = Arc::new(store.clone());
+    let health = Health::default();
+    let reading = tokio::spawn(health.clone().read_through(kept.clone()));
     let https = config.public_url.as_ref().is_some_and(|url| url.scheme == "https");
     let port = listener.local_addr().map_or(0, |address| address.port());
     let app = App::new(router::Parts {
@@ -268,6 +271,7 @@ pub async fn start(opened: Opened) -> anyhow::Result<Running> {
         cookie: Cookie::new(https, port),
         logins: Limiter::default(),
         hub,
+        health,
         counts: Counts::default(),
     });
     let stop = {
@@ -282,8 +286,11 @@ pub async fn start(opened: Opened) -> anyhow::Result<Running> {
         None => None,
         Some(config) => Some(webhook(config, &log, &clock, closed.clone()).await?),
     };
-    let helpers =
-        vec![tokio::spawn(admin::serve(admin_listener, access.clone(), base)), tokio::spawn(prune(access, clock))];
+    let helpers = vec![
+        tokio::spawn(admin::serve(admin_listener, access.clone(), base)),
+        tokio::spawn(prune(access, clock)),
+        reading,
+    ];
     Ok(Running {
         app,
         controller,

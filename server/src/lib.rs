@@ -32,6 +32,7 @@ pub mod demo;
 pub mod events;
 pub mod exit;
 pub mod false_stops;
+pub mod health;
 pub mod http_server;
 pub mod migrations;
 pub mod policy;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use controller::{CommandError, Delivery, StartError, StartRequest, Traffic};
+use controller::{CommandError, Delivery, LeftAlone, StartError, StartRequest, Traffic};
 use model::{
     Command, Digest, Environment, Kind, ReleaseId, ServiceId, Tick,
     event::CommandSeen,
@@ -243,6 +243,10 @@ impl Delivery for Guarded {
 
     fn live(&self) -> broadcast::Receiver<(ReleaseId, Tick)> {
         self.inner.live()
+    }
+
+    fn left_alone(&self) -> Vec<LeftAlone> {
+        self.inner.left_alone()
     }
 
     fn traffic(&self, service: &ServiceId) -> Option<Traffic> {

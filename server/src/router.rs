@@ -37,6 +37,7 @@ use crate::{
     auth::{self, Cookie, Limiter},
     config::{ConfigCatalogue, PublicUrl},
     events::{self, Hub},
+    health::Health,
     promotions::Promotions,
     site,
 };
@@ -154,6 +155,8 @@ pub struct Parts {
     pub logins: Limiter,
     /// The live stream.
     pub hub: Hub,
+    /// What is damaged.
+    pub health: Health,
     /// Counts for `/metrics`.
     pub counts: own_metrics::Counts,
 }
@@ -302,7 +305,12 @@ async fn around(State(app): State<App>, request: Request, next: Next) -> Respons
 async fn healthz(State(app): State<App>) -> Response {
     // The log's size is known without the disk; a log that has stopped ends the process.
     let size = *app.log.size().borrow();
-    Json(json!({ "status": "ok", "receipts": size })).into_response()
+    let reasons = app.health.in_short(&app.delivery.left_alone());
+    if reasons.is_empty() {
+        return Json(json!({ "status": "ok", "receipts": size })).into_response();
+    }
+    let body = json!({ "status": "unhealthy", "reasons": reasons, "receipts": size });
+    (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
 }
 
 async fn file(uri: Uri, headers: HeaderMap) -> Response {

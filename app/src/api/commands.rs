@@ -60,7 +60,9 @@ async fn ordered(
         Err(CommandError::UnknownRelease(id)) => Err(ApiError::NotFound(format!("release {id}"))),
         Err(CommandError::Refused(why)) => Err(ApiError::Refused(why)),
         Err(e @ CommandError::Unfit(_)) => Err(ApiError::Invalid(e.to_string())),
-        Err(e @ CommandError::Unavailable(_)) => Err(ApiError::Unavailable(e.to_string())),
+        Err(e @ (CommandError::Unavailable(_) | CommandError::LeftAlone(_) | CommandError::InPart(_))) => {
+            Err(ApiError::Unavailable(e.to_string()))
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the server gives to the server functions by context.
 //!
 //! Per request: `Option<access::Identity>`. For all requests: `Arc<dyn projections::ReadModel>`, `Arc<dyn controller::Delivery>`,
-//! `Arc<dyn receipt_log::Clock>`, [`LogKey`] and [`Environments`].
+//! `Arc<dyn receipt_log::Clock>`, [`LogKey`], [`LogHealth`] and [`Environments`].
 
 use std::sync::Arc;
 
@@ -17,6 +17,10 @@ use super::ApiError;
 /// The log's public key as a `vkey` of C2SP signed notes: receipts and checkpoints are signed with it.
 #[derive(Debug, Clone)]
 pub struct LogKey(pub String);
+
+/// What is damaged, and the services that are left alone, each in a sentence; empty when all is well.
+#[derive(Debug, Clone, Default)]
+pub struct LogHealth(pub Vec<String>);
 
 /// The environments that images are promoted into, in their order.
 #[derive(Debug, Clone, Default)]

@@ -20,6 +20,8 @@ pub struct SettingsPage {
     pub size: StoreSize,
     /// The newest checkpoint: receipts covered, and the root over them.
     pub checkpoint: Option<(u64, String)>,
+    /// What is damaged, and the services that are left alone.
+    pub problems: Vec<String>,
     /// What their forms carry.
     pub form_token: String,
     /// True when they may let others in.
@@ -50,7 +52,7 @@ pub struct Entry {
 /// The settings.
 #[server(prefix = "/api", endpoint = "get_settings", output = Post<TextJson>)]
 pub async fn get_settings() -> Result<SettingsPage, ApiError> {
-    use super::context::{LogKey, answered, form_token, now, require, service};
+    use super::context::{LogHealth, LogKey, answered, form_token, now, require, service};
     use access::{Access, Credential, CredentialKind, Role, Via};
     use receipt_log::Store;
     use std::sync::Arc;
@@ -97,6 +99,7 @@ pub async fn get_settings() -> Result<SettingsPage, ApiError> {
                 vkey,
                 size: read.size().await.map_err(super::reads::could_not)?,
                 checkpoint,
+                problems: service::<LogHealth>("log health")?.0,
                 form_token: form_token(&who),
                 admin,
                 sessions: listed(CredentialKind::Session).await?,

@@ -28,7 +28,7 @@ pub fn SettingsPage() -> impl IntoView {
 }
 
 fn settings(loaded: &Loaded, now: Timestamp) -> Markup {
-    let Loaded { origin, vkey, keyid, size, checkpoint, form_token, admin, sessions, tokens } = loaded;
+    let Loaded { origin, vkey, keyid, size, checkpoint, problems, form_token, admin, sessions, tokens } = loaded;
     let (covered, root) = checkpoint.as_ref().map_or((0, ""), |(covered, root)| (*covered, root.as_str()));
     let behind = size.receipts.saturating_sub(covered);
     let receipts = say::plural(covered, "receipt", "receipts");
@@ -58,6 +58,10 @@ fn settings(loaded: &Loaded, now: Timestamp) -> Markup {
                 dd {
                     "At its start the server held tree and checkpoint against each other. Every byte: "
                     a.door href="/receipts#verify" { "in this browser" } ", or " code { "deliveryos log verify" }
+                }
+                @if !problems.is_empty() {
+                    dt { "Health" }
+                    @for problem in problems { dd { span.state.bad { (problem) } } }
                 }
                 dt { "On the disk" } dd { (megabytes(size.bytes)) }
             }

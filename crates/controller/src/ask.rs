@@ -91,8 +91,7 @@ impl Task {
                     .map_err(|refused| refused.to_string())
             }
             newest => {
-                let known = self.deps.log.of_release(&command.release).await.map_err(unavailable)?;
-                if known.is_empty() {
+                if !self.deps.log.has_release(&command.release).await.map_err(unavailable)? {
                     return Err(No::Answer(CommandError::UnknownRelease(command.release)));
                 }
                 let newest = newest.as_ref().map_or_else(String::new, |a| format!(": {} is the newest", a.release));
@@ -369,7 +368,7 @@ fn stops(kind: CommandKind) -> bool {
     matches!(kind, CommandKind::Abort | CommandKind::Rollback)
 }
 
-fn command_key(id: &str) -> String {
+pub(crate) fn command_key(id: &str) -> String {
     format!("command/{id}")
 }
 
@@ -390,7 +389,7 @@ pub(crate) fn intent(
     Ok(Draft { key: key.to_owned(), payload: payload.release(release.clone()) })
 }
 
-fn words(halt: &Halt) -> String {
+pub(crate) fn words(halt: &Halt) -> String {
     match halt {
         Halt::Log(error) => error.to_string(),
         Halt::Overtaken(why) | Halt::Unrecordable(why) => why.clone(),

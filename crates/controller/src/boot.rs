@@ -72,9 +72,9 @@ pub(crate) struct Begun {
 /// Why a release cannot be carried on from the log.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BootError {
-    #[error("the log could not be read")]
+    #[error(transparent)]
     Log(#[from] AppendError),
-    #[error("the samples could not be read")]
+    #[error(transparent)]
     Samples(#[from] crate::SampleError),
     #[error("receipt {index} is not readable: {why}")]
     Receipt { index: u64, why: String },
@@ -89,11 +89,11 @@ pub(crate) enum BootError {
 }
 
 /// Number of the service's newest release; 0 when there is none. Releases are numbered without gaps, so it is found by doubling
-/// and halving, not by reading the log.
+/// and halving, not by reading the log: no other release is read, so that what is damaged in one holds up none of the others.
 pub(crate) async fn newest(deps: &Deps, service: &ServiceId) -> Result<u64, BootError> {
     let exists = async |n: u64| -> Result<bool, BootError> {
         let Ok(id) = ReleaseId::of(service, n) else { return Ok(false) };
-        Ok(!deps.log.of_release(&id).await?.is_empty())
+        Ok(deps.log.has_release(&id).await?)
     };
     let mut high = 1;
     while exists(high).await? {
@@ -186,7 +186,14 @@ pub(crate) async fn revisions_back(
     let mut back = 0;
     for n in (newest.saturating_sub(RELEASES_BACK)..=newest).rev() {
         let Ok(id) = ReleaseId::of(service, n) else { continue };
-        let receipts = deps.log.of_release(&id).await?;
+        let receipts = match deps.log.of_release(&id).await {
+            Ok(receipts) => receipts,
+            // Over a doubt about the past every step is taken.
+            Err(error) => {
+                tracing::error!(release = %id, %error, "an earlier release could not be read: whether a version was stable a short while ago is not known");
+                return Ok(None);
+            }
+        };
         let promoted = receipts
             .iter()
             .rev()

@@ -18,8 +18,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Catalogue, CommandError, Delivery, MetricSource, Migrations, Runtime, SampleStore, StartError, StartRequest,
-    Traffic,
+    Catalogue, CommandError, Delivery, LeftAlone, MetricSource, Migrations, Runtime, SampleStore, StartError,
+    StartRequest, Traffic,
+    left_alone::Left,
     limits::{LIVE, QUEUE, URGENT_QUEUE},
     task::{Inbox, Request, Task},
 };
@@ -66,6 +67,8 @@ pub enum Failure {
 /// The loop over all services: observe → plan → execute → record. Dropping it stops acting at once, as a crash would.
 pub struct Controller {
     services: BTreeMap<ServiceId, Inbox>,
+    left_alone: BTreeMap<ServiceId, Left>,
+    deps: Arc<Deps>,
     live: broadcast::Sender<(ReleaseId, Tick)>,
     failure: watch::Receiver<Option<Failure>>,
     stop: CancellationToken,
@@ -123,13 +126,15 @@ impl Controller {
         });
         let stop = CancellationToken::new();
         let mut services = BTreeMap::new();
+        let mut left_alone = BTreeMap::new();
         let mut prepared = Vec::new();
         // All epochs must be known before anybody acts.
         for (service, configured) in deps.catalogue.services() {
             match Task::prepare(deps.clone(), service.clone(), configured).await {
                 Ok(task) => prepared.push((service, task)),
                 Err(why) => {
-                    tracing::error!(%service, %why, "service cannot be carried on from the log");
+                    tracing::error!(%service, %why, "service cannot be carried on from the log: it is left alone");
+                    left_alone.insert(service.clone(), Left::new(&deps, service.clone(), why.clone()).await);
                     deps.failure.send_replace(Some(Failure::Recovery { service, why }));
                 }
             }
@@ -141,7 +146,7 @@ impl Controller {
             services.insert(service, Inbox { urgent, normal, traffic: task.traffic.subscribe() });
             tasks.push(tokio::spawn(task.run(urgent_rx, normal_rx, stop.clone())));
         }
-        Self { services, live, failure, stop, tasks }
+        Self { services, left_alone, deps, live, failure, stop, tasks }
     }
 
     /// Set when something no longer acts; the server must end when it is the log.
@@ -158,12 +163,6 @@ impl Controller {
             }
         }
     }
-
-    fn inbox(&self, release: &ReleaseId) -> Option<&Inbox> {
-        let (service, number) = release.as_str().rsplit_once('-')?;
-        number.parse::<u64>().ok()?;
-        self.services.get(&service.parse::<ServiceId>().ok()?)
-    }
 }
 
 impl Drop for Controller {
@@ -177,6 +176,9 @@ impl Drop for Controller {
 #[async_trait]
 impl Delivery for Controller {
     async fn start(&self, request: StartRequest) -> Result<ReleaseId, StartError> {
+        if let Some(left) = self.left_alone.get(&request.service) {
+            return Err(StartError::LeftAlone(left.said.clone()));
+        }
         let Some(inbox) = self.services.get(&request.service) else {
             return Err(StartError::UnknownService(request.service));
         };
@@ -193,7 +195,11 @@ impl Delivery for Controller {
         if let Some(why) = Command::unfit(&command.reason) {
             return Err(CommandError::Unfit(why));
         }
-        let Some(inbox) = self.inbox(&command.release) else {
+        let service = service_of(&command.release);
+        if let Some(left) = service.as_ref().and_then(|service| self.left_alone.get(service)) {
+            return left.command(&self.deps, command).await;
+        }
+        let Some(inbox) = service.and_then(|service| self.services.get(&service)) else {
             return Err(CommandError::UnknownRelease(command.release));
         };
         // What takes traffic off the new version never waits behind anything else.
@@ -213,9 +219,22 @@ impl Delivery for Controller {
         self.live.subscribe()
     }
 
-    fn traffic(&self, service: &ServiceId) -> Option<Traffic> {
-        self.services.get(service).map(|inbox| inbox.traffic.borrow().clone())
+    fn left_alone(&self) -> Vec<LeftAlone> {
+        self.left_alone.values().map(|left| left.said.clone()).collect()
     }
+
+    fn traffic(&self, service: &ServiceId) -> Option<Traffic> {
+        match self.left_alone.get(service) {
+            Some(left) => Some(Traffic { rate: None, warning: Some(left.said.to_string()) }),
+            None => self.services.get(service).map(|inbox| inbox.traffic.borrow().clone()),
+        }
+    }
+}
+
+fn service_of(release: &ReleaseId) -> Option<ServiceId> {
+    let (service, number) = release.as_str().rsplit_once('-')?;
+    number.parse::<u64>().ok()?;
+    service.parse().ok()
 }
 
 fn busy<T>(error: &mpsc::error::TrySendError<T>) -> String {

@@ -21,6 +21,9 @@
 //! Between releases the data plane is held against the log: one that came back with an older state (it could not be saved) is given
 //! what the log says, health-checked, under one `delivery.command.accepted` of the controller (`begun/<release>/restore/<ms>`).
 //!
+//! What is read for that is of the service's newest release alone. Where this cannot be carried on (a damaged receipt of its own), the service is
+//! left alone by name ([`LeftAlone`]): every command says why, and an abort still takes the traffic off the canary.
+//!
 //! # Abort
 //! Aborts have a queue of their own that is looked at before anything else and between any two actions. Once the intent is
 //! durable the weight is set, and only then the further receipts are written. Nothing slow runs in the task: measurements,
@@ -43,6 +46,7 @@ mod controller;
 mod counters;
 mod counting;
 mod evidence;
+mod left_alone;
 mod limits;
 mod look;
 pub mod ports;
@@ -61,7 +65,7 @@ pub mod fake;
 pub use controller::{Controller, Failure, Parts};
 pub use counters::{CounterAsk, CounterQueries, CounterSource, Counters};
 pub use ports::*;
-pub use service::{CommandError, Delivery, StartError, StartRequest, Traffic};
+pub use service::{CommandError, Delivery, LeftAlone, StartError, StartRequest, Traffic};
 
 #[cfg(test)]
 mod tests;

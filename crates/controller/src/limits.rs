@@ -33,6 +33,9 @@ pub(crate) const ROUNDS: usize = 64;
 /// Time for the data plane to answer a call: it is on the same machine and answers in under a millisecond.
 pub(crate) const CALL: Duration = Duration::from_secs(2);
 
+/// Time for the log to take the intent of an abort of a service that is left alone: it takes milliseconds, and the traffic must not wait for long.
+pub(crate) const APPEND: Duration = Duration::from_secs(2);
+
 /// Time until a call that failed is tried again.
 pub(crate) const RETRY: Duration = Duration::from_millis(200);
 

@@ -62,6 +62,9 @@ pub enum StartError {
     /// The runtime cannot do part of the recipe.
     #[error("the runtime cannot carry out this recipe: {}", .0.join("; "))]
     Unsupported(Vec<String>),
+    /// What the log holds of the service cannot be carried on.
+    #[error(transparent)]
+    LeftAlone(#[from] LeftAlone),
     /// It could not be found out or written down.
     #[error("the release could not be recorded: {0}")]
     Unavailable(String),
@@ -79,9 +82,28 @@ pub enum CommandError {
     /// The reason is too long, or has what is not text.
     #[error("{0}")]
     Unfit(String),
+    /// What the log holds of the service cannot be carried on. An abort that takes traffic away is carried out all the same.
+    #[error(transparent)]
+    LeftAlone(#[from] LeftAlone),
+    /// An abort of a service that is left alone, done in part: what was done and what was not, in words.
+    #[error("{0}")]
+    InPart(String),
     /// It could not be written down, so nothing was done.
     #[error("the command could not be recorded, so nothing was done: {0}")]
     Unavailable(String),
+}
+
+/// A service that is left alone: what the log holds of it cannot be carried on. Its data plane goes on with the weights it has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the service {service} is left alone since the server's start: {why}. Say `deliveryos log verify` to see all that is damaged, put the data \
+     directory back from a copy, and start the server again; until then only an abort is carried out"
+)]
+pub struct LeftAlone {
+    /// The service.
+    pub service: ServiceId,
+    /// Why, with the receipt where one is damaged.
+    pub why: String,
 }
 
 /// What is seen of a service's traffic.
@@ -102,6 +124,10 @@ pub trait Delivery: Send + Sync {
     async fn command(&self, command: Command) -> Result<u64, CommandError>;
     /// Live ticks by release, for pages.
     fn live(&self) -> broadcast::Receiver<(ReleaseId, Tick)>;
+    /// The services that are left alone, with why. Fixed at the start.
+    fn left_alone(&self) -> Vec<LeftAlone> {
+        Vec::new()
+    }
     /// What is seen of a service's traffic; `None` when there is no such service.
     fn traffic(&self, service: &ServiceId) -> Option<Traffic>;
 }

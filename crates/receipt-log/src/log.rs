@@ -68,6 +68,8 @@ pub trait Log: Send + Sync {
     async fn find(&self, key: &str) -> Result<Option<u64>, AppendError>;
     /// All receipts of one release in order, durable ones only.
     async fn of_release(&self, release: &ReleaseId) -> Result<Vec<LoggedReceipt>, AppendError>;
+    /// True when there is a receipt of this release, whether it can be read or not.
+    async fn has_release(&self, release: &ReleaseId) -> Result<bool, AppendError>;
     /// Up to `limit` receipts with an index of at least `from`, in order.
     async fn range(&self, from: u64, limit: u32) -> Result<Vec<LoggedReceipt>, AppendError>;
     /// Number of durable receipts; changes are seen on the receiver.

@@ -273,6 +273,10 @@ impl Log for ReceiptLog {
         }
     }
 
+    async fn has_release(&self, release: &ReleaseId) -> Result<bool, AppendError> {
+        Ok(!self.shared.store.of_release(release, 0, 1).await.map_err(unreadable)?.is_empty())
+    }
+
     async fn range(&self, from: u64, limit: u32) -> Result<Vec<LoggedReceipt>, AppendError> {
         let entries = self.shared.store.entries(from, limit).await.map_err(unreadable)?;
         entries.into_iter().map(|stored| self.read(stored)).collect()

@@ -228,6 +228,7 @@ pub(super) async fn start(
             Ok((StatusCode::CREATED, Json(Started { release, warnings })).into_response())
         }
         Err(StartError::Unavailable(why)) => Err(Problem::unavailable(&why)),
+        Err(StartError::LeftAlone(left)) => Err(Problem::not_found_out(left.to_string())),
         Err(error) => Err(Problem::refused(error.to_string())),
     }
 }
@@ -273,6 +274,9 @@ pub(super) async fn steer(
         Err(CommandError::Refused(why)) => Err(Problem::refused(why)),
         Err(error @ CommandError::Unfit(_)) => Err(Problem::invalid(error.to_string())),
         Err(CommandError::Unavailable(why)) => Err(Problem::unavailable(&why)),
+        Err(error @ (CommandError::LeftAlone(_) | CommandError::InPart(_))) => {
+            Err(Problem::not_found_out(error.to_string()))
+        }
     }
 }
 

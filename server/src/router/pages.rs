@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use app::{
     api::{
         ApiError,
-        context::{Environments, LogKey},
+        context::{Environments, LogHealth, LogKey},
     },
     parts::PartsNeeded,
 };
@@ -146,6 +146,7 @@ fn context(app: &App, request: &Request) -> impl Fn() + Clone + Send + Sync + 's
         provide_context(app.access.clone());
         provide_context(app.store.clone());
         provide_context(LogKey(app.vkey.clone()));
+        provide_context(LogHealth(app.health.in_full(&app.delivery.left_alone())));
         provide_context(Environments(app.promotions.order()));
         if let (Some(nonce), Some(response)) = (leptos::nonce::use_nonce(), use_context::<ResponseOptions>()) {
             let policy = format!(

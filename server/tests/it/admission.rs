@@ -238,6 +238,9 @@ impl Log for Hanging {
     async fn of_release(&self, _: &ReleaseId) -> Result<Vec<LoggedReceipt>, AppendError> {
         Ok(Vec::new())
     }
+    async fn has_release(&self, _: &ReleaseId) -> Result<bool, AppendError> {
+        Ok(false)
+    }
     async fn range(&self, _: u64, _: u32) -> Result<Vec<LoggedReceipt>, AppendError> {
         Ok(Vec::new())
     }

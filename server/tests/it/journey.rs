@@ -15,26 +15,26 @@ use crate::process::{Running, deliveryos, free, run, until};
 /// Steps that are long enough to look, and short enough to wait for.
 const RECIPE: &str = include_str!("../../src/demo/quick.yaml");
 
-struct Site {
+pub(crate) struct Site {
     directory: tempfile::TempDir,
-    base: String,
+    pub(crate) base: String,
     traffic: std::net::SocketAddr,
     metrics: std::net::SocketAddr,
     token: String,
 }
 
 impl Site {
-    fn data(&self) -> &Path {
+    pub(crate) fn data(&self) -> &Path {
         self.directory.path()
     }
 
-    fn server(&self) -> Command {
+    pub(crate) fn server(&self) -> Command {
         let mut command = deliveryos(self.data());
         command.args(["serve", "--config", &self.data().join("deliveryos.toml").display().to_string()]);
         command
     }
 
-    fn new() -> (Self, Running) {
+    pub(crate) fn new() -> (Self, Running) {
         let directory = tempfile::tempdir().unwrap();
         let [listen, traffic, metrics] = free();
         let mut text = format!(
@@ -61,17 +61,17 @@ impl Site {
         (site, server)
     }
 
-    fn serving(&self) {
+    pub(crate) fn serving(&self) {
         until("the pages", || (self.cli(&["release", "list"]).0 == 0).then_some(()));
     }
 
-    fn cli(&self, args: &[&str]) -> (i32, String, String) {
+    pub(crate) fn cli(&self, args: &[&str]) -> (i32, String, String) {
         let mut all = args.to_vec();
         all.extend(["--server", &self.base, "--token", &self.token]);
         run(self.data(), &all)
     }
 
-    fn start(&self, version: &str, recipe: &str) -> String {
+    pub(crate) fn start(&self, version: &str, recipe: &str) -> String {
         let recipe = self.data().join(recipe).display().to_string();
         // The data plane may still be coming up.
         until("a start", || {
@@ -82,12 +82,12 @@ impl Site {
         })
     }
 
-    fn view(&self, release: &str) -> Option<Value> {
+    pub(crate) fn view(&self, release: &str) -> Option<Value> {
         let (code, out, _) = self.cli(&["release", "status", release, "--json"]);
         (code == 0).then(|| serde_json::from_str(&out).unwrap())
     }
 
-    fn weight(&self, release: &str) -> u64 {
+    pub(crate) fn weight(&self, release: &str) -> u64 {
         self.view(release).and_then(|view| view["row"]["weight"].as_u64()).unwrap_or(0)
     }
 
@@ -126,7 +126,7 @@ impl Site {
     }
 
     /// The version that answers a request.
-    fn served_by(&self) -> Option<String> {
+    pub(crate) fn served_by(&self) -> Option<String> {
         let mut stream = std::net::TcpStream::connect(self.traffic).ok()?;
         stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").ok()?;
         let mut answer = String::new();
@@ -134,7 +134,7 @@ impl Site {
         answer.lines().find_map(|line| line.strip_prefix("x-version: ")).map(str::to_owned)
     }
 
-    fn load(&self) -> (Arc<Counters>, tokio::runtime::Runtime) {
+    pub(crate) fn load(&self) -> (Arc<Counters>, tokio::runtime::Runtime) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let load = Load { target: self.traffic, paths: vec!["/".into()], rate: 100.0, seed: 1 };
         let counters = {

@@ -5,6 +5,7 @@ mod admission;
 mod binary;
 mod bundles;
 mod counted;
+mod damaged;
 mod events;
 mod evidence;
 mod garbage;

@@ -12,7 +12,7 @@ use axum::{
     body::Body,
     http::{Method, Request, Response, StatusCode, header},
 };
-use controller::{CommandError, Delivery, StartError, StartRequest, Traffic};
+use controller::{CommandError, Delivery, LeftAlone, StartError, StartRequest, Traffic};
 use http_body_util::BodyExt as _;
 use model::{Actor, Command, Kind, ReleaseId, ServiceId, Tick, event::CommandSeen};
 use receipt_log::{Draft, Log as _, ManualClock, MemorySigner, ReceiptLog};
@@ -23,6 +23,7 @@ use server::{
     auth::{Cookie, Limiter},
     config::{Config, ConfigCatalogue, PublicUrl},
     events::Hub,
+    health::Health,
     migrations::CommandMigrations,
     policy::Guarded,
     promotions::Promotions,
@@ -43,6 +44,7 @@ pub(crate) struct Reached {
     pub(crate) started: Mutex<Vec<StartRequest>>,
     pub(crate) commands: Mutex<Vec<Command>>,
     pub(crate) traffic: Mutex<Traffic>,
+    pub(crate) left_alone: Mutex<Vec<LeftAlone>>,
     live: Mutex<Option<broadcast::Sender<(ReleaseId, Tick)>>>,
 }
 
@@ -65,6 +67,9 @@ impl Delivery for Reached {
     fn traffic(&self, _service: &ServiceId) -> Option<Traffic> {
         Some(self.traffic.lock().unwrap().clone())
     }
+    fn left_alone(&self) -> Vec<LeftAlone> {
+        self.left_alone.lock().unwrap().clone()
+    }
     fn live(&self) -> broadcast::Receiver<(ReleaseId, Tick)> {
         self.live.lock().unwrap().get_or_insert_with(|| broadcast::channel(16).0).subscribe()
     }
@@ -79,7 +84,7 @@ pub(crate) struct Server {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) closing: watch::Sender<bool>,
     pub(crate) cookie: String,
-    _directory: tempfile::TempDir,
+    pub(crate) directory: tempfile::TempDir,
 }
 
 /// A session: what its cookie and its forms carry.
@@ -156,10 +161,11 @@ impl Server {
             cookie,
             logins: Limiter::default(),
             hub,
+            health: Health::default(),
             counts: Counts::default(),
         });
         let router = router::router(app.clone());
-        Self { router, app, log, reached, clock, closing, cookie: name, _directory: directory }
+        Self { router, app, log, reached, clock, closing, cookie: name, directory }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Response<Body> {

@@ -1,7 +1,7 @@
 //! A log in memory that can be cut off at any append.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Mutex,
 };
 
@@ -38,6 +38,18 @@ struct Inner {
     attempts: u64,
     delay: std::time::Duration,
     stopped: bool,
+    damaged: BTreeSet<u64>,
+}
+
+impl Inner {
+    fn read(&self, receipts: Vec<LoggedReceipt>) -> Result<Vec<LoggedReceipt>, AppendError> {
+        match receipts.iter().find(|receipt| self.damaged.contains(&receipt.index)) {
+            Some(LoggedReceipt { index, .. }) => {
+                Err(AppendError::Unreadable(format!("receipt {index} is damaged: a byte is another")))
+            }
+            None => Ok(receipts),
+        }
+    }
 }
 
 impl Default for MemoryLog {
@@ -52,6 +64,16 @@ impl MemoryLog {
         let mut inner = lock(&self.inner);
         inner.fault = fault;
         inner.stopped = false;
+    }
+
+    /// As if a byte of this receipt had changed on the disk: whoever reads it is told so.
+    pub fn damage(&self, index: u64) {
+        lock(&self.inner).damaged.insert(index);
+    }
+
+    /// As if the log had been put back from a copy.
+    pub fn mend(&self) {
+        lock(&self.inner).damaged.clear();
     }
 
     /// Every append takes so long, as a disk would.
@@ -139,11 +161,17 @@ impl Log for MemoryLog {
     }
 
     async fn of_release(&self, release: &ReleaseId) -> Result<Vec<LoggedReceipt>, AppendError> {
-        Ok(lock(&self.inner).entries.iter().filter(|e| e.payload.release.as_ref() == Some(release)).cloned().collect())
+        let found = self.of(release);
+        lock(&self.inner).read(found)
+    }
+
+    async fn has_release(&self, release: &ReleaseId) -> Result<bool, AppendError> {
+        Ok(!self.of(release).is_empty())
     }
 
     async fn range(&self, from: u64, limit: u32) -> Result<Vec<LoggedReceipt>, AppendError> {
-        Ok(lock(&self.inner).entries.iter().skip(from as usize).take(limit as usize).cloned().collect())
+        let inner = lock(&self.inner);
+        inner.read(inner.entries.iter().skip(from as usize).take(limit as usize).cloned().collect())
     }
 
     fn size(&self) -> watch::Receiver<u64> {

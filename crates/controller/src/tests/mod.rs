@@ -3,6 +3,7 @@
 mod commands;
 mod counters;
 mod crash;
+mod damaged;
 mod faults;
 mod restore;
 mod rollout;
