@@ -17,8 +17,8 @@ use super::{
 /// Ticks of one piece of the table: an hour. Full pieces are written once.
 pub const PIECE_TICKS: u32 = 3_600;
 
-/// Seconds of a release's own past before they take the place of what stable's past before it gave as limits: in fewer, one hiccup of the
-/// machine is more than one request in a hundred, and a limit from it lets every regression below that hiccup through.
+/// Seconds of a release's own past that take the place of what the limits came from before, though that had more requests. In fewer seconds one
+/// hiccup of the machine is more than one request in a hundred, and a limit from it lets every regression below that hiccup through.
 const OWN_PAST_S: u64 = 120;
 
 /// What was fixed from stable's past before the first step. Kept in the receipt of the analysis' start, from which the evidence is rebuilt.
@@ -111,7 +111,8 @@ impl Feed {
         self.weight = Some(weight);
         self.step += u32::from(new_step);
         let own_past = self.history.seconds() * u64::from(self.beginning.every_s.unwrap_or(1));
-        if self.limits.is_none() || new_step && own_past >= OWN_PAST_S {
+        let says_more = |limits: Limits| own_past >= OWN_PAST_S || self.history.requests() > limits.requests;
+        if self.limits.is_none_or(|limits| new_step && says_more(limits)) {
             // From what ended before this second: what comes may be compared with it.
             if let Some(limits) = self.history.limits(self.judge.policy()) {
                 self.limits = Some(limits);

@@ -59,10 +59,15 @@ impl History {
         self.pieces.iter().map(|p| u64::from(p.seconds)).sum()
     }
 
+    /// Requests in them.
+    pub fn requests(&self) -> u64 {
+        self.pieces.iter().map(|p| p.requests).sum()
+    }
+
     /// Requests a second so far, where a push is a second; `None` before a minute with traffic.
     pub fn rate(&self) -> Option<f64> {
         let seconds = self.seconds();
-        let requests: u64 = self.pieces.iter().map(|p| p.requests).sum();
+        let requests = self.requests();
         (seconds >= MIN_SECONDS && requests > 0).then(|| requests as f64 / seconds as f64)
     }
 
