@@ -38,6 +38,27 @@ async fn healthz(server: &Server) -> (StatusCode, Value) {
     (answer.status(), serde_json::from_str(&text(answer).await).unwrap())
 }
 
+/// A hash of the tree that is gone makes a whole page of the log unreadable: the receipt is named and not its page, and what lies behind is read.
+#[tokio::test]
+async fn what_cannot_be_read_is_named_one_by_one() {
+    let server = Server::start().await;
+    for n in 0..100 {
+        server.append(&format!("receipt-{n}")).await;
+    }
+    let file = server.directory.path().join(store_sqlite::DATABASE_FILE);
+    let mut connection = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
+    for (sql, index) in [("DELETE FROM node WHERE id = ?1", 5), ("DELETE FROM entry WHERE idx = ?1", 90)] {
+        assert_eq!(sqlx::query(sql).bind(index).execute(&mut connection).await.unwrap().rows_affected(), 1);
+    }
+    connection.close().await.unwrap();
+    damage(server.directory.path(), 80).await;
+    server.app.health.clone().read_through(server.app.store.clone()).await;
+    assert_eq!(
+        healthz(&server).await.1["reasons"],
+        serde_json::json!(["receipt 5 is damaged", "receipt 80 is damaged", "receipt 90 is damaged"])
+    );
+}
+
 #[tokio::test]
 async fn health_names_what_is_damaged_and_what_is_left_alone() {
     let server = Server::start().await;
