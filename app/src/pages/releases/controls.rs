@@ -261,7 +261,7 @@ mod browser {
         {
             close(&open);
         }
-        set_timeout(
+        let waiting = set_timeout_with_handle(
             move || {
                 if given.try_with_untracked(|given| *given == Given::Sent) == Some(true) {
                     given.set(Given::Unanswered);
@@ -271,6 +271,10 @@ mod browser {
         );
         leptos::task::spawn_local(async move {
             let answer = command.await;
+            // The next command has its own time.
+            if let Ok(waiting) = waiting {
+                waiting.clear();
+            }
             let done = answer.is_ok();
             let _ = given.try_set(Given::Answered(answer));
             if done {
