@@ -230,7 +230,7 @@ pub struct Start {
     /// Recipe (YAML, with its analysis templates) [default: 5 % 2 min, 25 % 3 min, 50 % 3 min, 100 % and bake to 12 min]
     #[arg(long, value_name = "FILE")]
     pub recipe: Option<PathBuf>,
-    /// Where it goes [default: as configured]
+    /// Where the service runs, to be sure: refused when that is somewhere else
     #[arg(long)]
     pub environment: Option<Environment>,
     /// Divide every duration of the recipe by this; recorded in the receipt

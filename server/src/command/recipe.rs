@@ -79,7 +79,7 @@ fn refused_here(files: &[(&str, &[u8])], report: &mut LintReport) -> Vec<Refusal
     let (recipes, templates): (Vec<_>, Vec<_>) = files.iter().copied().partition(|(name, _)| follows(name));
     let mut refusals = Vec::new();
     for recipe in &recipes {
-        // One recipe is a release; its templates may stand in any of the files.
+        // One recipe is a release. Its templates may stand in any of the files; of several recipes, in its own and in those without a Rollout.
         let alone = [&[*recipe][..], &templates].concat();
         match Recipe::load(if recipes.len() == 1 { files } else { &alone }) {
             Ok(recipe) => refusals.extend(unsupported_locally(&recipe)),
