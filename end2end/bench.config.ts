@@ -7,5 +7,7 @@ export default defineConfig({
   testDir: "./bench",
   testMatch: /.*\.bench\.ts/,
   timeout: 300_000,
+  // A trace of Playwright's own would be part of what is measured.
+  use: { ...config.use, trace: "off" },
   projects: [{ name: "bench" }],
 });

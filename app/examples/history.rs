@@ -205,6 +205,7 @@ impl Teller {
             steps: 6,
             planned: planned.to_vec(),
             planned_ms: Some(720_000),
+            stops: Vec::new(),
             runtime: "local".into(),
         };
         self.say(Kind::CanaryStarted, 0, Some(&actor), &facts).await?;

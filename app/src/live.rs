@@ -105,14 +105,15 @@ pub fn use_live() -> Live {
     use_context::<Live>().unwrap_or_else(provide_live)
 }
 
-/// Follows the log from after `as_of` until the page is left. `take` gets what arrives.
-pub fn follow(as_of: Option<u64>, take: impl Fn(Arrival) + Clone + 'static) {
+/// Follows the log from after `as_of` until the page is left. `take` gets what arrives; what it means is announced, on the page of a release only
+/// what is about that one.
+pub fn follow(as_of: Option<u64>, page_of: Option<ReleaseId>, take: impl Fn(Arrival) + Clone + 'static) {
     let live = use_live();
     Effect::new(move |_| {
         #[cfg(feature = "hydrate")]
-        browser::follow(live, as_of, take.clone());
+        browser::follow(live, as_of, page_of.clone(), take.clone());
         #[cfg(not(feature = "hydrate"))]
-        let _ = (live, as_of, &take);
+        let _ = (live, as_of, &page_of, &take);
     });
 }
 
@@ -121,7 +122,7 @@ mod browser {
     use std::{cell::Cell, rc::Rc, time::Duration};
 
     use leptos::{leptos_dom::helpers::IntervalHandle, prelude::*};
-    use model::Timestamp;
+    use model::{ReleaseId, Timestamp};
     use wasm_bindgen::{JsCast, closure::Closure};
     use web_sys::{Event, EventSource, MessageEvent};
 
@@ -166,6 +167,8 @@ mod browser {
         attempts: Cell<usize>,
         retry_at: Cell<Option<Timestamp>>,
         source: Cell<Option<Source>>,
+        /// The release whose page it is.
+        page_of: Option<ReleaseId>,
         take: Box<dyn Fn(Arrival)>,
     }
 
@@ -179,7 +182,7 @@ mod browser {
         }
     }
 
-    pub(super) fn follow(live: Live, as_of: Option<u64>, take: impl Fn(Arrival) + 'static) {
+    pub(super) fn follow(live: Live, as_of: Option<u64>, page_of: Option<ReleaseId>, take: impl Fn(Arrival) + 'static) {
         let follower = Rc::new(Follower {
             live,
             index: Cell::new(as_of),
@@ -187,6 +190,7 @@ mod browser {
             attempts: Cell::new(0),
             retry_at: Cell::new(None),
             source: Cell::new(None),
+            page_of,
             take: Box::new(take),
         });
         live.stream.set(Stream::Connecting);
@@ -275,7 +279,7 @@ mod browser {
             let Some(arrival) = read_event(kind, &data) else { return };
             if let Arrival::Receipt(receipt) = &arrival {
                 self.index.set(Some(receipt.index));
-                if let Some(words) = crate::words::announcement(receipt) {
+                if let Some(words) = crate::words::announcement(receipt, self.page_of.as_ref()) {
                     self.live.said.set(words);
                 }
             }

@@ -3,14 +3,14 @@
 use dora::{Absent, Metric, SMALL_SAMPLE, Tile, Value};
 use projections::say;
 
-/// A value as it is shown: `2.4 / day`, `1 in 30 days`, `8.3 %`, `41 s`, `n/a`.
+/// A value as it is shown: `2.4 / day`, `3.5 / week`, `2 / month`, `8.3 %`, `41 s`, `n/a`.
 pub fn value(value: Value) -> String {
     match value {
         Value::PerDay(0.0) => "none".to_owned(),
-        // Less than one a day is easier read the other way round.
-        Value::PerDay(v) if v > 0.0 && v <= 0.667 => format!("1 in {}", days(1.0 / v)),
-        Value::PerDay(v) if v < 10.0 => format!("{v:.1} / day"),
-        Value::PerDay(v) => format!("{v:.0} / day"),
+        // In the shortest time that has at least one.
+        Value::PerDay(v) if v < 1.0 / 7.0 => often(v * 30.0, "month"),
+        Value::PerDay(v) if v < 1.0 => often(v * 7.0, "week"),
+        Value::PerDay(v) => often(v, "day"),
         Value::Ratio(v) if v > 0.0 && v < 0.1 => format!("{:.1} %", v * 100.0),
         Value::Ratio(v) => format!("{:.0} %", v * 100.0),
         // A length of time is far below what the cast could not hold.
@@ -19,10 +19,10 @@ pub fn value(value: Value) -> String {
     }
 }
 
-/// `2 days`, `2.5 days`, `30 days`.
-fn days(days: f64) -> String {
-    let said = if days < 9.95 { format!("{days:.1}") } else { format!("{days:.0}") };
-    format!("{} days", said.strip_suffix(".0").unwrap_or(&said))
+/// `2 / month`, `3.5 / week`, `333 / day`.
+fn often(times: f64, per: &str) -> String {
+    let said = if times < 9.95 { format!("{times:.1}") } else { format!("{times:.0}") };
+    format!("{} / {per}", said.trim_end_matches(".0"))
 }
 
 /// The two lines under a value: what was counted, and what to keep in mind.
@@ -93,11 +93,15 @@ mod tests {
     fn values() {
         for (v, said) in [
             (Value::PerDay(0.0), "none"),
-            (Value::PerDay(1.0 / 30.0), "1 in 30 days"),
-            (Value::PerDay(0.4), "1 in 2.5 days"),
-            (Value::PerDay(0.5), "1 in 2 days"),
-            (Value::PerDay(0.9), "0.9 / day"),
-            (Value::PerDay(2.0), "2.0 / day"),
+            (Value::PerDay(1.0 / 30.0), "1 / month"),
+            (Value::PerDay(1.0 / 15.0), "2 / month"),
+            (Value::PerDay(4.0 / 30.0), "4 / month"),
+            (Value::PerDay(5.0 / 30.0), "1.2 / week"),
+            (Value::PerDay(0.5), "3.5 / week"),
+            (Value::PerDay(29.0 / 30.0), "6.8 / week"),
+            (Value::PerDay(1.0), "1 / day"),
+            (Value::PerDay(2.4), "2.4 / day"),
+            (Value::PerDay(9.96), "10 / day"),
             (Value::PerDay(333.3), "333 / day"),
             (Value::Ratio(0.0), "0 %"),
             (Value::Ratio(0.0833), "8.3 %"),

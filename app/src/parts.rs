@@ -3,7 +3,7 @@
 //! The first load has what every page needs. The code of pages is cut into *parts*: files of their own, loaded when one of their pages is
 //! visited for the first time. What several parts need, and the first load does not, is in further files that come with them. `cargo xtask
 //! build` does the cutting; the server names the files of the page that it answers with ([`PartsNeeded`]), so that they are fetched beside
-//! the first load and not after it.
+//! the first load and not after it. The part of the first page comes in one file, its pack.
 //!
 //! A page is put into a part by its line in the table below. Few parts are better than many: each pair of them may share a file.
 //!
@@ -39,6 +39,10 @@ macro_rules! lazy_pages {
             async fn view(_: Self) -> AnyView {
                 #[cfg(feature = "ssr")]
                 needed(stringify!($part));
+                // Before all others: the first part comes in one file.
+                if $load().await.is_err() {
+                    not_loaded().await;
+                }
                 $($first().await;)?
                 match $draw().await {
                     Ok(view) => view,
@@ -47,6 +51,8 @@ macro_rules! lazy_pages {
             }
 
             async fn preload() {
+                #[cfg(feature = "ssr")]
+                needed(stringify!($part));
                 if $load().await.is_err() {
                     not_loaded().await;
                 }
@@ -112,9 +118,11 @@ pub(crate) async fn dialogs(wanted: palette::Wanted) -> AnyView {
 }
 
 /// Work whose code is in the part `aside`.
+#[cfg(feature = "hydrate")]
 pub(crate) type Work<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Recomputes a verdict; see [`release_aside::replayed`].
+#[cfg(feature = "hydrate")]
 #[wasm_split(aside, wasm_split_path = ::leptos::wasm_split, fallible)]
 pub(crate) fn recompute(
     facts: serde_json::Map<String, serde_json::Value>,
@@ -147,13 +155,13 @@ async fn receipt_asked_for() {
 /// The parts that a page being rendered on the server needs in the browser, collected by context.
 #[cfg(feature = "ssr")]
 #[derive(Clone, Default)]
-pub struct PartsNeeded(std::sync::Arc<std::sync::Mutex<std::collections::BTreeSet<&'static str>>>);
+pub struct PartsNeeded(std::sync::Arc<std::sync::Mutex<Vec<&'static str>>>);
 
 #[cfg(feature = "ssr")]
 impl PartsNeeded {
-    /// Their names, in alphabetical order.
+    /// Their names, that of the page's own part first.
     pub fn names(&self) -> Vec<&'static str> {
-        self.0.lock().map(|parts| parts.iter().copied().collect()).unwrap_or_default()
+        self.0.lock().map(|parts| parts.clone()).unwrap_or_default()
     }
 }
 
@@ -161,8 +169,9 @@ impl PartsNeeded {
 fn needed(part: &'static str) {
     if let Some(needed) = use_context::<PartsNeeded>()
         && let Ok(mut parts) = needed.0.lock()
+        && !parts.contains(&part)
     {
-        parts.insert(part);
+        parts.push(part);
     }
 }
 

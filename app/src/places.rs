@@ -1,4 +1,6 @@
-//! Where one can go: pages with the key that leads there, for the palette, the search and the list of keys.
+//! Where one can go: pages with the key that leads there, for the palette, the search and the list of keys. And what commands are called.
+
+use model::CommandKind;
 
 /// A page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,13 +40,27 @@ pub const KEYS: [(&str, &str); 5] = [
 
 /// Pages that these words lead to.
 pub fn matching(text: &str) -> Vec<Place> {
-    let text = text.trim().to_lowercase();
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let begins = |place: &Place, word: &str| {
-        let name = place.name.to_lowercase();
-        name.split(' ').chain(place.words.split(' ')).any(|known| known.starts_with(word))
+    PLACES.into_iter().filter(|place| fits(text, place.name, place.words)).collect()
+}
+
+/// Whether these words lead to a command of this name, or to what else people call it.
+pub fn means(text: &str, kind: CommandKind, name: &str) -> bool {
+    let words = match kind {
+        CommandKind::Promote => "next continue step",
+        CommandKind::PromoteFull => "skip all",
+        CommandKind::Pause => "hold wait",
+        CommandKind::Resume => "continue unpause",
+        CommandKind::Abort => "stop cancel kill",
+        CommandKind::Retry => "again restart",
+        CommandKind::Rollback => "rollback revert undo",
     };
-    PLACES.into_iter().filter(|place| words.iter().all(|word| begins(place, word))).collect()
+    fits(text, name, words)
+}
+
+/// Whether each word begins one of the name or of the others that it goes by.
+fn fits(text: &str, name: &str, words: &str) -> bool {
+    let (text, name) = (text.to_lowercase(), name.to_lowercase());
+    text.split_whitespace().all(|word| name.split(' ').chain(words.split(' ')).any(|known| known.starts_with(word)))
 }
 
 #[cfg(test)]
@@ -59,6 +75,20 @@ mod tests {
         assert_eq!(names("lead time"), ["Delivery metrics"]);
         assert_eq!(names("audit"), ["Receipts"]);
         assert_eq!(names("checkout"), [""; 0]);
+    }
+
+    #[test]
+    fn commands_are_found_by_what_people_call_them() {
+        for (text, kind, name, found) in [
+            ("abo", CommandKind::Abort, "Abort", true),
+            ("stop", CommandKind::Abort, "Abort", true),
+            ("promote", CommandKind::PromoteFull, "Promote full", true),
+            ("promote full", CommandKind::Promote, "Promote", false),
+            ("pause", CommandKind::Resume, "Resume", false),
+            ("checkout", CommandKind::Abort, "Abort", false),
+        ] {
+            assert_eq!(means(text, kind, name), found, "{text}");
+        }
     }
 
     #[test]

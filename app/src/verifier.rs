@@ -208,6 +208,16 @@ pub(crate) enum Progress {
     Done(Box<Found>),
 }
 
+impl Progress {
+    /// What the checks found, in markup; empty before they are done.
+    pub(crate) fn found(&self) -> String {
+        match self {
+            Self::Done(found) => found.markup.clone(),
+            _ => String::new(),
+        }
+    }
+}
+
 /// What came of many receipts, and the same in markup.
 #[derive(Debug, Clone)]
 pub(crate) struct Found {
@@ -242,6 +252,14 @@ impl Checked {
     }
 }
 
+/// The size of the log that this browser saw last; 0 when it saw none, and on the server.
+pub fn seen_size() -> u64 {
+    #[cfg(feature = "hydrate")]
+    return Keeper::new().seen_size();
+    #[cfg(not(feature = "hydrate"))]
+    0
+}
+
 #[cfg(feature = "hydrate")]
 pub(crate) mod all;
 #[cfg(feature = "hydrate")]
@@ -257,7 +275,7 @@ mod browser {
     use wasm_bindgen_futures::JsFuture;
 
     use super::{Consistency, Head, History, Known};
-    use crate::api::reads::get_consistency;
+    use crate::api::reads::{Between, get_consistency};
 
     #[wasm_bindgen(inline_js = "
         let loaded;
@@ -300,6 +318,11 @@ mod browser {
             }
         }
 
+        /// The size of the head that is kept; 0 without one.
+        pub fn seen_size(&self) -> u64 {
+            self.stored(HEAD).and_then(|text| serde_json::from_str::<Head>(&text).ok()).map_or(0, |head| head.size)
+        }
+
         /// Keeps the key, and a head that is longer than the one kept. Only for what holds.
         pub fn remember(&self, known: &Known, head: &Checkpoint, history: &History) {
             let Some(storage) = self.0.as_ref().filter(|_| history.holds()) else { return };
@@ -321,12 +344,17 @@ mod browser {
 
     impl Known {
         /// Asks the server how the head seen last and this checkpoint belong together.
-        pub async fn ask(&self, checkpoint: &str) -> Consistency {
+        /// What came with it is taken, when it is about the head seen last.
+        pub async fn ask(&self, checkpoint: &str, given: Option<&Between>) -> Consistency {
             let head: Option<Checkpoint> =
                 SignedNote::parse(checkpoint.as_bytes()).ok().and_then(|note| note.text().parse().ok());
             match (self.seen, head) {
                 (Some(seen), Some(head)) if seen.size != head.size && seen.size > 0 && head.size > 0 => {
-                    match get_consistency(seen.size.min(head.size), seen.size.max(head.size)).await {
+                    let found = match given.filter(|given| given.size == seen.size) {
+                        Some(given) => Ok(given.proof.clone()),
+                        None => get_consistency(seen.size.min(head.size), seen.size.max(head.size)).await,
+                    };
+                    match found {
                         Ok(Some(proof)) => Consistency::Proof(proof),
                         Ok(None) => Consistency::Beyond,
                         Err(e) => Consistency::NoAnswer(e.to_string()),

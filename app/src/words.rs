@@ -1,10 +1,16 @@
 //! What pages say, decided on plain values: no component, no clock.
 
 use model::{
-    CommandKind, Kind, Timestamp, Verdict,
+    CommandKind, Kind, ReleaseId, Timestamp, Verdict, Weight,
     event::{AnalysisEnded, Outcome, WindowStats},
 };
 use projections::{Phase, Receipt, ReleaseRow, ReleaseView, describe, say};
+
+mod address;
+
+#[cfg(feature = "ssr")]
+pub use address::form_key;
+pub use address::{address, command_key, query};
 
 /// How a state looks: word, shape and colour together, never colour alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +96,12 @@ pub fn headline(view: &ReleaseView) -> Headline {
     };
     let (_, state) = state(row);
     match &row.phase {
+        Phase::Progressing | Phase::Paused { until: Some(_), .. } if row.promoted => {
+            said(format!("{} is ", row.version), "stable".to_owned(), format!(", {}", promoted(view)), Tone::Good)
+        }
+        Phase::Progressing | Phase::Paused { until: Some(_), .. } if row.skipping => {
+            said(format!("{} is at ", row.version), row.weight.to_string(), format!(", {}", promoted(view)), Tone::Run)
+        }
         Phase::Progressing | Phase::Paused { until: Some(_), .. } if row.weight.percent() == 0 => {
             said(format!("{} is ", row.version), "starting".to_owned(), ", no traffic on it yet".to_owned(), Tone::Run)
         }
@@ -130,7 +142,7 @@ fn promoted(view: &ReleaseView) -> String {
         let seen = || r.payload.facts::<model::event::CommandSeen>().ok();
         r.payload.kind == Kind::CommandAccepted && seen().is_some_and(|f| f.command == CommandKind::Promote.as_str())
     };
-    match (view.promoted_by(), view.receipts.iter().rev().find(pressed)) {
+    match (view.skipped_by(), view.receipts.iter().rev().find(pressed)) {
         (Some(who), _) => format!("promoted in full by {who}"),
         (None, Some(r)) => format!("promoted by {}", r.payload.actor),
         (None, None) => "promoted by its recipe".to_owned(),
@@ -139,6 +151,21 @@ fn promoted(view: &ReleaseView) -> String {
 
 fn took(row: &ReleaseRow) -> String {
     row.ended.map(|end| format!(" after {}", say::duration(end.since(row.started)))).unwrap_or_default()
+}
+
+/// The worst that was found; where nothing was, and it did not end well, that a person stopped it.
+pub fn worst(row: &ReleaseRow) -> String {
+    match (&row.worst, &row.phase) {
+        // An abort by itself has a failure behind it.
+        (Some(worst), Phase::Aborting | Phase::Ended(Outcome::Aborted))
+            if row.worst_verdict != Some(Verdict::Failed) =>
+        {
+            format!("a person stopped it; before: {worst}")
+        }
+        (Some(worst), _) => worst.clone(),
+        (None, Phase::Aborting | Phase::Ended(Outcome::Aborted)) => "none, a person stopped it".to_owned(),
+        (None, _) => "none".to_owned(),
+    }
 }
 
 /// A verdict's tone and word; `None` for what is no verdict.
@@ -152,8 +179,9 @@ pub fn verdict(kind: Kind) -> Option<(Tone, &'static str)> {
     })
 }
 
-/// The rule that aborted it: what was asked of which measurements, with the receipt of the verdict. Nothing for an abort by a person.
-pub fn rule_of_abort(view: &ReleaseView) -> Option<(u64, String)> {
+/// What an abort by itself was decided from: the receipt of the verdict, the counts in words, the rule by its name. Nothing for an abort by a
+/// person.
+pub fn counts_of_abort(view: &ReleaseView) -> Option<(u64, String, String)> {
     let (index, aborted) = view.aborted()?;
     if !aborted.automatic {
         return None;
@@ -162,14 +190,15 @@ pub fn rule_of_abort(view: &ReleaseView) -> Option<(u64, String)> {
     let bad = |r: &&Receipt| verdict(r.payload.kind).is_some_and(|(tone, _)| tone != Tone::Good);
     let verdict = verdicts.filter(bad).find_map(|r| Some((r.index, ended(r)?)));
     let (at, f) = verdict?;
-    let window = f.from.zip(f.to).map(|(a, b)| format!(", {} to {}", a.clock(), b.clock())).unwrap_or_default();
+    let (from, to) = f.from.zip(f.to)?;
     let of = |name: &str, w: &Option<WindowStats>| {
         w.as_ref()
             .map(|w| format!(", {name} {} of {} failed", say::count(w.errors), say::count(w.n)))
             .unwrap_or_default()
     };
     let (canary, stable) = (of("canary", &f.canary), of("stable", &f.stable));
-    Some((at, format!("by the rule {} of {}{window}{canary}{stable}", f.rule, f.analysis)))
+    let said = format!("Measured {} to {}{canary}{stable}", from.clock(), to.clock());
+    Some((at, said, format!("rule {}, analysis {}", f.rule, f.analysis)))
 }
 
 fn ended(receipt: &Receipt) -> Option<AnalysisEnded> {
@@ -183,7 +212,16 @@ pub fn stage(view: &ReleaseView, now: Timestamp) -> String {
     let highest = view.weights.iter().map(|(_, w)| *w).max().unwrap_or_default();
     let stage = match (at, of) {
         _ if !row.in_flight() || row.phase == Phase::Aborting => format!("got as far as {highest}"),
-        (_, 0) => format!("step {} of {}", u64::from(row.step.0) + 1, row.step.1),
+        _ if row.promoted => "the version before is stopped next".to_owned(),
+        _ if row.skipping => {
+            let next = match view.envelope {
+                _ if row.weight == Weight::FULL => "it becomes stable next",
+                Some(_) => "all traffic next",
+                None => "rollback armed first",
+            };
+            format!("steps skipped, {next}")
+        }
+        (_, 0) => format!("recipe step {} of {}", u64::from(row.step.0) + 1, row.step.1),
         (0, of) => format!("before stage 1 of {of}"),
         (at, of) => format!("stage {at} of {of}"),
     };
@@ -237,7 +275,7 @@ pub fn command(kind: CommandKind) -> (&'static str, &'static str) {
         ),
         CommandKind::Pause => ("Pause", "Holds the weight until somebody resumes."),
         CommandKind::Resume => ("Resume", "Leaves the pause."),
-        CommandKind::Abort => ("Abort", "All traffic goes to stable at once, then the canary is drained and stopped."),
+        CommandKind::Abort => ("Abort", "All traffic goes back to the version before at once. This one is drained."),
         CommandKind::Retry => ("Retry", "Starts the aborted release again from its first step."),
         CommandKind::Rollback => ("Roll back", "Returns to the version before by the rollback envelope."),
     }
@@ -278,9 +316,16 @@ fn refusal(view: &ReleaseView, kind: CommandKind) -> Option<String> {
     })
 }
 
-/// What the live region says of a receipt: verdicts and turns, never samples.
-pub fn announcement(receipt: &Receipt) -> Option<String> {
-    matters(receipt.payload.kind).then(|| describe(receipt).sentence())
+/// What the live region says of a receipt: verdicts and turns, never samples. On the page of a release only of that one, elsewhere with the
+/// release's name.
+pub fn announcement(receipt: &Receipt, page_of: Option<&ReleaseId>) -> Option<String> {
+    let release = receipt.payload.release.as_ref()?;
+    let said = || describe(receipt).sentence();
+    match page_of {
+        _ if !matters(receipt.payload.kind) => None,
+        Some(page_of) => (page_of == release).then(said),
+        None => Some(format!("{release}: {}", said())),
+    }
 }
 
 fn matters(kind: Kind) -> bool {
@@ -292,6 +337,7 @@ fn matters(kind: Kind) -> bool {
             | Kind::CanaryPromoted
             | Kind::CanaryAborted
             | Kind::CanaryCompleted
+            | Kind::AnalysisPassed
             | Kind::AnalysisFailed
             | Kind::AnalysisInconclusive
             | Kind::AnalysisError
@@ -300,51 +346,15 @@ fn matters(kind: Kind) -> bool {
     )
 }
 
-/// The key of the command that a page in this state sends: the same page state, session and release give the same key, so a
-/// form sent twice is carried out once. Says nothing about the session's token: it is a hash.
-pub fn command_key(form_token: &str, actor: &str, release: &str, as_of: u64) -> String {
-    let text = format!("{form_token}\n{actor}\n{release}\n{as_of}");
-    let hash = tlog::leaf_hash(text.as_bytes());
-    hash.to_string().chars().take(32).collect()
-}
-
 /// A kind as filters show it: `canary.stepped`.
 pub fn kind_name(kind: Kind) -> &'static str {
     kind.as_str().trim_start_matches("delivery.")
 }
 
-/// A query string out of names and values; empty values are left out.
-pub fn query(path: &str, pairs: &[(&str, &str)]) -> String {
-    let mut out = path.to_owned();
-    for (name, value) in pairs.iter().filter(|(_, v)| !v.is_empty()) {
-        out.push(if out.contains('?') { '&' } else { '?' });
-        out.push_str(name);
-        out.push('=');
-        for b in value.bytes() {
-            match b {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(b)),
-                _ => out.push_str(&format!("%{b:02X}")),
-            }
-        }
-    }
-    out
-}
-
-/// This page's address with some of its query changed; `None` takes a name out.
-pub fn address(path: &str, query: &str, changes: impl IntoIterator<Item = (&'static str, Option<String>)>) -> String {
-    let changes: Vec<_> = changes.into_iter().collect();
-    let kept = query.trim_start_matches('?').split('&').filter(|pair| !pair.is_empty());
-    let kept = kept.filter(|pair| !changes.iter().any(|(name, _)| pair.split('=').next() == Some(*name)));
-    let kept = kept.collect::<Vec<_>>().join("&");
-    let base = if kept.is_empty() { path.to_owned() } else { format!("{path}?{kept}") };
-    let set: Vec<(&str, &str)> = changes.iter().filter_map(|(name, v)| Some((*name, v.as_deref()?))).collect();
-    self::query(&base, &set)
-}
-
 #[cfg(test)]
 mod tests {
     use model::{
-        Digest, Weight,
+        Actor, Digest,
         event::{CanaryStarted, PlannedWeight},
     };
     use projections::Pause;
@@ -372,6 +382,7 @@ mod tests {
                 .map(|w| PlannedWeight { at_ms: i64::from(w) * 1000, weight: Weight::new(w).unwrap() })
                 .to_vec(),
             planned_ms: Some(720_000),
+            stops: Vec::new(),
             runtime: "local".into(),
         };
         let payload = Payload::new(Kind::CanaryStarted, at(0), "dana".parse().unwrap(), &facts)
@@ -436,6 +447,81 @@ mod tests {
         check(|v| v.row.phase = Phase::Ended(Outcome::RolledBack), "v2 was rolled back to v1", "got as far as 0 %");
     }
 
+    #[cfg(feature = "ssr")]
+    #[test]
+    fn steps_that_are_skipped_are_not_what_comes_next() {
+        let mut v = view();
+        v.row.weight = Weight::new(25).unwrap();
+        let skipped =
+            serde_json::json!({ "transition": { "type": "promoted-full" }, "reason": "", "paused_ms": 0, "step": 1 });
+        let payload = Payload::new(Kind::CanaryResumed, at(3), "lee".parse().unwrap(), &skipped).unwrap();
+        v.fold(&Receipt { index: 5, payload: payload.release(v.row.id.clone()) });
+        let check = |v: &ReleaseView, says: &str, next: &str| {
+            assert_eq!(super::headline(v).plain(), format!("v2 is {says}, promoted in full by lee"));
+            assert_eq!(super::stage(v, at(100)), next);
+        };
+        check(&v, "at 25 %", "steps skipped, rollback armed first");
+        v.envelope = Some((6, crate::gallery::sample_view().envelope.unwrap().1));
+        check(&v, "at 25 %", "steps skipped, all traffic next");
+        v.row.weight = Weight::FULL;
+        check(&v, "at 100 %", "steps skipped, it becomes stable next");
+        v.row.promoted = true;
+        check(&v, "stable", "the version before is stopped next");
+    }
+
+    #[test]
+    fn an_abort_by_itself_says_what_was_counted_and_one_by_a_person_nothing() {
+        let counted = |n, errors| Some(WindowStats { n, errors, ..WindowStats::default() });
+        let check = |automatic, from: Option<Timestamp>, said: Option<&str>| {
+            let mut v = view();
+            let failed = AnalysisEnded {
+                analysis: "checkout-1.1.1".into(),
+                scope: "built-in".into(),
+                verdict: Verdict::Failed,
+                message: String::new(),
+                rule: "sequential".into(),
+                measurements: 3,
+                segment: None,
+                from,
+                to: Some(at(20)),
+                canary: counted(1_163, 23),
+                stable: counted(489, 0),
+            };
+            let aborted =
+                serde_json::json!({ "reason": "", "automatic": automatic, "weight": 25, "breach_at": at(20) });
+            let facts =
+                [(5, Kind::AnalysisFailed, serde_json::to_value(&failed).unwrap()), (6, Kind::CanaryAborted, aborted)];
+            for (index, kind, facts) in facts {
+                let payload = Payload::new(kind, at(20), Actor::judge(), &facts).unwrap();
+                v.fold(&Receipt { index, payload: payload.release("checkout-1".parse().unwrap()) });
+            }
+            let found = counts_of_abort(&v);
+            assert_eq!(found.as_ref().map(|(_, said, _)| said.as_str()), said);
+            if let Some((index, _, rule)) = found {
+                assert_eq!((index, rule.as_str()), (5, "rule sequential, analysis checkout-1.1.1"));
+            }
+        };
+        let said = "Measured 14:06:47 to 14:06:52, canary 23 of 1,163 failed, stable 0 of 489 failed";
+        check(true, Some(at(15)), Some(said));
+        check(true, None, None);
+        check(false, Some(at(15)), None);
+    }
+
+    #[test]
+    fn verdicts_are_announced_where_they_belong() {
+        let (this, other): (ReleaseId, ReleaseId) = ("checkout-1".parse().unwrap(), "checkout-2".parse().unwrap());
+        let receipt = |kind| {
+            let payload = Payload::new(kind, at(20), Actor::judge(), &serde_json::json!({})).unwrap();
+            Receipt { index: 5, payload: payload.release(this.clone()) }
+        };
+        let passed = receipt(Kind::AnalysisPassed);
+        let said = describe(&passed).sentence();
+        assert_eq!(announcement(&passed, Some(&this)), Some(said.clone()));
+        assert_eq!(announcement(&passed, Some(&other)), None, "another page's");
+        assert_eq!(announcement(&passed, None), Some(format!("checkout-1: {said}")));
+        assert_eq!(announcement(&receipt(Kind::CommandAccepted), None), None, "no turn");
+    }
+
     #[test]
     fn answers_say_only_words_that_the_page_knows() {
         let v = view();
@@ -453,46 +539,6 @@ mod tests {
                 "{command} {accepted} {problem}"
             );
         }
-    }
-
-    #[test]
-    fn keys_of_commands() {
-        let key = command_key("secret", "dana", "a-1", 7);
-        assert_eq!(key, command_key("secret", "dana", "a-1", 7));
-        for other in [
-            command_key("other", "dana", "a-1", 7),
-            command_key("secret", "lee", "a-1", 7),
-            command_key("secret", "dana", "a-2", 7),
-            command_key("secret", "dana", "a-1", 8),
-        ] {
-            assert_ne!(key, other);
-        }
-        for kind in CommandKind::ALL {
-            assert!(format!("{kind}-{key}").parse::<model::CommandId>().is_ok());
-        }
-    }
-
-    #[test]
-    fn a_part_of_an_address_changes() {
-        let some = |v: &str| Some(v.to_owned());
-        for (query, changes, address) in [
-            ("", vec![("receipt", some("7"))], "/r?receipt=7"),
-            ("?receipt=7", vec![("receipt", None)], "/r"),
-            ("?from=1&receipt=7&to=2", vec![("receipt", some("8"))], "/r?from=1&to=2&receipt=8"),
-            ("from=1&to=2", vec![("from", None), ("to", None), ("at", some("3"))], "/r?at=3"),
-            ("fromage=1", vec![("from", None)], "/r?fromage=1"),
-        ] {
-            assert_eq!(super::address("/r", query, changes), address);
-        }
-    }
-
-    #[test]
-    fn addresses() {
-        assert_eq!(
-            query("/receipts", &[("kind", ""), ("release", "a b&c"), ("before", "7")]),
-            "/receipts?release=a%20b%26c&before=7"
-        );
-        assert_eq!(query("/receipts", &[]), "/receipts");
     }
 
     #[test]

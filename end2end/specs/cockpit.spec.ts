@@ -38,7 +38,7 @@ test("a receipt opens beside the page, by mouse and by keyboard, and gives the f
   await expect(page).toHaveURL(/\?receipt=\d+$/);
   await expect(headline(page)).toContainText("was aborted");
   await expect(drawer(page).getByRole("heading", { level: 2 }).first()).toBeFocused();
-  expect(seen.filter((path) => path !== "/api/get_consistency"), "one call for one press").toEqual(["/api/get_receipt"]);
+  expect(seen, "one call for one press").toEqual(["/api/get_receipt"]);
   await page.keyboard.press("Escape");
   await expect(drawer(page)).toHaveCount(0);
   await expect(link).toBeFocused();
@@ -57,6 +57,16 @@ test("a receipt opens beside the page, by mouse and by keyboard, and gives the f
   await page.goBack();
   await expect(drawer(page)).toHaveCount(0);
   expect(await marked(page), "pages change without loading").toBe(true);
+});
+
+test("a press anywhere on a receipt's row opens it @hydrated", async ({ page }) => {
+  await openEnded(page, ABORTED);
+  await live(page);
+  const row = receipts(page).filter({ hasText: "Rollback armed" });
+  const index = ((await row.getByRole("link").getAttribute("href")) ?? "").split("/").pop();
+  await row.getByText("Rollback armed", { exact: true }).click();
+  await expect(page).toHaveURL(new RegExp(`receipt=${index}$`));
+  await expect(drawer(page)).toContainText("Rollback armed");
 });
 
 test("the drawer's address shows the receipt without JavaScript too @plain", async ({ page }) => {
@@ -102,6 +112,64 @@ test("one cursor reads all lanes, one zoom holds for all of them and stands in t
   await expect.poll(() => axis(page)).not.toEqual(whole);
   await page.getByRole("button", { name: "All", exact: true }).click();
   await expect.poll(() => axis(page)).toEqual(whole);
+});
+
+test("a receipt outside the part that is shown brings the part along when the cursor goes to it @hydrated", async ({ page }) => {
+  await openEnded(page, PROMOTED);
+  // The last seconds only: cut to the axis.
+  await page.goto(`${PROMOTED}?from=900&to=905`);
+  await live(page);
+  const started = receipts(page).filter({ hasText: /checkout v\d+ started/ }).getByRole("link");
+  const href = (await started.getAttribute("href")) ?? "";
+  const mark = page.locator(`.tl-marks a[href="${href}"]`);
+  await expect(mark).toHaveCount(0);
+  const cursor = page.getByRole("slider", { name: /^Cursor over all lanes/ });
+  await cursor.focus();
+  await expect(async () => {
+    await page.keyboard.press("ArrowLeft");
+    await expect(cursor).toHaveAttribute("aria-valuetext", new RegExp(`receipt ${href.split("/").pop()}:`), { timeout: 200 });
+  }).toPass({ intervals: [0], timeout: 15_000 });
+  await expect(mark).toHaveCount(1);
+  await expect(cursor).toBeFocused();
+  await expect(page).toHaveURL(/from=0&to=/);
+});
+
+test("a verdict that was recomputed here says so beside its receipt, after looking back too @hydrated", async ({ page }) => {
+  await openEnded(page, ABORTED);
+  await live(page);
+  const again = page.locator(".judge-again");
+  const receipt = again.getByRole("link", { name: /^receipt / });
+  const index = await receipt.getAttribute("href");
+  await expect(again.getByRole("status")).toBeEmpty();
+  await page.getByRole("button", { name: "Recompute the last verdict here" }).click();
+  await expect(again.getByRole("status")).toHaveClass(/\bok\b/);
+  const said = (await again.getByRole("status").textContent()) ?? "";
+  const slider = page.getByRole("slider", { name: "Look back at" });
+  await slider.focus();
+  await page.keyboard.press("Home");
+  // There was no verdict yet.
+  await expect(headline(page)).toContainText("is starting");
+  await expect(page.getByText(said)).toHaveCount(0);
+  await expect(again).toHaveCount(0);
+  await page.getByRole("button", { name: "To the end" }).click();
+  await expect(receipt).toHaveAttribute("href", index ?? "");
+  await expect(again.getByRole("status")).toHaveText(said);
+  await expect(page.getByText(said)).toHaveCount(1);
+});
+
+test("what is looked back at is drawn on one axis, evidence and seconds @hydrated", async ({ page }) => {
+  await openEnded(page, PROMOTED);
+  // Where the lines end, in units of the drawing.
+  const end = (line: string) => page.locator(line).first().evaluate((line) => Number((line.getAttribute("points") ?? "").split(" ").at(-1)?.split(",")[0]));
+  const seen = new Set<number>();
+  for (const part of ["at=4", "at=4&from=0&to=6"]) {
+    await page.goto(`${PROMOTED}?${part}`);
+    await live(page);
+    const at = await end(".timeline .tl-weight");
+    expect(Math.abs(at - (await end(".judge .tl-limit"))), part).toBeLessThan(1);
+    seen.add(at);
+  }
+  expect(seen.size, "a part is drawn as a part").toBe(2);
 });
 
 test("a whole release is checked in the browser, its closing receipt too, and the page says what it did not check @hydrated", async ({ page }) => {

@@ -14,7 +14,7 @@ function asked(page: Page): string[] {
 
 /** The parts of the pages' code among them. */
 function parts(paths: string[]): string[] {
-  return paths.filter((path) => /^\/pkg\/.+\.[0-9a-f]{12}\.wasm$/.test(path));
+  return paths.filter((path) => /^\/pkg\/.+\.[0-9a-f]{12}\.(wasm|pack)$/.test(path));
 }
 
 /** Waits until the page's own code is in charge. */
@@ -61,7 +61,7 @@ test("the code of a receipt beside the page comes at the press, and only then @h
   await awake(page);
   await page.waitForLoadState("load");
   const aside = () => paths.filter((path) => path.includes("split_aside."));
-  expect(parts(paths).some((path) => path.includes("split_release."))).toBe(true);
+  expect(parts(paths).map((path) => path.replace(/[0-9a-f]{12}/, "HASH"))).toEqual(["/pkg/release.HASH.pack"]);
   expect(aside()).toEqual([]);
   const link = page.locator("table.receipts a").first();
   await link.click();
@@ -73,6 +73,15 @@ test("the code of a receipt beside the page comes at the press, and only then @h
   await page.getByRole("button", { name: /^Check all/ }).click();
   await expect(page.locator(".verify-line")).toContainText("all hold");
   expect(aside(), "it stays").toHaveLength(1);
+});
+
+test("a page whose code does not come in one file gets it file by file @hydrated", async ({ page, expectedErrors }) => {
+  expectedErrors.push(/404/, /was preloaded/);
+  await page.route(/release\..+\.pack/, (route) => route.fulfill({ status: 404, contentType: "text/plain", body: "not found\n" }));
+  const paths = asked(page);
+  await page.goto(PROMOTED);
+  await awake(page);
+  expect(parts(paths).some((path) => path.includes("split_release."))).toBe(true);
 });
 
 test("a receipt whose code the server no longer has is opened as a page @hydrated", async ({ page, expectedErrors }) => {

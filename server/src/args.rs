@@ -4,8 +4,9 @@ mod admit;
 mod attest;
 mod gate;
 mod image;
+mod short;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use access::Role;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -35,6 +36,14 @@ pub struct Args {
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
+}
+
+impl Args {
+    /// What this process was told. Ends it where that is wrong, or a question about the command line itself.
+    pub fn of_this_process() -> Self {
+        let line: Vec<OsString> = std::env::args_os().collect();
+        short::parse(&line).unwrap_or_else(|| Self::parse_from(line))
+    }
 }
 
 /// What holds for every subcommand.
@@ -120,7 +129,7 @@ pub enum Verb {
     /// Make an image from a program, or show one with its evidence
     #[command(subcommand)]
     Image(ImageVerb),
-    /// The small HTTP service that `demo` delivers
+    /// The small HTTP service that `demo` delivers, as the program demo-service beside this one is
     DemoService(DemoService),
     /// Print completions for a shell
     Completions {
@@ -574,6 +583,8 @@ mod tests {
         );
         check("deliveryos completions bash", true);
         check("deliveryos promote oci:dev:v1 registry.example.com/app --platform linux/amd64 --dry-run --json", true);
+        check("deliveryos promote oci:dev:v1 oci:prod --policy p.toml", true);
+        check("deliveryos promote --service checkout --to prod --tag v1 --policy p.toml", false);
         check("deliveryos promote nginx oci:dev", false);
         check("deliveryos promote oci:dev:v1", false);
         check("deliveryos promote --service checkout --to prod --tag v1 --agree 7 --reason ok", true);

@@ -28,7 +28,7 @@ pub use limit::Limiter;
 pub(crate) use login::plain_page;
 pub use login::{LoginLink, log_in, log_out, login_page};
 
-use crate::router::{App, Need, need};
+use crate::router::{App, Need, need, rekor};
 
 /// Longest form whose token is looked for: a reason of 500 characters, each of up to 12 bytes when encoded, and ids.
 const MAX_FORM: usize = 64 * 1024;
@@ -94,14 +94,16 @@ impl Denied {
         }
     }
 
-    /// As the client can read it: a page for people, JSON for programs.
+    /// As the client can read it: a page for people, JSON for programs, Rekor's form for its clients.
     pub(crate) fn answer(self, request: &Asked) -> Response {
-        if self == Self::NotLoggedIn && request.wants_page && request.safe {
+        if self == Self::NotLoggedIn && request.wants_page && request.safe && !request.rekor {
             let next: String = reqwest::Url::parse_with_params("http://x/login", [("next", &request.target)])
                 .map_or_else(|_| "/login".to_owned(), |url| format!("/login?{}", url.query().unwrap_or_default()));
             return crate::router::see_other(&next);
         }
-        let mut response = if request.wants_page {
+        let mut response = if request.rekor {
+            rekor::denied(self.status(), self.to_string())
+        } else if request.wants_page {
             Html(login::plain_page("Not allowed", &format!("<p>{self}.</p><p><a href=\"/\">Overview</a></p>")))
                 .into_response()
         } else {
@@ -123,6 +125,7 @@ impl Denied {
 pub(crate) struct Asked {
     wants_page: bool,
     safe: bool,
+    rekor: bool,
     target: String,
 }
 
@@ -133,6 +136,7 @@ impl Asked {
         Self {
             wants_page: accept.iter().any(|v| v.to_str().is_ok_and(|v| v.contains("text/html"))),
             safe: is_safe(request.method()),
+            rekor: rekor::is_api(request.uri().path()),
             // Longer ones are not worth coming back to.
             target: if target.len() <= 500 { target.to_owned() } else { "/".to_owned() },
         }
@@ -166,7 +170,9 @@ async fn admit(app: &App, mut request: Request) -> Result<Request, Denied> {
     }
     let presented = presented(app, request.headers());
     if !safe && !matches!(presented, Presented::Bearer(_)) && !same_origin(app, request.headers()) {
-        return Err(Denied::Origin);
+        // Rekor's clients have no page to come from: without a token they are nobody.
+        let nobody = matches!(presented, Presented::Nothing) && rekor::is_api(request.uri().path());
+        return Err(if nobody { Denied::NotLoggedIn } else { Denied::Origin });
     }
     if need == Need::Public {
         return Ok(request);

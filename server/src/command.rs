@@ -4,7 +4,7 @@ mod admit;
 mod attest;
 pub mod client;
 mod completions;
-mod demo_service;
+pub(crate) mod demo_service;
 mod gate;
 mod image;
 mod judge;

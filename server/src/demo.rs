@@ -1,11 +1,12 @@
 //! The demo: a real service, real traffic, release after release.
 //!
 //! Everything on the pages is measured from traffic that really flows: [`demo::load`] sends it, the splitter splits and counts it,
-//! versions of [`demo::service`] answer it as child processes. What differs between versions is their [`Manifest`], and the digest
-//! of a version is that of the image that is made of it ([`images`]), attested, gated and promoted before its canary starts.
+//! versions of [`demo::service`] answer it as child processes. Their [`program`] is the same; what differs between them is their [`Manifest`],
+//! and the digest of a version is that of the image that is made of both ([`images`]), attested, gated and promoted before its canary starts.
 
 mod images;
 mod manifest;
+mod program;
 mod scanners;
 
 use std::{
@@ -75,7 +76,7 @@ pub async fn run(data_dir: PathBuf, options: args::Demo) -> anyhow::Result<ExitC
         http_server::free(options.traffic, "the demo's traffic", "--traffic").await?;
     }
     let listener = http_server::listen(options.listen, "the pages", "--listen").await?;
-    let images = Images::open(&data_dir, &SERVICE.parse()?).await?;
+    let images = Images::open(&data_dir, &SERVICE.parse()?, Path::new(&compose::own_program()?)).await?;
     let opened = compose::open(listener, data_dir.clone(), config(&options, &images).await?, None).await?;
     let link = compose::login_link(&opened).await?;
     let base = opened.base.clone();
@@ -271,7 +272,9 @@ async fn config(options: &args::Demo, images: &Images) -> anyhow::Result<Config>
     let first = Manifest::new(1, Fault::None);
     let stable: Version = first.label()?;
     let mut versions = images.known().await?;
-    versions.insert(stable.clone(), images.build(&first).await?.config);
+    if !versions.contains_key(&stable) {
+        versions.insert(stable.clone(), images.build(&first).await?.config);
+    }
     let service = ServiceConfig {
         environment: ENVIRONMENT.parse()?,
         listen: vec![options.traffic],

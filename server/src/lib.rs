@@ -42,11 +42,9 @@ pub mod site;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 /// Reads the command line, does what it says, and answers with the exit code.
 pub fn main() -> ExitCode {
-    let args = args::Args::parse();
+    let args = args::Args::of_this_process();
     match command::run(args) {
         Ok(code) => code,
         Err(error) => exit::report(&error),

@@ -74,9 +74,18 @@ pub fn answer(path: &str, headers: &HeaderMap) -> Option<Response> {
     Some(response)
 }
 
-/// The files of these parts of the browser's code, as addresses, each once: what a page of theirs needs beside the first load.
+/// A part of the browser's code.
+#[derive(serde::Deserialize)]
+struct Part {
+    /// All its files in one.
+    pack: String,
+    files: Vec<String>,
+}
+
+/// What a page whose code is in these parts, its own first, needs beside the first load, as addresses: its own part in one file, of the others
+/// the files that are not in it.
 pub fn parts(names: &[&str]) -> Vec<String> {
-    static PARTS: OnceLock<BTreeMap<String, Vec<String>>> = OnceLock::new();
+    static PARTS: OnceLock<BTreeMap<String, Part>> = OnceLock::new();
     let parts = PARTS.get_or_init(|| {
         let file = load("pkg/deliveryos.parts.json");
         file.and_then(|file| serde_json::from_slice(&file.bytes).ok()).unwrap_or_default()
@@ -84,9 +93,11 @@ pub fn parts(names: &[&str]) -> Vec<String> {
     files(parts, names)
 }
 
-fn files(parts: &BTreeMap<String, Vec<String>>, names: &[&str]) -> Vec<String> {
-    let files: BTreeSet<_> = names.iter().filter_map(|name| parts.get(*name)).flatten().collect();
-    files.into_iter().map(|file| format!("/pkg/{file}")).collect()
+fn files(parts: &BTreeMap<String, Part>, names: &[&str]) -> Vec<String> {
+    let mut known = names.iter().filter_map(|name| parts.get(*name));
+    let Some(own) = known.next() else { return Vec::new() };
+    let beside: BTreeSet<_> = known.flat_map(|part| &part.files).filter(|file| !own.files.contains(file)).collect();
+    std::iter::once(&own.pack).chain(beside).map(|file| format!("/pkg/{file}")).collect()
 }
 
 /// True when the site is there: without it pages have no style and do not come alive.
@@ -145,9 +156,11 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_two_parts_share_is_named_once() {
-        let parts = serde_json::from_str(r#"{"a":["shared.wasm","a.wasm"],"b":["shared.wasm"],"c":[]}"#).unwrap();
-        assert_eq!(files(&parts, &["a", "b"]), ["/pkg/a.wasm", "/pkg/shared.wasm"]);
-        assert!(files(&parts, &["c", "unknown"]).is_empty());
+    fn a_page_is_given_its_part_in_one_file_and_of_the_others_what_is_not_in_it() {
+        let parts = r#"{"a":{"pack":"a.pack","files":["shared.wasm","a.wasm"]},"b":{"pack":"b.pack","files":["shared.wasm","b.wasm"]}}"#;
+        let parts = serde_json::from_str(parts).unwrap();
+        assert_eq!(files(&parts, &["a"]), ["/pkg/a.pack"]);
+        assert_eq!(files(&parts, &["b", "a"]), ["/pkg/b.pack", "/pkg/a.wasm"]);
+        assert!(files(&parts, &["unknown"]).is_empty());
     }
 }

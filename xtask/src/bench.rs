@@ -27,8 +27,8 @@ enum What {
     Promote(Rest),
     /// From an append to the last of a thousand clients of the live stream (`-- --data DIR`).
     Sse(Rest),
-    /// Bytes, paint, layout shift and long tasks of the pages in Chromium (`-- --data DIR`).
-    Browser(Browser),
+    /// The pages in Chromium: first visits, a release with 10,000 measurements drawn, the main thread under live updates.
+    Browser(Rest),
     /// Verification of bundles: warm, keyless and with a key, and as a process beside `cosign verify-blob`.
     Verify(Rest),
     /// Rollouts at random under the sequential judge and under the rules that others use; writes the tables of docs/judge.md. With `-- --real`:
@@ -38,13 +38,6 @@ enum What {
 
 /// Asks for the judge on the real splitter instead of its simulation.
 const REAL: &str = "--real";
-
-#[derive(clap::Args)]
-struct Browser {
-    /// Data directory, as `cargo xtask seed` filled it; its newest release is drawn.
-    #[arg(long)]
-    data: std::path::PathBuf,
-}
 
 #[derive(clap::Args)]
 struct Rest {
@@ -65,7 +58,7 @@ pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
         What::Judge(rest) if rest.args.iter().any(|arg| arg == REAL) => ("judge", rest, true),
         What::Verify(rest) => ("verify", rest, true),
         What::Judge(rest) => return judge(workspace, rest),
-        What::Browser(options) => return browser(workspace, options),
+        What::Browser(rest) => ("browser", rest, true),
     };
     let program = build(workspace)?;
     // The load and the backend stay off the first core, which is the proxy's.
@@ -91,6 +84,14 @@ pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
             crate::oci_peers::clients(workspace)?;
             bench.arg("--peers").arg(setup::peers(workspace));
         }
+        if name == "browser" {
+            let needed = |found: setup::Found| match found {
+                setup::Found::At(path) => Ok(path),
+                setup::Found::Missing(why) => Err(anyhow::anyhow!(why)),
+            };
+            bench.arg("--playwright").arg(needed(setup::playwright(workspace)?)?);
+            bench.arg("--chromium").arg(needed(setup::chromium()?)?);
+        }
         if name == "promote" {
             crate::oci_peers::docker_registry(workspace)?;
             crate::oci_peers::clients(workspace)?;
@@ -114,27 +115,6 @@ pub(crate) fn seed(workspace: &Workspace, args: &[String]) -> Result<()> {
     let mut seed = run::command(&build(workspace)?.to_string_lossy());
     seed.current_dir(&workspace.root).arg("seed").args(args.iter().skip_while(|arg| *arg == "--"));
     run::step("filling the data directory", || run::run(&mut seed))
-}
-
-/// Chromium measures itself; Playwright drives it.
-fn browser(workspace: &Workspace, options: &Browser) -> Result<()> {
-    site::build(workspace, true)?;
-    let executable = binary::build(workspace, true)?;
-    let needed = |found: setup::Found| match found {
-        setup::Found::At(path) => Ok(path),
-        setup::Found::Missing(why) => Err(anyhow::anyhow!(why)),
-    };
-    let playwright = needed(setup::playwright(workspace)?)?;
-    let chromium = needed(setup::chromium()?)?;
-    let mut command = run::command(&playwright.to_string_lossy());
-    command
-        .current_dir(workspace.root.join("end2end"))
-        .args(["test", "--config", "bench.config.ts", "--reporter=line"])
-        .env("DELIVERYOS_BIN", executable)
-        .env("CHROMIUM", chromium)
-        .env("DELIVERYOS_BENCH_DATA", std::path::absolute(&options.data)?)
-        .env("DELIVERYOS_BENCH_OUT", workspace.target.join("bench/browser.json"));
-    run::step("measuring: browser", || run::run(&mut command))
 }
 
 /// The simulation needs nothing but the judge itself.

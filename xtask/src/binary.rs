@@ -1,31 +1,39 @@
-//! The one executable, `deliveryos`.
+//! The one executable, `deliveryos`, and the small service beside it that its demo puts into images.
 
 use crate::workspace::Workspace;
 use crate::{run, site};
 use anyhow::{Context, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-/// Builds it and says where it is. The release executable is copied into the workspace's own `target/` when Cargo builds elsewhere.
+const EXECUTABLE: &str = "deliveryos";
+/// The program in the images of the demo, which looks for it beside itself.
+const SERVICE: &str = "demo-service";
+
+/// Builds both and says where the executable is. In a release they are copied into the workspace's own `target/` when Cargo builds elsewhere.
 pub(crate) fn build(workspace: &Workspace, release: bool) -> Result<PathBuf> {
     let mut cargo = run::cargo();
-    cargo.current_dir(&workspace.root).args(["build", "--package", "server"]);
+    // At once: each would be built with other features of the crates that both use.
+    cargo.current_dir(&workspace.root).args(["build", "--package", "server", "--package", "demo"]);
+    cargo.args(["--bin", EXECUTABLE, "--bin", SERVICE]);
     if release {
         cargo.arg("--release");
     }
-    run::step("executable: cargo build --package server", || run::run(&mut cargo))?;
-    let built = workspace.target.join(if release { "release" } else { "debug" }).join("deliveryos");
-    let promised = workspace.root.join("target/release/deliveryos");
-    if !release || same_file(&built, &promised) {
-        return Ok(built);
+    run::step("executable: cargo build --package server --package demo", || run::run(&mut cargo))?;
+    let built = workspace.target.join(if release { "release" } else { "debug" });
+    let promised = workspace.root.join("target/release");
+    if !release || same_folder(&built, &promised) {
+        return Ok(built.join(EXECUTABLE));
     }
-    let dir = workspace.root.join("target/release");
-    std::fs::create_dir_all(&dir)?;
-    // Written beside and renamed: a running copy of the old one keeps its file.
-    let fresh = dir.join(".deliveryos.new");
-    std::fs::copy(&built, &fresh).with_context(|| format!("cannot copy {}", built.display()))?;
-    std::fs::rename(&fresh, &promised)?;
-    Ok(promised)
+    std::fs::create_dir_all(&promised)?;
+    for name in [EXECUTABLE, SERVICE] {
+        // Written beside and renamed: a running copy of the old one keeps its file.
+        let fresh = promised.join(format!(".{name}.new"));
+        std::fs::copy(built.join(name), &fresh)
+            .with_context(|| format!("cannot copy {}", built.join(name).display()))?;
+        std::fs::rename(&fresh, promised.join(name))?;
+    }
+    Ok(promised.join(EXECUTABLE))
 }
 
 /// Builds what is missing and becomes `deliveryos <verb> <args>`.
@@ -40,7 +48,7 @@ pub(crate) fn build_and_run(workspace: &Workspace, verb: &str, release: bool, ar
     Err(error).with_context(|| format!("cannot start {}", path.display()))
 }
 
-fn same_file(left: &std::path::Path, right: &std::path::Path) -> bool {
+fn same_folder(left: &Path, right: &Path) -> bool {
     match (left.canonicalize(), right.canonicalize()) {
         (Ok(left), Ok(right)) => left == right,
         _ => false,

@@ -1,4 +1,5 @@
-//! Real peers that are built with Go, where it is: small programs of this repository around modules of others, each pinned by a `go.sum`.
+//! Real peers that are built with Go, where it is: programs of others, or small ones of this repository around their modules, each pinned by a
+//! `go.sum`.
 //! Nothing else needs Go. Without it, or when its module proxy is away, their tests say that they are skipped, on CI too.
 
 use crate::fingerprint::{Fingerprint, fresh, remember};
@@ -9,20 +10,26 @@ use anyhow::Result;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// The programs, and where their source is.
-const PROGRAMS: [(&str, &str); 2] = [
-    ("referrers-registry", "crates/registry/tests/peers/referrers-registry"),
-    ("rekor-tiles-client", "server/tests/peers/rekor-tiles-client"),
+/// The programs, the module that each is built in, and the package of it.
+const PROGRAMS: [(&str, &str, &str); 4] = [
+    ("referrers-registry", "crates/registry/tests/peers/referrers-registry", "."),
+    ("rekor-tiles-client", "server/tests/peers/rekor-tiles-client", "."),
+    (
+        "rekor-server-posix",
+        "server/tests/peers/rekor-server",
+        "github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix",
+    ),
+    ("actionlint", "server/tests/peers/actionlint", "github.com/rhysd/actionlint/cmd/actionlint"),
 ];
 /// Go says each module that it fetches and each package that it compiles. This long without a word: the proxy does not answer.
 const QUIET: Duration = Duration::from_secs(120);
 
 /// The programs that are there, after those that are not were built.
 pub(crate) fn programs(workspace: &Workspace) -> Result<Vec<(&'static str, Found)>> {
-    PROGRAMS.into_iter().map(|(name, source)| Ok((name, program(workspace, name, source)?))).collect()
+    PROGRAMS.into_iter().map(|(name, source, package)| Ok((name, program(workspace, name, source, package)?))).collect()
 }
 
-fn program(workspace: &Workspace, name: &str, source: &str) -> Result<Found> {
+fn program(workspace: &Workspace, name: &str, source: &str, package: &str) -> Result<Found> {
     if let Some(path) = run::find(name) {
         return Ok(Found::At(path));
     }
@@ -50,7 +57,7 @@ fn program(workspace: &Workspace, name: &str, source: &str) -> Result<Found> {
         go.current_dir(&source)
             .args(["build", "-v", "-mod=readonly", "-trimpath", "-buildvcs=false", "-o"])
             .arg(&path)
-            .arg(".")
+            .arg(package)
             // The Go that is here, these modules alone, no C compiler.
             .env("GOTOOLCHAIN", "local")
             .env("GOWORK", "off")

@@ -7,7 +7,7 @@
 //! - [`run`]: starting other programs with a clean environment, time limits and readable failures;
 //! - [`setup`]: the browser target, npm packages, Chromium, Prometheus: found, else installed, else the exact command;
 //! - [`site`]: the browser modules, style sheet and static files in `target/site`;
-//! - [`binary`]: the one executable;
+//! - [`binary`]: the one executable, and the demo's service beside it;
 //! - [`check`]: format, lints, purity of the W crates, direction of dependencies, tidiness, size;
 //! - [`test`]: everything in order, with one summary;
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program speaks to its terminal")]

@@ -346,6 +346,19 @@ pub(crate) fn sigstore_js(workspace: &Workspace) -> Result<Found> {
     npm_install(workspace, &workspace.root.join("end2end"), "@sigstore/verify")
 }
 
+/// The directory of `wasm-opt` and `esbuild`, which make the site of a release smaller.
+pub(crate) fn minifiers(workspace: &Workspace) -> Result<Found> {
+    match npm_install(workspace, &workspace.root.join("xtask/minify"), "wasm-opt, esbuild")? {
+        Found::At(modules) => Ok(Found::At(modules.join(".bin"))),
+        missing => Ok(missing),
+    }
+}
+
+/// Which of them.
+pub(crate) fn minifiers_lock(workspace: &Workspace) -> PathBuf {
+    workspace.root.join("xtask/minify/package-lock.json")
+}
+
 /// `npm ci`, when the lock file is not the one that was installed last. Returns `node_modules`.
 fn npm_install(workspace: &Workspace, dir: &Path, what: &str) -> Result<Found> {
     let there =

@@ -19,6 +19,8 @@ const TEST_QUIET: Duration = Duration::from_secs(600);
 const SKIP_WORD: &str = "SKIPPED:";
 /// Lines of a failed program that are shown; all of it is in the log file that is named beside.
 const SHOWN_LINES: usize = 200;
+/// Lines of each failure that the summary repeats.
+const SUMMED_LINES: usize = 12;
 
 #[derive(clap::Args)]
 pub(crate) struct TestArgs {
@@ -58,6 +60,14 @@ struct Line {
     name: String,
     counts: Counts,
     time: Duration,
+    /// What failed, a test each: its name, and how. Repeated at the end, where it is found.
+    failed: Vec<String>,
+}
+
+impl Line {
+    fn new(name: impl Into<String>, counts: Counts, begun: Instant) -> Self {
+        Self { name: name.into(), counts, time: begun.elapsed(), failed: Vec::new() }
+    }
 }
 
 /// Runs the sections, all of them even when one fails.
@@ -87,7 +97,8 @@ pub(crate) fn run(workspace: &Workspace, args: &TestArgs) -> Result<()> {
             Ok(done) => lines.extend(done),
             Err(error) => {
                 eprintln!("{name}: FAILED\n{error:#}");
-                lines.push(Line { name, counts: Counts { failed: 1, ..Counts::default() }, time: begun.elapsed() });
+                let failed = vec![format!("{error:#}")];
+                lines.push(Line { failed, ..Line::new(name, Counts { failed: 1, ..Counts::default() }, begun) });
             }
         }
     }
@@ -102,6 +113,12 @@ fn summary(lines: &[Line], time: Duration) -> Result<()> {
         let mark = if failed > 0 { "  <- FAILED" } else { "" };
         println!("{:<44} {passed:>7} {failed:>7} {skipped:>8} {:>12}{mark}", line.name, run::seconds(line.time));
         sum.add(line.counts);
+    }
+    for line in lines.iter().filter(|line| !line.failed.is_empty()) {
+        println!("\nfailed in {}:", line.name);
+        for failed in &line.failed {
+            println!("  {}", failed.trim_end().replace('\n', "\n    "));
+        }
     }
     println!("all of it in {}", run::seconds(time));
     println!("{} passed, {} failed, {} skipped", sum.passed, sum.failed, sum.skipped);
@@ -164,7 +181,8 @@ fn checks(workspace: &Workspace) -> Vec<Line> {
             counts.passed += 1;
         }
     }
-    vec![Line { name: "check".to_owned(), counts, time: start.elapsed() }]
+    let failed = outcomes.iter().filter(|outcome| outcome.failure.is_some()).map(|outcome| outcome.part.to_string());
+    vec![Line { failed: failed.collect(), ..Line::new("check", counts, start) }]
 }
 
 /// A compiled test program.
@@ -219,7 +237,7 @@ const RUN_MODULE: &str = "WebAssembly.instantiate(require('fs').readFileSync(pro
 fn golden_in_the_browsers_target(workspace: &Workspace) -> Result<Line> {
     let start = Instant::now();
     let (package, name) = GOLDEN;
-    let line = |counts| Line { name: format!("{package} (WebAssembly)"), counts, time: start.elapsed() };
+    let line = |counts| Line::new(format!("{package} (WebAssembly)"), counts, start);
     let Some(node) = setup::node()?.required_on_ci("Node.js")? else {
         return Ok(line(Counts { skipped: 1, ..Counts::default() }));
     };
@@ -251,6 +269,10 @@ fn compile_tests(workspace: &Workspace, only: &[String]) -> Result<Vec<Program>>
     }
     for name in only {
         cargo.args(["--package", name]);
+    }
+    if only.iter().any(|name| name == "server") {
+        // Its tests run the demo, whose program is built with the crate's own tests.
+        cargo.args(["--package", "demo"]);
     }
     let shown = run::line(&cargo);
     let output = run::step("compile the tests", || {
@@ -303,9 +325,10 @@ fn run_program(workspace: &Workspace, program: &Program) -> Result<Line> {
     for line in ended.text.lines().filter(|line| line.contains(SKIP_WORD)) {
         eprintln!("    {line}");
     }
-    let time = start.elapsed();
+    let mut line = Line::new(name, counts, start);
+    let name = &line.name;
     if good {
-        eprintln!("{name}: {} passed ({})", counts.passed, run::seconds(time));
+        eprintln!("{name}: {} passed ({})", counts.passed, run::seconds(line.time));
     } else {
         let why = if ended.status.is_none() {
             format!("silent for {}, killed", run::seconds(TEST_QUIET))
@@ -313,8 +336,23 @@ fn run_program(workspace: &Workspace, program: &Program) -> Result<Line> {
             "FAILED".to_owned()
         };
         eprintln!("{name}: {why}; whole output in {}\n{}", log.display(), failures(&ended.text));
+        line.failed = failed_tests(&ended.text);
+        if line.failed.is_empty() {
+            line.failed.push(why);
+        }
     }
-    Ok(Line { name, counts, time })
+    Ok(line)
+}
+
+/// The failed tests of Rust's harness, with the first lines that each printed.
+fn failed_tests(text: &str) -> Vec<String> {
+    let text = failures(text);
+    let parts = text.split("    ---- ").skip(1).filter_map(|part| part.split_once(" stdout ----"));
+    let first = |said: &str| {
+        let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+        lines.take_while(|line| *line != "stack backtrace:").take(SUMMED_LINES).collect::<Vec<_>>().join("\n")
+    };
+    parts.map(|(name, said)| format!("{name}\n{}", first(said))).collect()
 }
 
 /// The harness repeats what failed after the line `failures:`; a crash has no such line, then the end is shown.
@@ -350,12 +388,13 @@ fn doc(workspace: &Workspace) -> Result<Vec<Line>> {
         counts.failed = counts.failed.max(1);
         eprintln!("{}", failures(&ended.text));
     }
-    Ok(vec![Line { name: "examples in the documentation".to_owned(), counts, time: start.elapsed() }])
+    let failed = failed_tests(&ended.text);
+    Ok(vec![Line { failed, ..Line::new("examples in the documentation", counts, start) }])
 }
 
 fn browser(workspace: &Workspace) -> Result<Vec<Line>> {
     let start = Instant::now();
-    let line = |counts| vec![Line { name: "browser (Playwright)".to_owned(), counts, time: start.elapsed() }];
+    let line = |counts| vec![Line::new("browser (Playwright)", counts, start)];
     let skipped = Counts { skipped: 1, ..Counts::default() };
     site::build(workspace, false)?;
     let executable = binary::build(workspace, false)?;
@@ -388,7 +427,42 @@ fn browser(workspace: &Workspace) -> Result<Vec<Line>> {
     if !status.success() && counts.failed == 0 {
         counts.failed = 1;
     }
-    Ok(line(counts))
+    let mut lines = line(counts);
+    if let Some(line) = lines.first_mut() {
+        line.failed = failed_specs(&json);
+    }
+    Ok(lines)
+}
+
+/// The failed specs of Playwright's report, with the first lines of each error.
+fn failed_specs(report: &Value) -> Vec<String> {
+    fn all<'a>(suite: &'a Value, into: &mut Vec<&'a Value>) {
+        let of = |key: &str| suite[key].as_array().into_iter().flatten();
+        into.extend(of("specs"));
+        of("suites").for_each(|suite| all(suite, into));
+    }
+    let mut specs = Vec::new();
+    all(report, &mut specs);
+    let mut failed = Vec::new();
+    for spec in specs {
+        for test in spec["tests"].as_array().into_iter().flatten().filter(|test| test["status"] == "unexpected") {
+            let mut errors =
+                test["results"].as_array().into_iter().flatten().filter_map(|r| r["error"]["message"].as_str());
+            let said = without_colours(errors.next_back().unwrap_or("no message"));
+            let word = |of: &Value| of.as_str().unwrap_or_default().to_owned();
+            let said = said.lines().take(SUMMED_LINES).collect::<Vec<_>>().join("\n");
+            let place = format!("{}:{}", word(&spec["file"]), spec["line"]);
+            failed.push(format!("[{}] {place} {}\n{said}", word(&test["projectName"]), word(&spec["title"])));
+        }
+    }
+    failed
+}
+
+/// A text without a terminal's sequences for colours.
+fn without_colours(text: &str) -> String {
+    let mut parts = text.split('\u{1b}');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |all, part| all + part.split_once('m').map_or(part, |(_, rest)| rest))
 }
 
 #[cfg(test)]
@@ -400,6 +474,20 @@ mod tests {
         let text = "test a ... ok\ntest result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.01s\n\
                     test result: FAILED. 5 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s\n";
         assert_eq!(Counts::of_harness(text), Counts { passed: 8, failed: 2, skipped: 1 });
+    }
+
+    #[test]
+    fn failures_are_summed_up() {
+        let text = "test a ... FAILED\n\nfailures:\n\n---- a stdout ----\nthread 'a' panicked at x.rs:1:2:\nno\nstack backtrace:\n 0: b\n\n\nfailures:\n    a\n";
+        assert_eq!(failed_tests(text), ["a\nthread 'a' panicked at x.rs:1:2:\nno"]);
+        assert_eq!(failed_tests("crashed"), [""; 0]);
+        let report = serde_json::json!({ "suites": [{ "specs": [], "suites": [{ "specs": [
+            { "title": "it climbs", "file": "a.spec.ts", "line": 7, "tests": [
+                { "projectName": "hydrated", "status": "unexpected", "results": [{ "error": { "message": "\u{1b}[31mToo\u{1b}[39m late" } }] },
+                { "projectName": "plain", "status": "expected", "results": [{}] },
+            ] },
+        ] }] }] });
+        assert_eq!(failed_specs(&report), ["[hydrated] a.spec.ts:7 it climbs\nToo late"]);
     }
 
     #[test]

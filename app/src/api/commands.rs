@@ -42,9 +42,7 @@ async fn ordered(
     use super::context;
     use controller::{CommandError, Delivery};
     let who = context::require(access::Role::Operator)?;
-    if context::form_token(&who) != form_token {
-        return Err(ApiError::FormExpired);
-    }
+    who.require_form_token(Some(form_token)).map_err(|_| ApiError::FormExpired)?;
     let delivery: std::sync::Arc<dyn Delivery> = context::service("controller")?;
     let invalid = |e: model::ParseError| ApiError::Invalid(e.to_string());
     let kind: model::CommandKind = kind.parse().map_err(invalid)?;

@@ -48,11 +48,17 @@ pub(super) fn reader() -> Result<Arc<dyn ReadModel>, ApiError> {
     service("read model")
 }
 
-/// The token of the asker's forms; empty with a bearer token, which needs none.
+/// The token of the asker's forms as a page carries it; empty with a bearer token, which needs none. Without randomness it is empty too, and
+/// the form is refused.
 pub(super) fn form_token(identity: &Identity) -> String {
+    access::masked_form_token(form_secret(identity)).unwrap_or_default()
+}
+
+/// The same as the session has it: no page carries it.
+pub(super) fn form_secret(identity: &Identity) -> &str {
     match &identity.via {
-        Via::Session { form_token } => form_token.clone(),
-        Via::Token => String::new(),
+        Via::Session { form_token } => form_token,
+        Via::Token => "",
     }
 }
 

@@ -23,5 +23,6 @@ pub mod reads;
 pub mod settings;
 #[allow(missing_docs)]
 pub mod verdicts;
+pub mod waiting;
 
 pub use error::ApiError;

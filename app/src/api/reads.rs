@@ -2,10 +2,12 @@
 
 use leptos::{prelude::*, server_fn::codec::Post};
 use model::{ReleaseId, Tick, Timestamp};
-use projections::{Overview, Receipt, ReceiptProof, ReleaseRow, ReleaseView};
+use projections::{Overview, Receipt, ReceiptProof};
+#[cfg(feature = "ssr")]
+use projections::{ReleaseRow, ReleaseView};
 use serde::{Deserialize, Serialize};
 
-use super::{ApiError, encoding::TextJson, metrics::Tiles};
+use super::{ApiError, encoding::TextJson, metrics::Tiles, waiting::PromotionAsked};
 
 /// Points of a timeline: two a pixel of its widest drawing would not be seen.
 pub const MAX_POINTS: u32 = 720;
@@ -30,21 +32,65 @@ pub struct OverviewPage {
     pub overview: Overview,
     /// The last tick of each release under way that has one.
     pub latest: Vec<(ReleaseId, Tick)>,
+    /// Promotions that wait for a second person.
+    pub asked: Vec<PromotionAsked>,
     /// Delivery metrics.
     pub metrics: Tiles,
 }
 
-/// A release with its ticks.
+/// A release with its ticks. The page folds its receipts, on the server and in the browser.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReleasePage {
-    /// What the log says.
-    pub view: ReleaseView,
+    /// What the log says, in its order.
+    pub receipts: Vec<Receipt>,
+    /// The last receipt of the log that was looked at.
+    pub as_of: u64,
     /// What the data plane counted, thinned to [`MAX_POINTS`].
     pub ticks: Vec<Tick>,
     /// The release of this service before it.
-    pub previous: Option<ReleaseRow>,
-    /// What is known of its image, as markup that the server made.
-    pub chain: String,
+    pub previous: Option<Previous>,
+    /// What is known of its image.
+    pub image: ImageKnown,
+    /// Why the controller does not carry it on, if it does not.
+    pub left_alone: Option<String>,
+    /// What the keys of the reader's commands begin with; empty for who may give none.
+    pub form_key: String,
+}
+
+/// What is known of a release's image, as markup that the server made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageKnown {
+    /// In a line: build, attestations, gates.
+    pub line: String,
+    /// All of it, from the source to the environments.
+    pub section: String,
+}
+
+/// A release beside which another one is put.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Previous {
+    /// Its id.
+    pub id: String,
+    /// Its version.
+    pub version: String,
+    /// Its environment.
+    pub environment: String,
+    /// What is said of it, line by line.
+    pub said: Vec<String>,
+}
+
+/// Reads what a page is made of from the JSON in which it came. Such pages come as text, and are read where their code is: so one type of
+/// resource serves all of them.
+///
+/// # Errors
+/// When it is something else.
+pub fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, ApiError> {
+    serde_json::from_str(text).map_err(|e| ApiError::Unavailable(format!("the answer cannot be read: {e}")))
+}
+
+#[cfg(feature = "ssr")]
+fn written(page: &impl Serialize) -> Result<String, ApiError> {
+    serde_json::to_string(page).map_err(|e| ApiError::Unavailable(format!("the answer cannot be written: {e}")))
 }
 
 /// A receipt with what is needed to check it.
@@ -54,8 +100,19 @@ pub struct ReceiptPage {
     pub receipt: Receipt,
     /// Entry, inclusion proof, checkpoint.
     pub proof: ReceiptProof,
+    /// How the log of the size that the browser asked with and the proof's belong together, when they are not of one size.
+    pub history: Option<Between>,
     /// The log's key as the server states it; the browser keeps the first one it saw.
     pub vkey: String,
+}
+
+/// The consistency proof between another size of the log and a proof's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Between {
+    /// The other size.
+    pub size: u64,
+    /// Base64 hashes; `None` when a size is beyond the log.
+    pub proof: Option<Vec<String>>,
 }
 
 /// Receipts with their proofs, to be checked in one go.
@@ -111,12 +168,30 @@ pub async fn get_overview() -> Result<OverviewPage, ApiError> {
         latest.extend(ticks.into_iter().next_back().map(|t| (row.id.clone(), t)));
     }
     let metrics = answered(super::metrics::tiles(&*read).await)?;
-    Ok(OverviewPage { overview, latest, metrics })
+    let asked = answered(super::waiting::open(&*read, now).await.map_err(could_not))?;
+    Ok(OverviewPage { overview, latest, asked, metrics })
 }
 
-/// One release with its ticks.
+/// A tick as it is drawn: without what no page shows, and no finer than a drawing is. It is a good half of what a release weighs.
+#[cfg(feature = "ssr")]
+fn drawn(mut tick: Tick) -> Tick {
+    let fine = |value: &mut f64, parts: f64| *value = (*value * parts).round() / parts;
+    for version in std::iter::once(&mut tick.stable).chain(tick.canary.as_mut()) {
+        (version.p50_ms, version.mean_ms, version.sigma_ms) = (None, None, None);
+        version.p99_ms.iter_mut().for_each(|ms| fine(ms, 1e3));
+    }
+    if let Some(judged) = &mut tick.judged {
+        for ln in [&mut judged.joint, &mut judged.abs, &mut judged.rel, &mut judged.p99] {
+            fine(ln, 1e4);
+        }
+        judged.ratio.iter_mut().flatten().chain(&mut judged.difference).for_each(|end| fine(end, 1e6));
+    }
+    tick
+}
+
+/// One release with its ticks: a [`ReleasePage`].
 #[server(prefix = "/api", endpoint = "get_release", output = Post<TextJson>)]
-pub async fn get_release(release: String) -> Result<ReleasePage, ApiError> {
+pub async fn get_release(release: String) -> Result<String, ApiError> {
     use super::context::{answered, now, reader};
     answered(
         async {
@@ -133,17 +208,37 @@ pub async fn get_release(release: String) -> Result<ReleasePage, ApiError> {
                 limit: 1,
                 ..projections::ReleaseFilter::default()
             };
-            let previous = read.releases(before).await.map_err(could_not)?.pop();
-            let chain = chain(&*read, &view).await?;
-            Ok(ReleasePage { view, ticks, previous, chain })
+            let previous = read.releases(before).await.map_err(could_not)?.pop().map(|row| Previous {
+                said: crate::pages::release_column(&row, row.exposed, now()),
+                id: row.id.to_string(),
+                version: row.version.to_string(),
+                environment: row.environment.to_string(),
+            });
+            let image = image(&*read, &view).await?;
+            let left_alone = left_alone(&view.row);
+            let key = |who| crate::words::form_key(super::context::form_secret(&who), who.actor.as_str(), id.as_str());
+            let operator = super::context::identity().filter(|who| who.role >= access::Role::Operator);
+            let form_key = operator.map(key).unwrap_or_default();
+            let ticks = ticks.into_iter().map(drawn).collect();
+            let (as_of, receipts) = (view.as_of, view.receipts);
+            written(&ReleasePage { receipts, as_of, ticks, previous, image, left_alone, form_key })
         }
         .await,
     )
 }
 
-/// What is known of a release's image, as markup.
-#[server(prefix = "/api", endpoint = "get_chain", output = Post<TextJson>)]
-pub async fn get_chain(release: String) -> Result<String, ApiError> {
+/// Why the controller does not carry a release on, if it does not.
+#[cfg(feature = "ssr")]
+fn left_alone(row: &ReleaseRow) -> Option<String> {
+    use controller::Delivery;
+    let delivery: std::sync::Arc<dyn Delivery> = super::context::service("controller").ok()?;
+    let left = delivery.left_alone().into_iter().find(|left| row.in_flight() && left.service == row.service);
+    left.map(|left| left.to_string())
+}
+
+/// What is known of a release's image by now: an [`ImageKnown`].
+#[server(prefix = "/api", endpoint = "get_image", output = Post<TextJson>)]
+pub async fn get_image(release: String) -> Result<String, ApiError> {
     use super::context::{answered, reader};
     answered(
         async {
@@ -151,7 +246,7 @@ pub async fn get_chain(release: String) -> Result<String, ApiError> {
             let missing = || ApiError::NotFound(format!("release {release}"));
             let id: ReleaseId = release.parse().map_err(|_| missing())?;
             let view = read.release(&id).await.map_err(could_not)?.ok_or_else(missing)?;
-            chain(&*read, &view).await
+            written(&image(&*read, &view).await?)
         }
         .await,
     )
@@ -162,7 +257,7 @@ pub async fn get_chain(release: String) -> Result<String, ApiError> {
 const ABOUT_IMAGE: u32 = 20;
 
 #[cfg(feature = "ssr")]
-async fn chain(read: &dyn projections::ReadModel, view: &ReleaseView) -> Result<String, ApiError> {
+async fn image(read: &dyn projections::ReadModel, view: &ReleaseView) -> Result<ImageKnown, ApiError> {
     use model::Kind;
     use projections::{MAX_PAGE, ReceiptFilter};
     let about =
@@ -190,19 +285,20 @@ async fn chain(read: &dyn projections::ReadModel, view: &ReleaseView) -> Result<
         }
     }
     let order = use_context::<super::context::Environments>().unwrap_or_default();
-    Ok(crate::pages::release_chain::markup(view, &found, &order.0))
+    Ok(crate::pages::release_chain::known(view, &found, &order.0))
 }
 
 /// Ticks of a release between two times, thinned to [`MAX_POINTS`].
 #[server(prefix = "/api", endpoint = "get_ticks", output = Post<TextJson>)]
 pub async fn get_ticks(release: ReleaseId, from: Timestamp, to: Timestamp) -> Result<Vec<Tick>, ApiError> {
     use super::context::{answered, reader};
-    answered(async { reader()?.ticks(&release, from, to, MAX_POINTS).await.map_err(could_not) }.await)
+    let ticks = async { reader()?.ticks(&release, from, to, MAX_POINTS).await.map_err(could_not) }.await;
+    answered(ticks.map(|ticks| ticks.into_iter().map(drawn).collect()))
 }
 
-/// One receipt with its proof.
+/// One receipt with its proof: a [`ReceiptPage`]. `seen` is the size of the log that the browser saw last, 0 for none.
 #[server(prefix = "/api", endpoint = "get_receipt", output = Post<TextJson>)]
-pub async fn get_receipt(index: String) -> Result<ReceiptPage, ApiError> {
+pub async fn get_receipt(index: String, #[server(default)] seen: u64) -> Result<String, ApiError> {
     use super::context::{LogKey, answered, reader, service};
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     answered(
@@ -214,7 +310,17 @@ pub async fn get_receipt(index: String) -> Result<ReceiptPage, ApiError> {
             let unreadable = |why: String| ApiError::Unavailable(format!("receipt {at} cannot be read: {why}"));
             let entry = STANDARD.decode(&proof.entry).map_err(|e| unreadable(e.to_string()))?;
             let payload = receipts::read_unverified(&entry).map_err(|e| unreadable(e.to_string()))?;
-            Ok(ReceiptPage { receipt: Receipt { index: at, payload }, proof, vkey: service::<LogKey>("log key")?.0 })
+            let vkey = service::<LogKey>("log key")?.0;
+            let head = tlog::SignedNote::parse(proof.checkpoint.as_bytes()).ok();
+            let head = head.and_then(|note| note.text().parse::<tlog::Checkpoint>().ok());
+            let history = match head {
+                Some(head) if seen > 0 && head.size > 0 && seen != head.size => {
+                    let proof = read.consistency(seen.min(head.size), seen.max(head.size)).await.map_err(could_not)?;
+                    Some(Between { size: seen, proof })
+                }
+                _ => None,
+            };
+            written(&ReceiptPage { receipt: Receipt { index: at, payload }, proof, history, vkey })
         }
         .await,
     )

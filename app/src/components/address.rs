@@ -1,5 +1,6 @@
 //! The part of a page's state that stands in its address, so that it can be sent to somebody.
 
+#[cfg(feature = "hydrate")]
 use std::time::Duration;
 
 use leptos::prelude::*;
@@ -14,6 +15,7 @@ use crate::words;
 pub type Changes = Vec<(&'static str, Option<String>)>;
 
 /// How long a value must rest before it is written: browsers refuse more than some changes a second.
+#[cfg(feature = "hydrate")]
 const REST: Duration = Duration::from_millis(300);
 
 /// Changes the address now, as a step that "back" goes over again.
@@ -27,6 +29,7 @@ pub fn use_step() -> impl Fn(Changes) + Clone + 'static {
 }
 
 /// Writes into the address what has come to rest, without a step: what is dragged, turned or played changes many times a second.
+#[cfg(feature = "hydrate")]
 pub fn use_rest() -> impl Fn(Changes) + Clone + 'static {
     let navigate = use_navigate();
     let location = use_location();

@@ -1,6 +1,6 @@
 //! The heading of a page, which takes the focus after a navigation, so that a screen reader begins there.
 
-use leptos::{html, prelude::*};
+use leptos::{html, prelude::*, web_sys};
 
 /// An `h1`. The first page that a browser loads keeps the browser's own focus, and so does one that is only read again.
 #[component]
@@ -13,15 +13,20 @@ pub fn Heading(
 ) -> impl IntoView {
     let h1 = NodeRef::<html::H1>::new();
     Effect::new(move |_| {
-        if let Some(h1) = h1.get()
-            && navigated()
-        {
-            request_animation_frame(move || {
-                let _ = h1.focus();
-            });
+        if let Some(h1) = h1.get() {
+            arrived(h1.into());
         }
     });
     view! { <h1 class=class tabindex="-1" node_ref=h1>{children()}</h1> }
+}
+
+/// Gives the heading of a page that was come to the focus.
+pub(crate) fn arrived(h1: web_sys::HtmlElement) {
+    if navigated() {
+        request_animation_frame(move || {
+            let _ = h1.focus();
+        });
+    }
 }
 
 /// True when the address is another one than at the last heading.

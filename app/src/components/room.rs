@@ -46,6 +46,9 @@ pub fn shown(markup: Markup) -> AnyView {
 }
 
 #[cfg(feature = "hydrate")]
+pub(crate) use browser::put;
+
+#[cfg(feature = "hydrate")]
 mod browser {
     use wasm_bindgen::JsCast;
     use web_sys::{Element, Node};
@@ -53,7 +56,8 @@ mod browser {
     /// Names children that come and go.
     const KEY: &str = "data-key";
 
-    pub(super) fn put(room: &Element, markup: &str) {
+    /// Puts the markup into the room; the elements that stay are kept.
+    pub(crate) fn put(room: &Element, markup: &str) {
         let Some(fresh) = room.clone_node().ok().and_then(|node| node.dyn_into::<Element>().ok()) else { return };
         fresh.set_inner_html(markup);
         align(room, &fresh);
@@ -106,12 +110,17 @@ mod browser {
     fn attributes(old: &Element, new: &Element) {
         let names = |of: &Element| of.get_attribute_names().iter().filter_map(|n| n.as_string()).collect::<Vec<_>>();
         for name in names(new) {
-            let value = new.get_attribute(&name);
+            let mut value = new.get_attribute(&name);
+            // What somebody opened stays open, and says so.
+            if name == "aria-expanded"
+                && let Some(details) = old.parent_element().filter(|parent| parent.local_name() == "details")
+            {
+                value = Some(details.has_attribute("open").to_string());
+            }
             if old.get_attribute(&name) != value {
                 let _ = old.set_attribute(&name, &value.unwrap_or_default());
             }
         }
-        // What somebody opened stays open.
         for name in names(old).iter().filter(|n| *n != "open" && !new.has_attribute(n)) {
             let _ = old.remove_attribute(name);
         }

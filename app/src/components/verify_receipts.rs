@@ -1,70 +1,54 @@
 //! Many receipts checked in the browser: a whole release, or a range of the log.
 
-use leptos::prelude::*;
+use maud::{Markup, html};
 use projections::{Receipt, say};
 
-use super::{room, written};
 use crate::{verifier::Progress, words::Tone};
 
-/// One line that says what was checked in this browser, a button that checks the rest, and below it where what was checked.
-#[component]
-pub fn VerifyReceipts(
-    /// In the order of the log.
-    #[prop(into)]
-    receipts: Signal<Vec<Receipt>>,
-    /// What they are: `of this release`.
-    of: &'static str,
-) -> impl IntoView {
-    let progress = RwSignal::new(Progress::Idle);
-    let left = move || {
-        progress.with(|p| match p {
-            Progress::Done(f) => {
-                receipts.with(|all| all.iter().filter(|r| !f.checked.leaves.contains_key(&r.index)).count())
-            }
-            _ => receipts.with(Vec::len),
-        })
+/// What was checked of them in this browser, and a button that checks the rest.
+pub fn verify_line(progress: &Progress, receipts: &[Receipt], of: &str) -> Markup {
+    let left = match progress {
+        Progress::Done(f) => receipts.iter().filter(|r| !f.checked.leaves.contains_key(&r.index)).count(),
+        _ => receipts.len(),
     };
-    let start = move |_| {
-        #[cfg(feature = "hydrate")]
-        {
-            let run = crate::verifier::all::Run { receipts: receipts.get_untracked(), progress };
-            leptos::task::spawn_local(async move {
-                if crate::parts::check_all(run).await.is_err() {
-                    let _ = progress.try_set(Progress::Failed("the code that checks did not come".to_owned()));
-                }
-            });
+    let running = match progress {
+        Progress::Running { done, of } => Some((*done, *of)),
+        _ => None,
+    };
+    let (tone, said) = line(progress, of);
+    let (done, whole) = running.unwrap_or((0, 1));
+    html! {
+        span class={ "state " (tone.class()) } { (said) }
+        span.mute.unaided { "this needs JavaScript, or in a terminal " code { "deliveryos log verify" } }
+        progress hidden[running.is_none()] max=(whole) value=(done) aria-label="Receipts checked" {}
+        button.small.woken type="button" data-check="" hidden[left == 0] disabled[running.is_some()] {
+            @if matches!(progress, Progress::Done(_)) { "Check " (left) " more" } @else { "Check all " (left) " here" }
         }
-    };
-    let running = move || progress.with(|p| matches!(p, Progress::Running { .. }));
-    let name = written(move || match progress.with(|p| matches!(p, Progress::Done(_))) {
-        false => format!("Check all {} here", left()),
-        true => format!("Check {} more", left()),
-    });
-    let class = written(move || format!("state {}", progress.with(|p| line(p, of)).0.class()));
-    let said = written(move || progress.with(|p| line(p, of)).1);
-    let share = Memo::new(move |_| {
-        progress.with(|p| match p {
-            Progress::Running { done, of } => (done.to_string(), of.to_string()),
-            _ => (0.to_string(), 1.to_string()),
-        })
-    });
-    let told = written(move || {
-        progress.with(|p| match p {
-            Progress::Done(f) => f.markup.clone(),
-            _ => String::new(),
-        })
-    });
-    view! {
-        <div class="verify">
-            <p class="verify-line" role="status">
-                <span class=class>{said}</span>
-                <span class="mute unaided">"this needs JavaScript, or in a terminal "<code>"deliveryos log verify"</code></span>
-                <progress hidden=move || !running() max=move || share.get().1 value=move || share.get().0 aria-label="Receipts checked"></progress>
-                <button type="button" class="small woken" hidden=move || left() == 0 on:click=start disabled=running>{name}</button>
-            </p>
-            {room(told)}
-        </div>
     }
+}
+
+/// Whether the button that checks was pressed.
+#[cfg(feature = "hydrate")]
+pub(crate) fn check_pressed(e: &web_sys::Event) -> bool {
+    use wasm_bindgen::JsCast;
+    let pressed = e.target().and_then(|t| t.dyn_into::<web_sys::Element>().ok());
+    pressed.is_some_and(|p| p.closest("[data-check]").is_ok_and(|button| button.is_some()))
+}
+/// Checks what is not checked yet, unless that is under way; `told` gets how far it is.
+#[cfg(feature = "hydrate")]
+pub(crate) fn check_all(receipts: Vec<Receipt>, before: &Progress, told: impl Fn(Progress) + 'static) {
+    let before = match before {
+        Progress::Running { .. } => return,
+        Progress::Done(found) => found.checked.clone(),
+        _ => crate::verifier::Checked::default(),
+    };
+    let told: std::rc::Rc<dyn Fn(Progress)> = std::rc::Rc::new(told);
+    let run = crate::verifier::all::Run { receipts, before, told: told.clone() };
+    leptos::task::spawn_local(async move {
+        if crate::parts::check_all(run).await.is_err() {
+            told(Progress::Failed("the code that checks did not come".to_owned()));
+        }
+    });
 }
 
 /// How far it is, in words.

@@ -12,15 +12,10 @@ use model::Weight;
 use self::samples::Sample;
 use crate::{
     api::{ApiError, reads::Session},
-    components::{ProblemLine, VerifyReceipts, digest, receipts_table, shown, state, weight_bar},
-    live::provide_live,
-    pages::{
-        release_chain,
-        release_parts::{Clocks, Controls, EnvelopeCard, EvidenceLine, Stages, Timeline},
-    },
-    timeline::Axis,
+    components::{ProblemLine, digest, shown, state, weight_bar},
+    pages::{overview_sample, release_chain, release_sample},
     verifier::{Head, History},
-    words::{self, Tone},
+    words::Tone,
 };
 
 /// A made-up release.
@@ -28,6 +23,11 @@ use crate::{
 pub(crate) fn sample_view() -> projections::ReleaseView {
     samples::all().remove(1).view
 }
+
+/// A second in which the canary answered 5 requests of 20.
+#[cfg(test)]
+pub(crate) const SECOND: &str = r#"{"seq":1,"boot":"a","at":"1970-01-01T00:00:00.000Z","weight":25,"epoch":1,
+    "stable":{"n":15,"errors":0,"p99_ms":202.4},"canary":{"n":5,"errors":1,"p99_ms":208.0}}"#;
 
 /// The page.
 pub fn gallery(options: LeptosOptions) -> impl IntoView {
@@ -55,28 +55,15 @@ pub fn gallery(options: LeptosOptions) -> impl IntoView {
 
 #[component]
 fn Parts() -> impl IntoView {
-    provide_live();
-    let session = Session {
-        actor: samples::actor().map(|a| a.to_string()).unwrap_or_default(),
-        role: "admin".to_owned(),
-        commands: true,
-        form_token: String::new(),
-    };
-    provide_context(Resource::new_blocking(
-        || (),
-        move |()| {
-            let session = session.clone();
-            async move { Ok::<_, ApiError>(Some(session)) }
-        },
-    ));
     view! {
         <section class="page gallery">
             <h1>"Gallery"</h1>
             <p class="note wait">"Samples: every value on this page is made up, so that each part can be looked at in each of its states."</p>
             <Small/>
             <Problems/>
+            <Lists/>
             {chains::all().into_iter().map(|(name, view, about, order)| {
-                view! { <Part name><div class="chain-room" inner_html=release_chain::markup(&view, &about, &order)></div></Part> }
+                view! { <Part name><div class="chain-room" inner_html=release_chain::known(&view, &about, &order).section></div></Part> }
             }).collect_view()}
             {samples::all().into_iter().map(|sample| view! { <Whole sample/> }).collect_view()}
         </section>
@@ -172,41 +159,36 @@ fn Problems() -> impl IntoView {
     }
 }
 
+/// The parts of the overview and of lists.
+#[component]
+fn Lists() -> impl IntoView {
+    let all = samples::all();
+    let named = |name: &str| all.iter().find(|sample| sample.name == name);
+    let parts = named("held by a person").zip(named("climbing")).and_then(|(held, climbs)| {
+        let tick = climbs.ticks.last()?;
+        Some(overview_sample(&held.view.row, &climbs.view.row, tick, climbs.now))
+    });
+    view! { <Part name="What waits, what is under way, and lists">{parts.map(shown)}</Part> }
+}
+
 /// A release's parts in one of its states.
 #[component]
 fn Whole(sample: Sample) -> impl IntoView {
     let Sample { name, view, ticks, now } = sample;
-    let headline = words::headline(&view);
-    let stage = words::stage(&view, now);
-    let whole = Memo::new({
-        let axis = Axis::of(&view, now);
-        move |_| axis
-    });
-    let receipts = view.receipts.clone();
-    let view = RwSignal::new(view);
-    let ticks = RwSignal::new(ticks);
-    let now = Signal::derive(move || now);
+    let parts = release_sample(view, ticks, session(), now);
     view! {
         <section class="part whole release" aria-label=name>
             <h2>{name}</h2>
-            <div class="head">
-                <div>
-                    <p class="as-h1">{headline.before}<span class=format!("key {}", headline.tone.class())>{headline.key}</span>{headline.after}</p>
-                    <div class="facts"><span class="stage">{stage}</span></div>
-                </div>
-                <Controls view accepted=Callback::new(|()| ())/>
-            </div>
-            <EvidenceLine view/>
-            <Clocks view now/>
-            <Timeline view ticks now whole/>
-            <div class="columns">
-                <div class="stack">
-                    <Stages view ticks now/>
-                    <VerifyReceipts receipts=Signal::derive({ let receipts = receipts.clone(); move || receipts.clone() }) of="of this release"/>
-                    <div class="room" inner_html=receipts_table(receipts.iter()).into_string()></div>
-                </div>
-                <div class="stack"><EnvelopeCard view/></div>
-            </div>
+            <div class="room" inner_html=parts></div>
         </section>
+    }
+}
+
+fn session() -> Session {
+    Session {
+        actor: samples::actor().map(|a| a.to_string()).unwrap_or_default(),
+        role: "admin".to_owned(),
+        commands: true,
+        form_token: String::new(),
     }
 }

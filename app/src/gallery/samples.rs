@@ -1,7 +1,7 @@
 //! Made-up releases for the gallery, told by receipts as the log would hold them. Nothing here was measured, and the page says so.
 
 use model::{
-    Actor, Digest, Epoch, Kind, Tick, Timestamp, Verdict, VersionTick, Weight,
+    Actor, Digest, Epoch, Judged, Kind, Tick, Timestamp, Verdict, VersionTick, Weight,
     event::{
         AnalysisEnded, CanaryAborted, CanaryCompleted, CanaryPaused, CanaryPromoted, CanaryResumed, CanaryStarted,
         CanaryStepped, CommandSeen, Outcome, PlannedWeight, RollbackArmed, RollbackExecuted, WindowStats,
@@ -173,6 +173,7 @@ impl Teller {
             steps: 6,
             planned: planned.collect(),
             planned_ms: Some(720_000),
+            stops: Vec::new(),
             runtime: "local".into(),
         };
         self.say(Kind::CanaryStarted, 0, actor, &facts)
@@ -181,6 +182,11 @@ impl Teller {
     fn go_on(&mut self, tale: Tale) -> Option<i64> {
         self.step(2, 0, 5)?;
         self.pause(2, "controller", "step", Some(122))?;
+        let begun = serde_json::json!({
+            "policy": judge::Rule::default(),
+            "beginning": { "choice": { "mode": "requests" } },
+        });
+        self.say(Kind::AnalysisStarted, 2, "judge", &begun)?;
         let armed = RollbackArmed {
             previous_image: Digest::from_sha256(&[0x91; 32]),
             previous_version: "v7".parse().ok()?,
@@ -314,11 +320,32 @@ fn ticks(view: &ReleaseView, tale: Tale, start: Timestamp, seconds: i64) -> Vec<
             canary: (n > 0).then(|| version(n, errors.min(n), canary)),
             canary_last_sent: None,
             sticky: false,
-            judged: None,
+            judged: (n > 0).then(|| Box::new(judged(s, failing, slow))),
             counted: Vec::new(),
         }
     };
     (1..=seconds).map(of).collect()
+}
+
+/// What the judge said after a second: little either way, more with each second of a canary that fails or gets slower.
+fn judged(s: i64, failing: bool, slow: f64) -> Judged {
+    let wave = (s as f64 / 11.0).sin() * 0.6;
+    let joint = if failing { (s - 38) as f64 * 0.9 } else { wave - 0.8 + slow * 0.1 };
+    let width = 0.4 + 20.0 / (s as f64 + 10.0);
+    Judged {
+        joint,
+        abs: joint - 1.4,
+        rel: joint - 1.4,
+        p99: joint - 0.7,
+        ratio: [
+            (s > 20).then_some(1.0 - width * 0.4 + slow * 0.01),
+            (s > 40).then_some(1.0 + width * 0.5 + slow * 0.01),
+        ],
+        difference: [-0.002, if failing { 0.03 } else { 0.006 }],
+        certificate: None,
+        exposed: s.unsigned_abs() * 25,
+        verdict: if joint > 4.6 { "regressed" } else { "unrefuted" }.to_owned(),
+    }
 }
 
 /// Somebody who may do everything.
@@ -373,7 +400,7 @@ mod tests {
     fn the_cursor_reads_all_lanes() {
         let sample = sample("climbing", Tale::Climbing).unwrap();
         let axis = Axis::of(&sample.view, sample.now);
-        let points = timeline::points(&sample.ticks, 0.1, axis.grain());
+        let points = timeline::points(&sample.ticks, Some(0.1), axis.grain());
         let read = |s: i64, receipt| timeline::reading(&sample.view, &points, axis, at(s), receipt);
         let then = read(220, None);
         assert_eq!((then.since.as_str(), then.weight.as_str()), ("3:40", "25 %"));
@@ -391,7 +418,7 @@ mod tests {
             let part = |from, to| Zoom { from, to }.within(whole);
             for zoom in [None, part(0, 7_000), part(100_000, 130_000), part(200_000, 330_000), part(700_000, 720_000)] {
                 let axis = whole.zoomed(zoom);
-                let points = timeline::points(&sample.ticks, 0.1, axis.grain());
+                let points = timeline::points(&sample.ticks, Some(0.1), axis.grain());
                 let svg = timeline::chart(&sample.view, &points, axis);
                 for line in svg.split("points=\"").skip(1).filter_map(|s| s.split('"').next()) {
                     for x in line.split(' ').filter_map(|p| p.split(',').next()).filter(|x| !x.is_empty()) {

@@ -12,6 +12,7 @@ use crate::{
         ApiError,
         metrics::get_tiles,
         reads::{self, get_overview},
+        waiting::PromotionAsked,
     },
     components::{Heading, Settle, metric_tile, read_page, room, state, weight_bar, written},
     live::{Arrival, follow, use_live},
@@ -33,12 +34,14 @@ fn Loaded(loaded: reads::OverviewPage, page: Resource<Result<reads::OverviewPage
     let as_of = loaded.overview.as_of;
     let overview = RwSignal::new(loaded.overview);
     let latest = RwSignal::new(loaded.latest);
+    let asked = loaded.asked;
     let metrics = RwSignal::new(loaded.metrics.tiles);
-    follow(as_of, move |arrival| match arrival {
+    follow(as_of, None, move |arrival| match arrival {
         Arrival::Receipt(receipt) => {
             let mut unknown = false;
             overview.update(|o| unknown = o.fold(&receipt));
-            if unknown {
+            let command = receipt.payload.facts.get("command").and_then(|c| c.as_str());
+            if unknown || command == Some("promote-image") || receipt.payload.kind == Kind::PromotionCopied {
                 page.refetch();
             }
             if receipt.payload.kind == Kind::CanaryCompleted {
@@ -62,7 +65,7 @@ fn Loaded(loaded: reads::OverviewPage, page: Resource<Result<reads::OverviewPage
             .with(|o| {
                 latest.with(|latest| {
                     html! {
-                        (waits(o.waiting.as_slice()))
+                        (waits(&o.waiting, &asked))
                         (flying(&o.in_flight, latest, now.get()))
                     }
                 })
@@ -114,17 +117,28 @@ pub(super) fn as_of_text(as_of: Option<u64>) -> String {
     as_of.map_or_else(|| "the log is empty".to_owned(), |i| format!("as of receipt {}", say::count(i)))
 }
 
-fn waits(rows: &[ReleaseRow]) -> Markup {
+fn waits(rows: &[ReleaseRow], asked: &[PromotionAsked]) -> Markup {
     html! {
         section aria-labelledby="waits" {
-            h2 #waits { "Waits for you " span { (rows.len()) } }
-            @if rows.is_empty() { p.row.none { "Nothing waits for a decision." } }
+            h2 #waits { "Waits for you " span { (rows.len() + asked.len()) } }
+            @if rows.is_empty() && asked.is_empty() { p.row.none { "Nothing waits for a decision." } }
             @for row in rows {
                 div.row.waiting data-key=(row.id) {
                     (state(Tone::Wait, "held"))
                     span.who { b { (row.service) } " " (row.version) }
                     span.say { (words::waits_because(row)) }
                     a.button href={ "/releases/" (row.id) } { "Look" }
+                }
+            }
+            @for one in asked {
+                div.row.waiting data-key={ "asked-" (one.receipt) } {
+                    (state(Tone::Wait, "asked"))
+                    span.who { b { (one.service) } " " (one.tag) }
+                    span.say {
+                        (one.by) " asked at " (one.at.clock()) " to promote its image to " (one.environment) "; a second person agrees by "
+                        code { "deliveryos promote --service " (one.service) " --to " (one.environment) " --tag " (one.tag) " --agree " (one.receipt) }
+                    }
+                    a.button href={ "/receipts/" (one.receipt) } { "Look" }
                 }
             }
         }
@@ -144,15 +158,17 @@ fn flying(rows: &[ReleaseRow], latest: &[(ReleaseId, Tick)], now: Timestamp) -> 
 fn one_flying(row: &ReleaseRow, tick: Option<&Tick>, now: Timestamp) -> Markup {
     let (tone, _) = words::state(row);
     let canary = tick.and_then(|t| t.canary.as_ref());
-    let known = |ms: Option<f64>| ms.map_or_else(|| "n/a".to_owned(), say::latency);
+    let known = |ms: Option<f64>| ms.map_or_else(|| "n/a".to_owned(), |ms| format!("{} ms", say::latency(ms)));
     let errors = canary.and_then(|c| say::share(c.errors, c.n)).map_or_else(|| "n/a".to_owned(), say::ratio);
     html! {
         a class={ "row flying " (tone.class()) } href={ "/releases/" (row.id) } data-key=(row.id) {
             span.who { b { (row.service) } " " (row.version) }
             (weight_bar(row.weight, &row.stops, tone))
             span.num { (row.weight) }
-            span.cmp {
-                "p99 " b { (known(canary.and_then(|c| c.p99_ms))) } " : " (known(tick.and_then(|t| t.stable.p99_ms))) " ms"
+            span.cmp.two {
+                span { "p99 " b { (known(canary.and_then(|c| c.p99_ms))) } }
+                " "
+                span { "stable " (known(tick.and_then(|t| t.stable.p99_ms))) }
             }
             span.cmp { "5xx " b { (errors) } }
             span.clock { (words::clock(row, now)) }
@@ -169,5 +185,44 @@ fn first_steps() -> Markup {
             p { "or start your own, with the service named in the configuration:" }
             pre { code { "deliveryos release start SERVICE VERSION --recipe recipe.yaml" } }
         }
+    }
+}
+
+/// What waits, what flies, and an empty log, for the gallery.
+#[cfg(feature = "ssr")]
+pub(crate) fn sample(held: &ReleaseRow, flies: &ReleaseRow, tick: &Tick, now: Timestamp) -> Markup {
+    let asked = PromotionAsked {
+        receipt: 18_190,
+        service: "checkout".to_owned(),
+        environment: "prod".to_owned(),
+        tag: "v8".to_owned(),
+        by: "dana".to_owned(),
+        at: now,
+    };
+    html! {
+        div.stack {
+            (waits(std::slice::from_ref(held), std::slice::from_ref(&asked)))
+            (waits(&[], &[]))
+            (flying(std::slice::from_ref(flies), &[(flies.id.clone(), tick.clone())], now))
+            (flying(&[], &[], now))
+            (first_steps())
+            (release_table(&[held.clone(), flies.clone()], None, now))
+        }
+    }
+}
+
+#[cfg(all(test, feature = "ssr"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_latency_has_its_name_and_its_unit() {
+        let row = crate::gallery::sample_view().row;
+        let now = row.started;
+        let tick: Tick = serde_json::from_str(crate::gallery::SECOND).unwrap();
+        let html = one_flying(&row, Some(&tick), now).into_string();
+        assert!(html.contains("<span>p99 <b>208 ms</b></span> <span>stable 202 ms</span>"), "{html}");
+        let html = one_flying(&row, None, now).into_string();
+        assert!(html.contains("<span>p99 <b>n/a</b></span> <span>stable n/a</span>"), "{html}");
     }
 }

@@ -1,6 +1,6 @@
 //! The axis of time that all lanes share, and the part of it that is shown.
 
-use model::Timestamp;
+use model::{Timestamp, Weight};
 use projections::ReleaseView;
 
 use super::{LEFT, RIGHT, WIDTH};
@@ -33,8 +33,17 @@ impl Zoom {
 
     /// From the two numbers in a page's address, seconds; `None` when they are no part of this axis.
     pub fn read(from: &str, to: &str, whole: Axis) -> Option<Self> {
-        // What is beyond any release is beyond this one: the cast cuts it to the largest number.
-        let ms = |text: &str| text.parse::<f64>().ok().filter(|s| s.is_finite()).map(|s| (s * 1000.0).round() as i64);
+        // In whole numbers: reading floating point takes ten kilobytes of the browser's code. What is beyond any release is beyond this one.
+        let ms = |text: &str| {
+            let (seconds, rest) = text.split_once('.').unwrap_or((text, ""));
+            let thousandths = format!("{rest:0<3.3}").parse::<u16>().ok()?;
+            let ms = seconds.parse::<i64>().ok()?.saturating_mul(1000);
+            Some(if text.starts_with('-') {
+                ms.saturating_sub(thousandths.into())
+            } else {
+                ms.saturating_add(thousandths.into())
+            })
+        };
         let zoom = Self { from: ms(from)?, to: ms(to)? };
         if zoom.from >= zoom.to { None } else { zoom.within(whole) }
     }
@@ -71,9 +80,28 @@ impl Zoom {
     }
 }
 
+/// Where a release is in its timetable: how many of the planned weights it has reached, and how much later than planned the others come, ms;
+/// below 0 when somebody promoted it earlier.
+pub(super) fn lateness(view: &ReleaseView, elapsed: i64) -> (usize, i64) {
+    let (mut reached, mut late) = (0, 0);
+    for (at, weight) in &view.weights {
+        let at = at.since(view.row.started);
+        let mut left = view.planned.iter().enumerate().skip(reached);
+        match left.find(|(_, planned)| planned.weight == *weight) {
+            Some((i, planned)) => (reached, late) = (i + 1, at.saturating_sub(planned.at_ms)),
+            // Tried again, it begins its timetable again.
+            None if *weight == Weight::ZERO => (reached, late) = (0, at),
+            None => {}
+        }
+    }
+    // What is due by now and has not come is late by as much already.
+    let due = view.planned.get(reached).map(|next| elapsed.saturating_sub(next.at_ms));
+    (reached, due.map_or(late, |due| late.max(due)))
+}
+
 impl Axis {
-    /// From the start to the planned end, to now, or to the real end. Moves in steps while a release runs past its plan, so that
-    /// the drawing does not shift each second.
+    /// From the start to the planned end, as late as that is by now, to now, or to the real end. It has room for what always takes a little
+    /// longer and beyond that grows in few steps, so that the drawing does not shift each second.
     pub fn of(view: &ReleaseView, now: Timestamp) -> Self {
         /// The shortest axis, ms.
         const SHORTEST: i64 = 10_000;
@@ -81,14 +109,14 @@ impl Axis {
         let until = view.row.ended.unwrap_or(now).max(start);
         let elapsed = until.since(start);
         let planned = view.planned_ms.unwrap_or(0).max(view.planned.last().map_or(0, |p| p.at_ms));
-        let span = match view.row.ended {
+        let mut span = match view.row.ended {
             Some(_) => elapsed + elapsed / 50,
-            None if elapsed <= planned => planned,
-            None => {
-                let step = (elapsed / 10).max(30_000);
-                (elapsed / step + 1) * step
-            }
+            None => planned.saturating_add(planned / 25).max(SHORTEST),
         };
+        let (_, late) = lateness(view, elapsed);
+        while view.row.ended.is_none() && span < planned.saturating_add(late).max(elapsed) {
+            span = span.saturating_add(span / 4);
+        }
         Self { origin: start, start, span: span.max(SHORTEST), until }
     }
 
@@ -198,7 +226,10 @@ mod tests {
             ("0", "100", None),
             ("0", "9223372036854775807", None),
             ("30", "10", None),
+            ("0.5", "30.25", Some((500, 30_250))),
+            ("1.2345", "30", Some((1_234, 30_000))),
             ("x", "10", None),
+            ("1.x", "10", None),
             ("nan", "10", None),
             ("0", "inf", None),
         ] {
@@ -209,6 +240,36 @@ mod tests {
             assert_eq!(Zoom::read(&a, &b, whole), Some(zoom), "{a} {b}");
         }
         assert_eq!(Zoom { from: 10_400, to: 20_000 }.write(), ("10.4".to_owned(), "20".to_owned()));
+    }
+
+    #[cfg(feature = "ssr")]
+    #[test]
+    fn the_timetable_moves_with_what_holds_it_up() {
+        let mut view = crate::gallery::sample_view();
+        let at = |s: i64| view.row.started.plus_millis(s * 1000);
+        let weight = |w| Weight::new(w).unwrap();
+        let planned: Vec<_> = view.planned.iter().map(|p| (p.at_ms, p.weight.percent())).collect();
+        assert_eq!(
+            (planned, view.planned_ms),
+            (vec![(0, 5), (120_000, 25), (300_000, 50), (480_000, 100)], Some(720_000))
+        );
+        for (weights, elapsed, expected, span) in [
+            (vec![(0, 0)], 0, (0, 0), 748_800),
+            (vec![(0, 0), (2, 5)], 60, (1, 2_000), 748_800),
+            (vec![(0, 0), (2, 5), (125, 25)], 200, (2, 5_000), 748_800),
+            // Held since 5 %: 25 % was due at two minutes.
+            (vec![(0, 0), (2, 5)], 200, (1, 80_000), 936_000),
+            (vec![(0, 0), (2, 5)], 210, (1, 90_000), 936_000),
+            (vec![(0, 0), (2, 5), (210, 25)], 220, (2, 90_000), 936_000),
+            // Promoted early: what is left comes earlier.
+            (vec![(0, 0), (2, 5), (20, 25)], 30, (2, -100_000), 748_800),
+            (vec![(0, 0), (2, 5), (20, 25), (50, 0), (90, 0), (91, 5)], 100, (1, 91_000), 936_000),
+            (vec![(0, 0), (2, 5), (120, 25), (300, 50), (480, 100)], 2_000, (4, 0), 2_285_156),
+        ] {
+            view.weights = weights.iter().map(|(s, w)| (at(*s), weight(*w))).collect();
+            assert_eq!(lateness(&view, elapsed * 1000), expected, "{weights:?}");
+            assert_eq!(Axis::of(&view, at(elapsed)).span, span, "{weights:?}");
+        }
     }
 
     #[test]

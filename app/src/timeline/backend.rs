@@ -34,9 +34,7 @@ inks! {
     Tick = "tl-tick",
     /// Number at the axis.
     Axis = "tl-axis",
-    /// Name of a lane.
-    Lane = "tl-lane",
-    /// Unit of a lane.
+    /// What is said where there is nothing to draw.
     Unit = "tl-unit",
     /// Planned weight.
     Plan = "tl-plan",

@@ -1,16 +1,20 @@
 //! Lines: weight, p99, failures, the error budget's burn.
 
-use model::Kind;
+use std::fmt::Write as _;
+
+use model::{Kind, Weight};
 use plotters::{
     prelude::*,
     style::text_anchor::{HPos, VPos},
 };
-use projections::{ReleaseView, say};
+use projections::{Phase, ReleaseView, say};
 
 use super::{
     Axis, WIDTH,
+    axis::lateness,
     backend::{ClassBackend, Ink, SCALE},
-    lanes::{Area, BELOW, Drawn, Lane, clipped, stairs, tenths, text},
+    lanes::{Area, BELOW, Drawn, Lane, Plane, clipped, names, scale, stairs, tenths, text},
+    limits::Limits,
     marks,
     series::{Point, runs},
 };
@@ -23,28 +27,37 @@ const P99: Lane = Lane { name: "p99", unit: "ms", top: 110, bottom: 180 };
 const ERRORS: Lane = Lane { name: "5xx", unit: "of requests", top: 200, bottom: 256 };
 const BUDGET: Lane = Lane { name: "Budget", unit: "burn rate", top: 272, bottom: 322 };
 
-/// The lines of a release as an SVG element. Never fails: what cannot be drawn is left out.
+/// The lines of a release as an SVG element, before one with the names and values of its lanes. Never fails: what cannot be drawn is left out.
 pub fn chart(view: &ReleaseView, points: &[Point], axis: Axis) -> String {
-    let rule = judge::Threshold::default();
-    let mut out = format!(
+    let limits = Limits::of(view);
+    let (mut out, mut scale) = (String::new(), String::new());
+    let _ = write!(
+        out,
         "<svg class=\"tl-chart\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"Weight, p99, failures and budget over time; the table below has the same values\">"
     );
     // Only `plotters` itself could fail, and its backend here cannot: a string always takes more.
-    let _ = draw(&mut out, view, points, axis, &rule);
+    let _ = draw(&mut out, &mut scale, view, points, axis, limits);
     out.push_str("</svg>");
-    out
+    out + &names(HEIGHT, &[WEIGHT, P99, ERRORS, BUDGET].map(|lane| (lane.name, lane.unit, lane.middle())), &scale)
 }
 
-fn draw(out: &mut String, view: &ReleaseView, points: &[Point], axis: Axis, rule: &judge::Threshold) -> Drawn {
+fn draw(
+    out: &mut String,
+    scale: &mut String,
+    view: &ReleaseView,
+    points: &[Point],
+    axis: Axis,
+    limits: Limits,
+) -> Drawn {
     // Taller than what is seen of it: the line of now and the shade of a pause reach into the drawing below.
     let root = ClassBackend::new(out, WIDTH, HEIGHT + BELOW.unsigned_abs()).into_drawing_area();
     let points = seen(points, axis);
     let ended = !view.row.in_flight();
     pauses(&root, view, axis)?;
-    weight(&root, view, axis)?;
-    p99(&root, points, axis, rule.p99_increase, ended)?;
-    errors(&root, points, axis, rule.error_ratio, ended)?;
-    budget(&root, points, axis, ended)?;
+    weight(&root, scale, view, axis)?;
+    p99(&root, scale, points, axis, limits.p99_increase, ended)?;
+    errors(&root, scale, points, axis, limits.error_ratio, ended)?;
+    budget(&root, scale, points, axis, ended)?;
     breach(&root, view, axis)?;
     if !ended && axis.shows(axis.until) {
         now_line(&root, axis)?;
@@ -60,23 +73,58 @@ fn seen(points: &[Point], axis: Axis) -> &[Point] {
     points.get(first..end.max(first)).unwrap_or_default()
 }
 
-fn weight(root: &Area<'_>, view: &ReleaseView, axis: Axis) -> Drawn {
-    WEIGHT.frame(root)?;
-    let mut chart = WEIGHT.chart(root).build_cartesian_2d(0..axis.span, 0f64..100f64)?;
-    let place = |ms: i64| (ms - axis.since(axis.start)).clamp(0, axis.span);
-    let planned: Vec<(i64, u8)> = view.planned.iter().map(|p| (place(p.at_ms), p.weight.percent())).collect();
-    let plan_end = place(view.planned_ms.unwrap_or(i64::MAX / 4));
-    if view.row.in_flight() {
-        chart.draw_series(LineSeries::new(stairs(&planned, plan_end), Ink::Plan.style()))?;
+/// The weights that are in force somewhere on the axis, from where they are: of those before it only the last, none behind it.
+fn in_force(weights: impl Iterator<Item = (i64, u8)>, span: i64) -> Vec<(i64, u8)> {
+    let mut out: Vec<(i64, u8)> = Vec::new();
+    for (at, weight) in weights.filter(|(at, _)| *at <= span) {
+        if at <= 0 {
+            out.clear();
+        }
+        out.push((at.max(0), weight));
     }
-    let actual: Vec<(i64, u8)> = view.weights.iter().map(|(at, w)| (place(axis.since(*at)), w.percent())).collect();
+    out
+}
+
+/// What is planned on the axis: nothing once it is stopped or at its end, and where the steps are skipped only the jump that is left. What has
+/// come stands where it was planned, what is left where it is due by now.
+fn planned(view: &ReleaseView, axis: Axis) -> Vec<(i64, u8)> {
+    let row = &view.row;
+    let now = axis.since(axis.until);
+    let plan: Vec<(i64, u8)> = match row.phase {
+        Phase::Ended(_) | Phase::Aborting => Vec::new(),
+        _ if row.promoted || row.skipping && row.weight == Weight::FULL => Vec::new(),
+        _ if row.skipping => vec![(now, Weight::FULL.percent())],
+        _ => {
+            let (reached, late) = lateness(view, now);
+            let next = view.planned.get(reached).map_or(now, |p| p.at_ms.saturating_add(late));
+            let due = |i: usize, at: i64| if i < reached { at.min(next) } else { at.saturating_add(late) };
+            view.planned.iter().enumerate().map(|(i, p)| (due(i, p.at_ms), p.weight.percent())).collect()
+        }
+    };
+    in_force(plan.into_iter().map(|(at, weight)| (at.saturating_sub(axis.since(axis.start)), weight)), axis.span)
+}
+
+fn weight(root: &Area<'_>, out: &mut String, view: &ReleaseView, axis: Axis) -> Drawn {
+    WEIGHT.frame(root)?;
+    scale(out, &[(WEIGHT.bottom * SCALE, "0".to_owned()), (WEIGHT.top * SCALE, "100".to_owned())]);
+    let plane = Plane { root, lane: &WEIGHT, span: axis.span, range: (0.0, 100.0) };
+    let place = |ms: i64| ms.saturating_sub(axis.since(axis.start)).clamp(0, axis.span);
+    let planned = planned(view, axis);
+    let (_, late) = lateness(view, axis.since(axis.until));
+    let plan_end = place(view.planned_ms.map_or(i64::MAX, |ms| ms.saturating_add(late)));
+    if !planned.is_empty() {
+        plane.line(Ink::Plan, &stairs(&planned, plan_end))?;
+    }
+    let actual = in_force(view.weights.iter().map(|(at, w)| (axis.ms(*at), w.percent())), axis.span);
     let until = place(axis.since(axis.until));
     let stairs_now = stairs(&actual, until);
-    chart.draw_series(AreaSeries::new(stairs_now.iter().copied(), 0.0, Ink::Fill.filled()))?;
-    chart.draw_series(LineSeries::new(stairs_now, Ink::Weight.style()))?;
+    if let [(first, _), .., (last, _)] = stairs_now[..] {
+        plane.area(Ink::Fill, &[&stairs_now[..], &[(last, 0.0), (first, 0.0)]].concat())?;
+    }
+    plane.line(Ink::Weight, &stairs_now)?;
     let mut free_from = i32::MIN;
     let mut label = |ink, at: i64, w: u8| -> Drawn {
-        let (x, y) = chart.backend_coord(&(at, f64::from(w)));
+        let (x, y) = plane.at(at, f64::from(w));
         if x >= free_from {
             text(root, ink, &format!("{w} %"), x + 4 * SCALE, y - 5 * SCALE, HPos::Left, VPos::Bottom)?;
             free_from = x + 44 * SCALE;
@@ -84,28 +132,24 @@ fn weight(root: &Area<'_>, view: &ReleaseView, axis: Axis) -> Drawn {
         Ok(())
     };
     for (i, (at, w)) in actual.iter().enumerate() {
-        // Of several at the left end only the last one is in force there.
-        let hidden = actual.get(i + 1).is_some_and(|(next, _)| *next == *at) && (*at == 0 || *at == axis.span);
-        if (i > 0 || *w > 0) && !hidden && *at < axis.span {
+        if (i > 0 || *w > 0) && *at < axis.span {
             label(Ink::Value, *at, *w)?;
         }
     }
-    if view.row.in_flight() {
-        for (at, w) in planned.iter().filter(|(at, w)| *at > until && *at < axis.span && *w > 0) {
-            label(Ink::PlanText, *at, *w)?;
-        }
+    for (at, w) in planned.iter().filter(|(at, w)| *at >= until && *at < axis.span && *w > 0) {
+        label(Ink::PlanText, *at, *w)?;
     }
     Ok(())
 }
 
-fn p99(root: &Area<'_>, points: &[Point], axis: Axis, increase: f64, over: bool) -> Drawn {
+fn p99(root: &Area<'_>, out: &mut String, points: &[Point], axis: Axis, increase: Option<f64>, over: bool) -> Drawn {
     P99.frame(root)?;
     let all =
         || points.iter().flat_map(|p| [p.canary_p99, p.stable_p99, p.limit, p.band.map(|(m, s)| m + s)]).flatten();
     let Some((low, top)) = range_of(all(), points.iter().filter_map(|p| p.limit)) else {
         return P99.missing(root, "no requests yet");
     };
-    let mut chart = P99.chart(root).build_cartesian_2d(0..axis.span, low..top)?;
+    let plane = Plane { root, lane: &P99, span: axis.span, range: (low, top) };
     let cut = |v: f64| v.clamp(low, top);
     for run in runs(points, |p| p.band) {
         let edge = |sign: f64| {
@@ -116,7 +160,7 @@ fn p99(root: &Area<'_>, points: &[Point], axis: Axis, increase: f64, over: bool)
         };
         let band: Vec<_> = edge(1.0).into_iter().chain(edge(-1.0).into_iter().rev()).collect();
         if !band.is_empty() {
-            chart.draw_series([Polygon::new(band, Ink::Band.filled())])?;
+            plane.area(Ink::Band, &band)?;
         }
     }
     for (ink, value) in [
@@ -125,18 +169,21 @@ fn p99(root: &Area<'_>, points: &[Point], axis: Axis, increase: f64, over: bool)
         (Ink::Canary, |p| p.canary_p99),
     ] {
         for line in lines(points, axis, value, cut) {
-            chart.draw_series(LineSeries::new(line, ink.style()))?;
+            plane.line(ink, &line)?;
         }
     }
+    beyond(&plane, points, axis, |p| p.canary_p99.into_iter().chain(p.stable_p99).reduce(f64::max), say::latency)?;
+    let last = |value: fn(&Point) -> Option<f64>| last_of(points, over, value);
+    let limit = last(|p| p.limit);
+    let place = |v: f64| plane.y(v);
+    scale(out, &[limit.unwrap_or(top), low, top].map(|v| (place(v), say::latency(v))));
     if let Some(silent) = silence(points, axis) {
         return P99.end_labels(root, label_x(axis), vec![(P99.middle() * SCALE, Ink::LimitText, silent)]);
     }
-    let last = |value: fn(&Point) -> Option<f64>| last_of(points, over, value);
     let canary = last(|p| p.canary_p99);
-    let limit = last(|p| p.limit);
     let beyond = canary.zip(limit).is_some_and(|(c, l)| c > l);
     let mut labels = Vec::new();
-    if let Some(v) = limit {
+    if let Some((v, increase)) = limit.zip(increase) {
         labels.push((v, Ink::LimitText, format!("limit {} (+{:.0} %)", say::latency(v), increase * 100.0)));
     }
     if let Some(v) = last(|p| p.stable_p99) {
@@ -145,37 +192,49 @@ fn p99(root: &Area<'_>, points: &[Point], axis: Axis, increase: f64, over: bool)
     if let Some(v) = canary {
         labels.push((v, if beyond { Ink::BadText } else { Ink::CanaryText }, format!("canary {}", say::latency(v))));
     }
-    let labels = labels.into_iter().map(|(v, ink, text)| (chart.backend_coord(&(0, cut(v))).1, ink, text)).collect();
+    let labels = labels.into_iter().map(|(v, ink, text)| (place(v), ink, text)).collect();
     P99.end_labels(root, label_x(axis), labels)
 }
 
-fn errors(root: &Area<'_>, points: &[Point], axis: Axis, limit: f64, over: bool) -> Drawn {
+fn errors(root: &Area<'_>, out: &mut String, points: &[Point], axis: Axis, limit: Option<f64>, over: bool) -> Drawn {
     ERRORS.frame(root)?;
     let all = points.iter().flat_map(|p| [p.canary_errors, p.stable_errors]).flatten();
     // Rates begin at zero; a rate far beyond the limit may push the limit down to a quarter, not out of sight.
-    let top = all.fold(limit * 1.5, f64::max).min(limit * 4.0);
-    let mut chart = ERRORS.chart(root).build_cartesian_2d(0..axis.span, 0f64..top)?;
-    chart.draw_series(LineSeries::new([(0, limit), (drawn_until(axis), limit)], Ink::Limit.style()))?;
+    let top = match limit {
+        Some(limit) => all.fold(limit * 1.5, f64::max).min(limit * 4.0),
+        None => all.fold(0.01, f64::max),
+    };
+    let plane = Plane { root, lane: &ERRORS, span: axis.span, range: (0.0, top) };
+    if let Some(limit) = limit {
+        plane.line(Ink::Limit, &[(0, limit), (drawn_until(axis), limit)])?;
+    }
     for (ink, value) in
         [(Ink::Stable, (|p| p.stable_errors) as fn(&Point) -> Option<f64>), (Ink::Canary, |p| p.canary_errors)]
     {
         for line in lines(points, axis, value, |v| v.min(top)) {
-            chart.draw_series(LineSeries::new(line, ink.style()))?;
+            plane.line(ink, &line)?;
         }
     }
-    let mut labels = vec![(limit, Ink::LimitText, format!("limit {}", say::ratio(limit)))];
+    beyond(&plane, points, axis, |p| p.canary_errors.into_iter().chain(p.stable_errors).reduce(f64::max), say::ratio)?;
+    let place = |v: f64| plane.y(v);
+    scale(out, &[limit.unwrap_or(top), 0.0, top].map(|v| (place(v), say::ratio(v))));
+    let mut labels: Vec<_> =
+        limit.iter().map(|limit| (*limit, Ink::LimitText, format!("limit {}", say::ratio(*limit)))).collect();
     if silence(points, axis).is_none()
         && let Some(v) = last_of(points, over, |p| p.canary_errors)
     {
-        labels.push((v, if v > limit { Ink::BadText } else { Ink::CanaryText }, format!("canary {}", say::ratio(v))));
+        labels.push((
+            v,
+            if limit.is_some_and(|limit| v > limit) { Ink::BadText } else { Ink::CanaryText },
+            format!("canary {}", say::ratio(v)),
+        ));
     }
-    let labels =
-        labels.into_iter().map(|(v, ink, text)| (chart.backend_coord(&(0, v.min(top))).1, ink, text)).collect();
+    let labels = labels.into_iter().map(|(v, ink, text)| (place(v), ink, text)).collect();
     ERRORS.end_labels(root, label_x(axis), labels)
 }
 
 /// How fast the canary burns the error budget, over the short windows of the fast and the slow alert.
-fn budget(root: &Area<'_>, points: &[Point], axis: Axis, over: bool) -> Drawn {
+fn budget(root: &Area<'_>, out: &mut String, points: &[Point], axis: Axis, over: bool) -> Drawn {
     BUDGET.frame(root)?;
     let [(_, fast_limit, ..), (_, slow_limit, ..)] = judge::BURN_ALERTS;
     if points.iter().all(|p| p.burn_fast.is_none()) {
@@ -183,17 +242,20 @@ fn budget(root: &Area<'_>, points: &[Point], axis: Axis, over: bool) -> Drawn {
     }
     let most = points.iter().flat_map(|p| [p.burn_fast, p.burn_slow]).flatten().fold(0.0, f64::max);
     let top = most.clamp(fast_limit * 1.2, fast_limit * 4.0);
-    let mut chart = BUDGET.chart(root).build_cartesian_2d(0..axis.span, 0f64..top)?;
+    let plane = Plane { root, lane: &BUDGET, span: axis.span, range: (0.0, top) };
     for limit in [fast_limit, slow_limit] {
-        chart.draw_series(LineSeries::new([(0, limit), (drawn_until(axis), limit)], Ink::Limit.style()))?;
+        plane.line(Ink::Limit, &[(0, limit), (drawn_until(axis), limit)])?;
     }
     for (ink, value) in
         [(Ink::BurnSlow, (|p| p.burn_slow) as fn(&Point) -> Option<f64>), (Ink::BurnFast, |p| p.burn_fast)]
     {
         for line in lines(points, axis, value, |v| v.min(top)) {
-            chart.draw_series(LineSeries::new(line, ink.style()))?;
+            plane.line(ink, &line)?;
         }
     }
+    beyond(&plane, points, axis, |p| p.burn_fast, say::rate)?;
+    let place = |v: f64| plane.y(v);
+    scale(out, &[fast_limit, slow_limit, 0.0, top].map(|v| (place(v), say::rate(v))));
     if silence(points, axis).is_some() {
         return Ok(());
     }
@@ -205,7 +267,7 @@ fn budget(root: &Area<'_>, points: &[Point], axis: Axis, over: bool) -> Drawn {
         last_of(points, over, |p| p.burn_slow).map(|v| (v, label("slow", v, slow_limit))),
     ];
     let labels = values.into_iter().flatten();
-    let labels = labels.map(|(v, (ink, text))| (chart.backend_coord(&(0, v.min(top))).1, ink, text)).collect();
+    let labels = labels.map(|(v, (ink, text))| (place(v), ink, text)).collect();
     BUDGET.end_labels(root, label_x(axis), labels)
 }
 
@@ -221,6 +283,25 @@ fn lines(
         clipped(&run, drawn_until(axis))
     });
     lines.filter(|line| !line.is_empty())
+}
+
+/// How far lines go that leave their lane at its top: the highest value, where it is.
+fn beyond(
+    plane: &Plane<'_, '_, '_>,
+    points: &[Point],
+    axis: Axis,
+    value: fn(&Point) -> Option<f64>,
+    words: fn(f64) -> String,
+) -> Drawn {
+    let (_, top) = plane.range;
+    let mut highest = None;
+    for p in points.iter().filter(|p| axis.shows(p.at)) {
+        let least = highest.map_or(top, |(_, v)| v);
+        highest = value(p).filter(|v| *v > least).map(|v| (p.at, v)).or(highest);
+    }
+    let Some((at, v)) = highest else { return Ok(()) };
+    let (x, y) = plane.at(axis.ms(at), top);
+    text(plane.root, Ink::Value, &format!("↑ {}", words(v)), x, y - 2 * SCALE, HPos::Center, VPos::Bottom)
 }
 
 /// The last value: of an ended release the last there was, else one of the last points.
@@ -295,4 +376,113 @@ fn silence(points: &[Point], axis: Axis) -> Option<String> {
     let last = points.last()?;
     let quiet = axis.until.since(last.at);
     (quiet > QUIET_MS.max(axis.grain() * 3)).then(|| format!("no samples for {}", say::clock(quiet)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_the_axis_has_the_weights_in_force_there() {
+        let weights = [(0, 0), (1, 5), (20, 25), (50, 50), (80, 100)];
+        let part = |from: i64, span| in_force(weights.iter().map(|(at, w)| (at - from, *w)), span);
+        assert_eq!(part(0, 100), weights);
+        assert_eq!(part(30, 15), [(0, 25)], "no jump at an edge");
+        assert_eq!(part(30, 25), [(0, 25), (20, 50)]);
+        assert_eq!(part(-10, 5), [], "before it began");
+    }
+
+    #[cfg(feature = "ssr")]
+    #[test]
+    fn lanes_have_their_values_at_the_edge() {
+        let view = crate::gallery::sample_view();
+        let at = |s: i64| view.row.started.plus_millis(s * 1000);
+        let point = |s, limit: f64| Point {
+            at: at(s),
+            weight: 5,
+            canary_p99: Some(90.0),
+            stable_p99: Some(80.0),
+            band: Some((80.0, 2.0)),
+            limit: Some(limit),
+            canary_errors: Some(0.0),
+            stable_errors: Some(0.0),
+            burn_fast: Some(0.0),
+            burn_slow: Some(0.0),
+            canary_n: 7,
+            gap: s == 1,
+        };
+        let edge = |points: &[Point]| {
+            let svg = chart(&view, points, Axis::of(&view, at(3)));
+            let names = svg.split_once("class=\"tl-names\"").unwrap().1.to_owned();
+            let values = names.split("class=\"tl-axis\"").skip(1).filter_map(|v| v.split(['>', '<']).nth(1));
+            values.map(ToOwned::to_owned).collect::<Vec<_>>()
+        };
+        let [burn_fast, burn_slow] = judge::BURN_ALERTS.map(|(_, limit, ..)| say::rate(limit));
+        assert_eq!(
+            edge(&[point(1, 120.0), point(2, 110.0)]),
+            ["0", "100", "110", "75", "125", "1 %", "0 %", "1.5 %", &burn_fast, &burn_slow, "0"],
+            "the limit as it is now, and the ends"
+        );
+        assert_eq!(edge(&[]), ["0", "100", "1 %", "0 %", "1.5 %"], "where nothing was counted there is no scale");
+    }
+
+    #[cfg(feature = "ssr")]
+    #[test]
+    fn what_leaves_its_lane_says_how_far() {
+        let view = crate::gallery::sample_view();
+        let at = |s: i64| view.row.started.plus_millis(s * 1000);
+        let axis = Axis { until: at(60), ..Axis::of(&view, at(60)) };
+        let mut points = Vec::new();
+        for (s, p99) in [(1, 90.0), (2, 411.0), (3, 1_250.0), (4, 90.0)] {
+            points.push(Point {
+                at: at(s),
+                weight: 5,
+                canary_p99: Some(p99),
+                stable_p99: Some(80.0),
+                band: None,
+                limit: Some(88.0),
+                canary_errors: Some(0.0),
+                stable_errors: Some(0.0),
+                burn_fast: Some(0.0),
+                burn_slow: Some(0.0),
+                canary_n: 7,
+                gap: s == 1,
+            });
+        }
+        let far = |points: &[Point]| chart(&view, points, axis).matches('↑').count();
+        assert!(chart(&view, &points, axis).contains(">↑ 1,250</text>"));
+        assert_eq!((far(&points), far(&points[..1])), (1, 0), "once, and only where something leaves it");
+    }
+
+    #[cfg(feature = "ssr")]
+    #[test]
+    fn what_will_not_come_is_not_planned() {
+        let mut view = crate::gallery::sample_view();
+        let now = view.row.started.plus_millis(200_000);
+        let axis = Axis::of(&view, now);
+        let (weight, phase) = (Weight::new(25).unwrap(), view.row.phase.clone());
+        view.row.weight = weight;
+        view.weights.retain(|(at, _)| *at <= now);
+        let drawn = |view: &ReleaseView| chart(view, &[], axis).contains("class=\"tl-plan\"");
+        assert_eq!(planned(&view, axis), [(0, 5), (120_000, 25), (302_000, 50), (482_000, 100)], "25 % came 2 s late");
+        assert!(drawn(&view));
+        let (came, _) = view.weights.last_mut().unwrap();
+        *came = view.row.started.plus_millis(121_000);
+        assert_eq!(planned(&view, axis), [(0, 5), (120_000, 25), (301_000, 50), (481_000, 100)], "1 s late");
+        view.row.skipping = true;
+        assert_eq!(planned(&view, axis), [(200_000, 100)], "the jump that is left");
+        assert!(chart(&view, &[], axis).contains(">100 %</text>"));
+        view.row.weight = Weight::FULL;
+        assert!(!drawn(&view), "it has jumped");
+        (view.row.skipping, view.row.promoted) = (false, true);
+        assert!(!drawn(&view), "it is stable");
+        (view.row.promoted, view.row.weight) = (false, weight);
+        assert!(drawn(&view));
+        for over in [Phase::Aborting, Phase::Ended(model::event::Outcome::Aborted)] {
+            view.row.phase = over;
+            assert!(!drawn(&view), "it is stopped");
+        }
+        view.row.phase = phase;
+        assert!(drawn(&view), "it is tried again");
+    }
 }

@@ -1,25 +1,27 @@
 //! The judge's lanes: evidence, and what could still be true, on the timeline's axis.
 
+use std::fmt::Write as _;
+
 use model::{Judged, Tick, Timestamp};
 use plotters::prelude::*;
-use projections::{ReleaseView, say};
+use projections::say;
 
 use super::{
     Axis, LEFT, WIDTH,
     backend::{ClassBackend, Ink, SCALE},
-    lanes::{Area, Drawn, Lane, tenths},
+    lanes::{Area, Drawn, Lane, names, scale, tenths},
 };
 
 /// Height of the drawing.
 const HEIGHT: u32 = 226;
 /// Powers of ten of the evidence shown.
 const POWERS: (f64, f64) = (-2.0, 3.0);
-/// Ratios of p99 shown.
+/// Ratios of p99 shown. What is said at a lane's ends are these.
 const RATIOS: (f64, f64) = (0.5, 2.0);
 /// Differences of failures shown.
 const DIFFERENCES: (f64, f64) = (-0.01, 0.03);
 
-const EVIDENCE: Lane = Lane { name: "Evidence", unit: "odds, log10", top: 8, bottom: 76 };
+const EVIDENCE: Lane = Lane { name: "Evidence", unit: "odds to 1", top: 8, bottom: 76 };
 const RATIO: Lane = Lane { name: "p99 ratio", unit: "canary / stable", top: 92, bottom: 146 };
 const DIFFERENCE: Lane = Lane { name: "5xx more", unit: "than stable", top: 162, bottom: 216 };
 
@@ -40,18 +42,21 @@ pub struct EvidencePoint {
     pub exposed: u64,
 }
 
-/// What the judge said, one point for each `grain` milliseconds: the highest evidence of each.
-pub fn evidence_points(ticks: &[Tick], grain: i64) -> Vec<EvidencePoint> {
+/// What the judge said on the axis, one point for each of its grains: the highest evidence of each.
+pub fn evidence_points(ticks: &[Tick], axis: Axis) -> Vec<EvidencePoint> {
+    let grain = axis.grain();
     let (mut out, mut highest): (Vec<EvidencePoint>, f64) = (Vec::new(), 0.0);
     for tick in ticks {
         let Some(judged) = tick.judged.as_deref().filter(|j| j.joint.is_finite()) else { continue };
         let Judged { joint, ratio, difference, exposed, .. } = judged;
         let power = joint / std::f64::consts::LN_10;
         highest = highest.max(power);
-        let same = |at: Timestamp| at.as_millis() / grain.max(1) == tick.at.as_millis() / grain.max(1);
+        let same = |at: Timestamp| at.as_millis() / grain == tick.at.as_millis() / grain;
         let before = out.pop_if(|p| same(p.at)).map_or(f64::NEG_INFINITY, |p| p.power);
         let (ratio, difference, exposed) = (*ratio, *difference, *exposed);
-        out.push(EvidencePoint { at: tick.at, power: power.max(before), highest, ratio, difference, exposed });
+        if axis.shows(tick.at) {
+            out.push(EvidencePoint { at: tick.at, power: power.max(before), highest, ratio, difference, exposed });
+        }
     }
     out
 }
@@ -67,25 +72,25 @@ pub struct Lines {
     pub delta: f64,
 }
 
-/// The lanes as an SVG element; empty when the judge said nothing.
-pub fn evidence_chart(view: &ReleaseView, ticks: &[Tick], now: Timestamp, lines: Lines) -> String {
-    let axis = Axis::of(view, now);
-    let points = evidence_points(ticks, axis.grain());
-    if points.is_empty() {
-        return String::new();
-    }
-    let mut out = format!(
+/// The lanes as an SVG element, before one with their names and values. They have their room before the judge said something.
+pub fn evidence_chart(ticks: &[Tick], axis: Axis, lines: Lines) -> String {
+    let points = evidence_points(ticks, axis);
+    let (mut out, mut values) = (String::new(), String::new());
+    let _ = write!(
+        out,
         "<svg class=\"tl-chart\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"Evidence against the canary and what could still be true over time; the table below has the same values\">"
     );
     // Only `plotters` itself could fail, and its backend here cannot: a string always takes more.
-    let _ = draw(&mut out, &points, axis, lines);
+    let _ = draw(&mut out, &mut values, &points, axis, lines);
     out.push_str("</svg>");
-    out
+    out + &names(HEIGHT, &[EVIDENCE, RATIO, DIFFERENCE].map(|lane| (lane.name, lane.unit, lane.middle())), &values)
 }
 
-fn draw(out: &mut String, points: &[EvidencePoint], axis: Axis, lines: Lines) -> Drawn {
+fn draw(out: &mut String, values: &mut String, points: &[EvidencePoint], axis: Axis, lines: Lines) -> Drawn {
     let root = ClassBackend::new(out, WIDTH, HEIGHT).into_drawing_area();
-    evidence(&root, points, axis, lines)?;
+    evidence(&root, values, points, axis, lines)?;
+    let ends = [(RATIO.bottom, "0.5"), (RATIO.top, "2"), (DIFFERENCE.bottom, "-1 %"), (DIFFERENCE.top, "3 %")];
+    scale(values, &ends.map(|(y, said)| (y * SCALE, said.to_owned())));
     let ratio = points.iter().map(|p| (p.at, p.ratio)).collect::<Vec<_>>();
     let bound = 1.0 + lines.tolerance;
     band(&root, &RATIO, &ratio, axis, RATIOS, (bound, &format!("tolerance {bound:.2}")), &ratio_words)?;
@@ -96,13 +101,14 @@ fn draw(out: &mut String, points: &[EvidencePoint], axis: Axis, lines: Lines) ->
     Ok(())
 }
 
-fn evidence(root: &Area<'_>, points: &[EvidencePoint], axis: Axis, lines: Lines) -> Drawn {
+fn evidence(root: &Area<'_>, values: &mut String, points: &[EvidencePoint], axis: Axis, lines: Lines) -> Drawn {
     EVIDENCE.frame(root)?;
     let limit = -lines.alpha.log10();
     let top = POWERS.1.max(limit * 1.2);
-    let y = |v: f64| place(&EVIDENCE, (POWERS.0, top), v);
-    let x = |at: Timestamp| tenths(axis.x(at));
+    let y = |v: f64| EVIDENCE.y((POWERS.0, top), v);
+    let x = |at: Timestamp| tenths(axis.x(at.min(axis.until)));
     let end = x(axis.until);
+    scale(values, &[limit, 0.0, POWERS.0, top].map(|v| (y(v), power(v))));
     for (v, ink) in [(0.0, Ink::Tick), (limit, Ink::Limit)] {
         root.draw(&PathElement::new([(LEFT * SCALE, y(v)), (end, y(v))], ink.style()))?;
     }
@@ -111,11 +117,11 @@ fn evidence(root: &Area<'_>, points: &[EvidencePoint], axis: Axis, lines: Lines)
     };
     line(Ink::Plan, |p| p.highest)?;
     line(Ink::Canary, |p| p.power)?;
-    let Some(last) = points.last() else { return Ok(()) };
+    let Some(last) = points.last() else { return EVIDENCE.missing(root, "nothing judged yet") };
     let crossed = last.power >= limit;
     let labels = vec![
         (y(limit), Ink::LimitText, format!("stops at {} to 1", say::count(10_f64.powf(limit).round() as u64))),
-        (y(0.0), Ink::LimitText, "neutral".to_owned()),
+        (y(0.0), Ink::LimitText, "no evidence either way".to_owned()),
         (y(last.power), if crossed { Ink::BadText } else { Ink::CanaryText }, odds(last.power)),
     ];
     EVIDENCE.end_labels(root, end, labels)
@@ -134,8 +140,11 @@ fn band(
     words: &dyn Fn([Option<f64>; 2]) -> String,
 ) -> Drawn {
     lane.frame(root)?;
-    let y = |v: f64| place(lane, range, v);
-    let x = |at: Timestamp| tenths(axis.x(at));
+    let y = |v: f64| lane.y(range, v);
+    let x = |at: Timestamp| tenths(axis.x(at.min(axis.until)));
+    if points.is_empty() {
+        return lane.missing(root, "nothing judged yet");
+    }
     let upper = points.iter().map(|(at, [_, high])| (x(*at), y(high.unwrap_or(range.1))));
     let lower = points.iter().rev().map(|(at, [low, _])| (x(*at), y(low.unwrap_or(range.0))));
     root.draw(&Polygon::new(upper.chain(lower).collect::<Vec<_>>(), Ink::Band.filled()))?;
@@ -175,6 +184,12 @@ pub fn difference_words(ends: [Option<f64>; 2]) -> String {
     }
 }
 
+/// `100`, `1`, `0.01`, from a power of ten.
+fn power(power: f64) -> String {
+    let e = 10_f64.powf(power);
+    if e < 0.995 { format!("{e:.2}") } else { say::count(e.round() as u64) }
+}
+
 /// `3.2 to 1`, from a power of ten.
 pub fn odds(power: f64) -> String {
     let e = 10_f64.powf(power);
@@ -184,11 +199,6 @@ pub fn odds(power: f64) -> String {
         p if p < -1.0 => "under 0.1 to 1".to_owned(),
         _ => format!("{e:.1} to 1"),
     }
-}
-
-fn place(lane: &Lane, (low, high): (f64, f64), value: f64) -> i32 {
-    let share = ((value - low) / (high - low)).clamp(0.0, 1.0);
-    tenths(f64::from(lane.bottom) - share * f64::from(lane.bottom - lane.top))
 }
 
 #[cfg(test)]
@@ -218,14 +228,40 @@ mod tests {
     fn the_highest_evidence_of_each_grain_is_kept() {
         let ln = std::f64::consts::LN_10;
         let ticks = [judged(0, 0.0, [None, None]), judged(1, 2.5 * ln, [None, Some(1.5)]), judged(2, ln, [None, None])];
-        let fine = evidence_points(&ticks, 1_000);
+        let start = ticks[0].at;
+        let axis = |span| Axis { origin: start, start, span, until: start };
+        let fine = evidence_points(&ticks, axis(200_000));
         assert_eq!(fine.len(), 3);
         assert!((fine[2].power - 1.0).abs() < 1e-9 && (fine[2].highest - 2.5).abs() < 1e-9);
         assert_eq!(fine[2].exposed, 10);
-        let coarse = evidence_points(&ticks, 60_000);
+        let coarse = evidence_points(&ticks, axis(12_000_000));
         assert!(coarse.iter().any(|p| (p.power - 2.5).abs() < 1e-9), "a crossing is never thinned away");
         let broken = judged(3, f64::NAN, [None, None]);
-        assert!(evidence_points(&[broken], 1_000).is_empty());
+        assert!(evidence_points(&[broken], axis(200_000)).is_empty());
+        let part = Axis { start: start.plus_millis(1_500), ..axis(5_000) };
+        let shown = evidence_points(&ticks, part);
+        assert_eq!(shown.len(), 1, "what lies outside is not drawn at the edge");
+        assert!((shown[0].highest - 2.5).abs() < 1e-9, "but counts");
+    }
+
+    #[test]
+    fn lanes_stand_where_there_is_nothing_on_their_part() {
+        let ticks = [judged(0, 0.0, [None, None])];
+        let start = ticks[0].at.plus_millis(10_000);
+        let axis = Axis { origin: start, start, span: 5_000, until: start };
+        let lines = Lines { alpha: 0.01, tolerance: 0.1, delta: 0.01 };
+        let svg = evidence_chart(&ticks, axis, lines);
+        assert!(svg.contains(">p99 ratio</text>"));
+        let said = |y: i32, said: String| svg.contains(&format!(" y=\"{}\">{said}</text>", y + 4));
+        for (lane, (low, high), scale) in [(RATIO, RATIOS, 1.0), (DIFFERENCE, DIFFERENCES, 100.0)] {
+            let unit = if scale == 1.0 { "" } else { " %" };
+            assert!(
+                said(lane.bottom, format!("{}{unit}", low * scale))
+                    && said(lane.top, format!("{}{unit}", high * scale))
+            );
+        }
+        let nothing = evidence_chart(&[], axis, lines);
+        assert_eq!(nothing.matches(">n/a: nothing judged yet</text>").count(), 3, "{nothing}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What lanes of lines have in common: place, frame, labels.
 
+use std::fmt::Write as _;
+
 use plotters::{
     coord::Shift,
     prelude::*,
@@ -7,9 +9,8 @@ use plotters::{
 };
 
 use super::{
-    LEFT, RIGHT, WIDTH,
+    LEFT, RIGHT,
     backend::{ClassBackend, Ink, SCALE},
-    chart::HEIGHT,
     marks,
 };
 
@@ -18,6 +19,9 @@ pub(super) type Drawn = Result<(), Box<dyn std::error::Error>>;
 
 /// Height of the drawing of marks below, into which the line of now and the shades reach.
 pub(super) const BELOW: i32 = marks::LANES_HEIGHT;
+
+/// Where values at the edge end.
+const EDGE: i32 = LEFT - 5;
 
 /// A lane: where it lies and what it is called.
 pub(super) struct Lane {
@@ -32,22 +36,14 @@ impl Lane {
         (self.top + self.bottom) / 2
     }
 
-    /// A chart of its own within the drawing.
-    pub(super) fn chart<'a, 'b>(&self, root: &'b Area<'a>) -> ChartBuilder<'b, 'b, ClassBackend<'a>> {
-        let mut builder = ChartBuilder::on(root);
-        builder
-            .margin_top(self.top * SCALE)
-            .margin_bottom((HEIGHT as i32 + BELOW - self.bottom) * SCALE)
-            .margin_left(LEFT * SCALE)
-            .margin_right((WIDTH as i32 - RIGHT) * SCALE);
-        builder
+    /// Where a value lies; beyond the range, at its edge.
+    pub(super) fn y(&self, (low, high): (f64, f64), value: f64) -> i32 {
+        let share = ((value - low) / (high - low)).clamp(0.0, 1.0);
+        tenths(f64::from(self.bottom) - share * f64::from(self.bottom - self.top))
     }
 
-    /// Name, unit and the hairline below.
+    /// The hairline below it.
     pub(super) fn frame(&self, root: &Area<'_>) -> Drawn {
-        let middle = self.middle();
-        text(root, Ink::Lane, self.name, 0, (middle - 2) * SCALE, HPos::Left, VPos::Bottom)?;
-        text(root, Ink::Unit, self.unit, 0, (middle + 12) * SCALE, HPos::Left, VPos::Bottom)?;
         let y = self.bottom * SCALE + SCALE / 2;
         root.draw(&PathElement::new([(LEFT * SCALE, y), (RIGHT * SCALE, y)], Ink::Rule.style()))?;
         Ok(())
@@ -60,9 +56,13 @@ impl Lane {
     }
 
     /// Labels at the ends of lines, pushed apart so that each can be read, kept within the lane.
-    pub(super) fn end_labels(&self, root: &Area<'_>, x: i32, mut labels: Vec<(i32, Ink, String)>) -> Drawn {
+    pub(super) fn end_labels(&self, root: &Area<'_>, x: i32, ends: Vec<(i32, Ink, String)>) -> Drawn {
         const APART: i32 = 14 * SCALE;
-        labels.sort_by_key(|(y, ..)| *y);
+        // Two or three: a sort would take more code than the lane.
+        let mut labels: Vec<(i32, Ink, String)> = Vec::new();
+        for end in ends {
+            labels.insert(labels.partition_point(|label| label.0 <= end.0), end);
+        }
         let mut at = (self.top + 2) * SCALE;
         let count = i32::try_from(labels.len()).unwrap_or(0);
         for (i, (y, ink, said)) in labels.into_iter().enumerate() {
@@ -76,8 +76,70 @@ impl Lane {
     }
 }
 
+/// A lane in which lines are drawn: milliseconds of the axis to the right, a value upwards. Places are computed here and not by a chart of
+/// `plotters`, which brings room for titles and labels, and three kilobytes for each browser, that nothing here needs.
+pub(super) struct Plane<'l, 'r, 'a> {
+    pub(super) root: &'r Area<'a>,
+    pub(super) lane: &'l Lane,
+    /// Length of the axis, ms.
+    pub(super) span: i64,
+    /// Lowest and highest value.
+    pub(super) range: (f64, f64),
+}
+
+impl Plane<'_, '_, '_> {
+    pub(super) fn y(&self, value: f64) -> i32 {
+        self.lane.y(self.range, value)
+    }
+
+    pub(super) fn at(&self, ms: i64, value: f64) -> (i32, i32) {
+        (tenths(f64::from(LEFT) + ms as f64 / self.span as f64 * f64::from(RIGHT - LEFT)), self.y(value))
+    }
+
+    pub(super) fn line(&self, ink: Ink, line: &[(i64, f64)]) -> Drawn {
+        self.root.draw(&PathElement::new(self.places(line), ink.style()))?;
+        Ok(())
+    }
+
+    pub(super) fn area(&self, ink: Ink, around: &[(i64, f64)]) -> Drawn {
+        self.root.draw(&Polygon::new(self.places(around), ink.filled()))?;
+        Ok(())
+    }
+
+    fn places(&self, points: &[(i64, f64)]) -> Vec<(i32, i32)> {
+        points.iter().map(|(ms, value)| self.at(*ms, *value)).collect()
+    }
+}
+
+/// Values at the edge of a lane, the most important first: one that would run into one before it is left out.
+pub(super) fn scale(out: &mut String, values: &[(i32, String)]) {
+    const APART: i32 = 14 * SCALE;
+    for (i, (y, said)) in values.iter().enumerate() {
+        if values.iter().take(i).all(|(other, _)| (other - y).abs() >= APART) {
+            let y = y / SCALE + 4;
+            let _ = write!(out, "<text class=\"tl-axis\" x=\"{EDGE}\" y=\"{y}\">{said}</text>");
+        }
+    }
+}
+
+/// Names of lanes with the middle of each, and what it counts in, with the lanes' values, as an SVG element of its own: it stays in sight where
+/// the drawing is wider than the screen and is scrolled.
+pub(super) fn names(height: u32, lanes: &[(&str, &str, i32)], scale: &str) -> String {
+    let mut out = format!("<svg class=\"tl-names\" viewBox=\"0 0 {LEFT} {height}\" aria-hidden=\"true\">");
+    for (name, unit, middle) in lanes {
+        let (y, below) = if unit.is_empty() { (middle + 5, 0) } else { (middle - 2, middle + 12) };
+        let _ = write!(out, "<text class=\"tl-lane\" x=\"0\" y=\"{y}\">{name}</text>");
+        if !unit.is_empty() {
+            let _ = write!(out, "<text class=\"tl-unit\" x=\"0\" y=\"{below}\">{unit}</text>");
+        }
+    }
+    out.push_str(scale);
+    out.push_str("</svg>");
+    out
+}
+
 pub(super) fn text(root: &Area<'_>, ink: Ink, said: &str, x: i32, y: i32, h: HPos, v: VPos) -> Drawn {
-    let style = ("sans-serif", 12 * SCALE).into_font().color(&ink.color()).pos(Pos::new(h, v));
+    let style = (FontFamily::SansSerif, 12 * SCALE).into_font().color(&ink.color()).pos(Pos::new(h, v));
     root.draw(&Text::new(said, (x, y), style))?;
     Ok(())
 }
@@ -142,6 +204,14 @@ mod tests {
         ] {
             assert_eq!(clipped(&line, 20), part, "{line:?}");
         }
+    }
+
+    #[test]
+    fn values_that_would_run_into_one_before_are_left_out() {
+        let mut out = String::new();
+        scale(&mut out, &[(1200, "96"), (1800, "60"), (1130, "105"), (1260, "90")].map(|(y, v)| (y, v.to_owned())));
+        let text = |y: i32, v: &str| format!("<text class=\"tl-axis\" x=\"87\" y=\"{y}\">{v}</text>");
+        assert_eq!(out, text(124, "96") + &text(184, "60"));
     }
 
     #[test]

@@ -1,14 +1,21 @@
-//! Marks: people, verdicts, receipts. Each is a link to its receipt.
+//! Marks: flags, people, verdicts, receipts. Each is a link to its receipt.
 
 use std::fmt::Write as _;
 
 use model::{Kind, Timestamp};
 use projections::{Receipt, ReleaseView, describe, say};
 
-use super::{Axis, LEFT, RIGHT, WIDTH, backend::escape};
+use super::{Axis, LEFT, RIGHT, WIDTH, backend::escape, lanes::names};
 
+/// Height of a lane.
+const LANE: i32 = 32;
+/// The middles of the lanes.
+const FLAGS: i32 = LANE / 2;
+const PEOPLE: i32 = FLAGS + LANE;
+const VERDICTS: i32 = PEOPLE + LANE;
+const RECEIPTS: i32 = VERDICTS + LANE;
 /// Height of the lanes, without the axis below them.
-pub(super) const LANES_HEIGHT: i32 = 96;
+pub(super) const LANES_HEIGHT: i32 = RECEIPTS + LANE / 2;
 /// With the axis.
 pub(super) const HEIGHT: i32 = LANES_HEIGHT + 26;
 /// Characters of a name before it is cut.
@@ -16,14 +23,19 @@ const MAX_LABEL: usize = 34;
 /// Width of a letter at 12 px, generously.
 const LETTER: f64 = 6.6;
 
-/// People, verdicts and receipts as an SVG element with links.
+/// Flags, people, verdicts and receipts as an SVG element with links, after one with the names of these lanes.
 pub fn marks(view: &ReleaseView, axis: Axis) -> String {
-    let mut out = format!(
-        "<svg class=\"tl-marks\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"group\" aria-label=\"People, verdicts and receipts over time\">"
+    let lanes = [("Flags", FLAGS), ("People", PEOPLE), ("Verdicts", VERDICTS), ("Receipts", RECEIPTS)];
+    let mut out = names(HEIGHT.unsigned_abs(), &lanes.map(|(name, middle)| (name, "", middle)), "");
+    let _ = write!(
+        out,
+        "<svg class=\"tl-marks\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"group\" aria-label=\"Flags, people, verdicts and receipts over time\">"
     );
-    lane(&mut out, "People", 0);
-    lane(&mut out, "Verdicts", 32);
-    lane(&mut out, "Receipts", 64);
+    for (_, middle) in lanes {
+        let y = middle + LANE / 2;
+        let _ = write!(out, "<line class=\"tl-rule\" x1=\"{LEFT}\" x2=\"{RIGHT}\" y1=\"{y}.5\" y2=\"{y}.5\"/>");
+    }
+    flags(&mut out, view, axis);
     people(&mut out, view, axis);
     verdicts(&mut out, view, axis);
     for r in view.receipts.iter().filter(|r| axis.shows(r.payload.time)) {
@@ -32,17 +44,21 @@ pub fn marks(view: &ReleaseView, axis: Axis) -> String {
         link(
             &mut out,
             r,
+            "",
             &format!(
-                "<rect class=\"tl-mark{key}\" x=\"{x:.1}\" y=\"74\" width=\"3\" height=\"12\" rx=\"1\"/><rect class=\"tl-hit\" x=\"{:.1}\" y=\"66\" width=\"9\" height=\"28\"/>",
-                x - 3.0
+                "<rect class=\"tl-mark{key}\" x=\"{x:.1}\" y=\"{}\" width=\"3\" height=\"12\" rx=\"1\"/><rect class=\"tl-hit\" x=\"{:.1}\" y=\"{}\" width=\"9\" height=\"28\"/>",
+                RECEIPTS - 6,
+                x - 3.0,
+                RECEIPTS - 14,
             ),
         );
     }
+    let (from, to, number) = (LANES_HEIGHT + 4, LANES_HEIGHT + 9, LANES_HEIGHT + 22);
     for ms in axis.ticks() {
         let x = axis.x(axis.origin.plus_millis(ms));
         let _ = write!(
             out,
-            "<line class=\"tl-tick\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"100\" y2=\"105\"/><text class=\"tl-axis\" x=\"{x:.1}\" y=\"118\" text-anchor=\"middle\">{}</text>",
+            "<line class=\"tl-tick\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{from}\" y2=\"{to}\"/><text class=\"tl-axis\" x=\"{x:.1}\" y=\"{number}\" text-anchor=\"middle\">{}</text>",
             say::axis(ms)
         );
     }
@@ -95,6 +111,19 @@ pub(super) fn holds(view: &ReleaseView, until: Timestamp) -> Vec<Hold> {
     out
 }
 
+/// Flags that were changed in it; without a service of flags there are none, which is said.
+fn flags(out: &mut String, view: &ReleaseView, axis: Axis) {
+    let toggled = || view.receipts.iter().filter(|r| r.payload.kind == Kind::FlagToggled);
+    if toggled().next().is_none() {
+        let (x, y) = (LEFT + 6, FLAGS + 4);
+        let _ = write!(out, "<text class=\"tl-unit\" x=\"{x}\" y=\"{y}\">n/a: this server has no flag service</text>");
+    }
+    for r in toggled().filter(|r| axis.shows(r.payload.time)) {
+        let (x, y) = (axis.x(r.payload.time), FLAGS + 4);
+        link(out, r, "", &format!("<text class=\"tl-shape\" x=\"{x:.1}\" y=\"{y}\" text-anchor=\"middle\">◆</text>"));
+    }
+}
+
 fn people(out: &mut String, view: &ReleaseView, axis: Axis) {
     let asked: Vec<(f64, &Receipt, &str)> = view
         .receipts
@@ -120,21 +149,22 @@ fn people(out: &mut String, view: &ReleaseView, axis: Axis) {
         words.push_str(verb);
         let together = cut(&words);
         let width = 18.0 + together.chars().count() as f64 * LETTER;
-        let mut inner = format!("<circle class=\"tl-who\" cx=\"{x:.1}\" cy=\"17\" r=\"4\"/>");
-        if asked.get(i + 1).is_none_or(|(next, ..)| x + width < *next) {
-            let _ = write!(inner, "<text class=\"tl-small\" x=\"{:.1}\" y=\"21\">", x + 9.0);
+        let mut inner = format!("<circle class=\"tl-who\" cx=\"{x:.1}\" cy=\"{}\" r=\"4\"/>", PEOPLE + 1);
+        let read = asked.get(i + 1).is_none_or(|(next, ..)| x + width < *next);
+        if read {
+            let _ = write!(inner, "<text class=\"tl-small\" x=\"{:.1}\" y=\"{}\">", x + 9.0, PEOPLE + 5);
             escape(&mut inner, &together);
             inner.push_str("</text>");
             words.clear();
         }
-        link(out, r, &inner);
+        link(out, r, if read { &together } else { "" }, &inner);
     }
 }
 
 fn verdicts(out: &mut String, view: &ReleaseView, axis: Axis) {
-    let mut free_from = 0.0;
-    for r in view.receipts.iter().filter(|r| axis.shows(r.payload.time)) {
-        // Shape and word, not colour alone: passed is a tick, failed a square, undecided bars, not known a question mark.
+    let shown = view.receipts.iter().filter(|r| axis.shows(r.payload.time));
+    // Shape and word, not colour alone: passed is a tick, failed a square, undecided bars, not known a question mark.
+    let marks = shown.filter_map(|r| {
         let (shape, class, word) = match r.payload.kind {
             Kind::AnalysisPassed => ("✓", "ok", "passed"),
             Kind::AnalysisFailed => ("■", "bad", "failed"),
@@ -142,38 +172,37 @@ fn verdicts(out: &mut String, view: &ReleaseView, axis: Axis) {
             Kind::AnalysisError => ("?", "unknown", "not known"),
             Kind::CanaryAborted => ("■", "bad", "aborted"),
             Kind::RollbackArmed => ("↶", "plain", "armed"),
-            _ => continue,
+            _ => return None,
         };
-        let x = axis.x(r.payload.time);
+        Some((axis.x(r.payload.time), shape, class, word, r))
+    });
+    let mut marks = marks.peekable();
+    while let Some((x, shape, class, word, r)) = marks.next() {
+        let y = VERDICTS + 5;
         let mut inner =
-            format!("<text class=\"tl-shape {class}\" x=\"{x:.1}\" y=\"53\" text-anchor=\"middle\">{shape}</text>");
-        if x >= free_from {
-            free_from = x + 20.0 + word.chars().count() as f64 * LETTER;
-            let _ = write!(inner, "<text class=\"tl-small\" x=\"{:.1}\" y=\"53\">{word}</text>", x + 9.0);
+            format!("<text class=\"tl-shape {class}\" x=\"{x:.1}\" y=\"{y}\" text-anchor=\"middle\">{shape}</text>");
+        // A word that would run into the next shape is left out: the shape says it too.
+        let end = x + 16.0 + word.chars().count() as f64 * LETTER;
+        let read = marks.peek().is_none_or(|(next, ..)| end < *next);
+        if read {
+            let _ = write!(inner, "<text class=\"tl-small\" x=\"{:.1}\" y=\"{y}\">{word}</text>", x + 9.0);
         }
-        link(out, r, &inner);
+        link(out, r, if read { word } else { "" }, &inner);
     }
 }
 
 /// A link to a receipt that says in its title what the receipt says. All marks together are one stop of the Tab key: the page's
 /// code moves the focus among them, and the table of receipts has the same links for readers without it.
-fn link(out: &mut String, r: &Receipt, inner: &str) {
-    let said = format!("{} {}", r.payload.time.clock(), describe(r).sentence());
+///
+/// What is read at a mark begins its name: who speaks to the page says what they see.
+fn link(out: &mut String, r: &Receipt, read: &str, inner: &str) {
+    let between = if read.is_empty() { "" } else { ", " };
+    let said = format!("{read}{between}{} {}", r.payload.time.clock(), describe(r).sentence());
     let _ = write!(out, "<a class=\"tl-link\" tabindex=\"-1\" href=\"/receipts/{}\" aria-label=\"", r.index);
     escape(out, &said);
     out.push_str("\"><title>");
     escape(out, &said);
     let _ = write!(out, "</title>{inner}</a>");
-}
-
-fn lane(out: &mut String, name: &str, top: i32) {
-    let _ = write!(
-        out,
-        "<text class=\"tl-lane\" x=\"0\" y=\"{}\">{name}</text><line class=\"tl-rule\" x1=\"{LEFT}\" x2=\"{RIGHT}\" y1=\"{}.5\" y2=\"{}.5\"/>",
-        top + 21,
-        top + 32,
-        top + 32,
-    );
 }
 
 fn is_key(kind: Kind) -> bool {

@@ -25,7 +25,7 @@ pub struct Point {
     pub stable_p99: Option<f64>,
     /// Mean and standard deviation of stable's p99 of each second over [`BAND_OVER_MS`], ms.
     pub band: Option<(f64, f64)>,
-    /// The limit: the mean of the band plus the allowed increase, ms.
+    /// The limit: the mean of the band plus the allowed increase, ms; none where no rule of ours judges.
     pub limit: Option<f64>,
     /// Share of the canary's requests that failed over [`ERRORS_OVER_MS`], or since the point before when that is longer.
     pub canary_errors: Option<f64>,
@@ -41,8 +41,9 @@ pub struct Point {
     pub gap: bool,
 }
 
-/// The points of these ticks, which are in order of time, one for each `grain` milliseconds.
-pub fn points(ticks: &[Tick], increase: f64, grain: i64) -> Vec<Point> {
+/// The points of these ticks, which are in order of time, one for each `grain` milliseconds. `increase` is what p99 may be above stable's, as a
+/// share; without it there is no limit.
+pub fn points(ticks: &[Tick], increase: Option<f64>, grain: i64) -> Vec<Point> {
     let grain = grain.max(1);
     let usual = usual_distance(ticks);
     let is_gap = |before: Option<&Tick>, tick: &Tick| {
@@ -80,7 +81,7 @@ pub fn points(ticks: &[Tick], increase: f64, grain: i64) -> Vec<Point> {
             canary_p99: mean_p99(own.iter().filter_map(|t| t.canary.as_ref())),
             stable_p99: mean_p99(own.iter().map(|t| &t.stable)),
             band,
-            limit: band.map(|(mean, _)| mean * (1.0 + increase)),
+            limit: band.zip(increase).map(|((mean, _), increase)| mean * (1.0 + increase)),
             canary_errors: tick.canary.as_ref().and_then(|_| say::share(canary.0, canary.1)),
             stable_errors: say::share(stable.0, stable.1),
             burn_fast: tick.canary.as_ref().and_then(|_| fast.rate()),
@@ -163,10 +164,16 @@ fn band(window: &[Tick]) -> Option<(f64, f64)> {
     Some((mean, variance.sqrt()))
 }
 
+/// The mean of what is not longer than twice the mean: a median would take a sort, which is a good part of the drawing's code. Not the mean
+/// itself: of distances that are all the same but for a shorter last one, only that would be left.
 fn usual_distance(ticks: &[Tick]) -> i64 {
-    let mut distances: Vec<i64> = ticks.windows(2).filter_map(|w| Some(w.get(1)?.at.since(w.first()?.at))).collect();
-    distances.sort_unstable();
-    distances.get(distances.len() / 2).copied().unwrap_or(0)
+    let mean = |most: i64| {
+        let distances = ticks.windows(2).filter_map(|w| Some(w.get(1)?.at.since(w.first()?.at)));
+        let (sum, n) =
+            distances.filter(|d| *d <= most).fold((0_i64, 0_i64), |(sum, n), d| (sum.saturating_add(d), n + 1));
+        sum / n.max(1)
+    };
+    mean(mean(i64::MAX).saturating_mul(2))
 }
 
 #[cfg(test)]
@@ -203,7 +210,7 @@ pub(super) mod tests {
             tick(30, 5, Some(80.0), Some((10, 0, Some(84.0)))),
             tick(31, 5, Some(80.0), None),
         ];
-        let points = points(&ticks, 0.1, 1000);
+        let points = points(&ticks, Some(0.1), 1000);
         let lengths: Vec<usize> = runs(&points, |p| p.canary_p99).iter().map(Vec::len).collect();
         assert_eq!(lengths, [1, 2, 1]);
         let lengths: Vec<usize> = runs(&points, |p| p.stable_p99).iter().map(Vec::len).collect();
@@ -215,7 +222,7 @@ pub(super) mod tests {
         let ticks: Vec<Tick> = (0..40)
             .map(|s| tick(s, 5, Some(if s % 2 == 0 { 90.0 } else { 110.0 }), Some((10, u64::from(s >= 35), Some(1.0)))))
             .collect();
-        let points = points(&ticks, 0.1, 1000);
+        let points = points(&ticks, Some(0.1), 1000);
         let last = points.last().unwrap();
         assert_eq!(last.canary_errors, Some(5.0 / 100.0));
         assert_eq!(last.stable_errors, Some(0.0));
@@ -234,17 +241,38 @@ pub(super) mod tests {
             tick(2, 25, Some(80.0), Some((10, 1, Some(90.0)))),
             tick(30, 25, Some(80.0), Some((10, 0, Some(70.0)))),
         ];
-        let points = points(&ticks, 0.1, 60_000);
+        let points = points(&ticks, Some(0.1), 60_000);
         let got: Vec<_> = points.iter().map(|p| (p.weight, p.canary_p99, p.canary_n, p.gap)).collect();
         assert_eq!(got, [(5, Some(95.0), 40, true), (25, Some(90.0), 10, false), (25, Some(70.0), 10, true)]);
     }
 
     #[test]
+    fn a_line_is_whole_at_any_distance_of_its_ticks() {
+        for apart in [1, 2, 14, 300] {
+            // The last run of thinned seconds is shorter than the others.
+            let times = (0..200).map(|i| i * apart).chain([199 * apart + (apart / 3).max(1)]);
+            let ticks: Vec<Tick> = times.map(|s| tick(s, 5, Some(80.0), Some((10, 0, Some(80.0))))).collect();
+            let whole = points(&ticks, Some(0.1), 1_000);
+            assert_eq!(runs(&whole, |p| p.stable_p99).len(), 1, "{apart} s apart");
+            // A hole in it is one all the same.
+            let holed: Vec<Tick> =
+                ticks.iter().enumerate().filter(|(i, _)| !(50..70).contains(i)).map(|(_, t)| t.clone()).collect();
+            assert_eq!(
+                runs(&points(&holed, Some(0.1), 1_000), |p| p.stable_p99).len(),
+                2,
+                "{apart} s apart, with a hole"
+            );
+        }
+    }
+
+    #[test]
     fn nothing_gives_nothing() {
-        assert!(points(&[], 0.1, 1000).is_empty());
-        let p = points(&[tick(0, 0, None, None)], 0.1, 1000);
+        assert!(points(&[], Some(0.1), 1000).is_empty());
+        let p = points(&[tick(0, 0, None, None)], Some(0.1), 1000);
         assert_eq!((p[0].band, p[0].canary_errors, p[0].limit), (None, None, None));
-        let p = points(&[tick(0, 0, Some(f64::NAN), None)], 0.1, 1000);
+        let p = points(&[tick(0, 0, Some(80.0), None)], None, 1000);
+        assert!(p[0].band.is_some() && p[0].limit.is_none(), "no rule, no limit");
+        let p = points(&[tick(0, 0, Some(f64::NAN), None)], Some(0.1), 1000);
         assert_eq!(p[0].stable_p99, None);
     }
 }

@@ -1,6 +1,7 @@
 //! Many receipts checked one after the other, and what came of it in markup. Its code comes at the first press (`crate::parts`).
 
-use leptos::prelude::*;
+use std::rc::Rc;
+
 use maud::html;
 use model::{Kind, event::ReleaseCompleted};
 use projections::{Receipt, say};
@@ -16,32 +17,29 @@ use crate::{
 pub(crate) struct Run {
     /// In the order of the log.
     pub(crate) receipts: Vec<Receipt>,
-    /// How far it is.
-    pub(crate) progress: RwSignal<Progress>,
+    /// What was checked before.
+    pub(crate) before: Checked,
+    /// Gets how far it is.
+    pub(crate) told: Rc<dyn Fn(Progress)>,
 }
 
 impl Run {
-    /// Begins, unless it is under way.
+    /// Begins.
     pub(crate) fn start(self) {
-        leptos::task::spawn_local(run(self.receipts, self.progress));
+        leptos::task::spawn_local(run(self));
     }
 }
 
-async fn run(receipts: Vec<Receipt>, progress: RwSignal<Progress>) {
-    let before = match progress.get_untracked() {
-        Progress::Running { .. } => return,
-        Progress::Done(found) => found.checked,
-        _ => Checked::default(),
-    };
-    let result = match checked(&receipts, before, progress).await {
-        Ok(checked) => Progress::Done(Box::new(Found { markup: told(&checked), checked })),
+async fn run(Run { receipts, before, told }: Run) {
+    let result = match checked(&receipts, before, &*told).await {
+        Ok(checked) => Progress::Done(Box::new(Found { markup: in_words(&checked), checked })),
         Err(why) => Progress::Failed(why),
     };
-    let _ = progress.try_set(result);
+    told(result);
 }
 
 /// Fetches what is not checked yet in a few answers, and checks one after the other with rests, so that the page stays alive.
-async fn checked(all: &[Receipt], mut out: Checked, progress: RwSignal<Progress>) -> Result<Checked, String> {
+async fn checked(all: &[Receipt], mut out: Checked, told: &dyn Fn(Progress)) -> Result<Checked, String> {
     /// Receipts between two rests: each takes about a millisecond.
     const AT_ONCE: usize = 8;
     let keeper = Keeper::new();
@@ -49,7 +47,7 @@ async fn checked(all: &[Receipt], mut out: Checked, progress: RwSignal<Progress>
     let of = todo.len();
     let mut done = 0;
     for some in todo.chunks(MAX_PROOFS) {
-        let _ = progress.try_set(Progress::Running { done, of });
+        told(Progress::Running { done, of });
         let indices: Vec<String> = some.iter().map(|r| r.index.to_string()).collect();
         let page = get_proofs(indices.join(",")).await.map_err(|e| e.to_string())?;
         let known = keeper.known(&page.vkey);
@@ -61,7 +59,7 @@ async fn checked(all: &[Receipt], mut out: Checked, progress: RwSignal<Progress>
             // One question for each checkpoint: usually there is one for all.
             let consistency = match asked.take() {
                 Some((of, answer)) if of == proof.checkpoint => answer,
-                _ => known.ask(&proof.checkpoint).await,
+                _ => known.ask(&proof.checkpoint, None).await,
             };
             let report = check(proof, &known, &consistency).await?;
             let history = History::of(&report.consistency, report.checkpoint.as_ref(), known.seen, &consistency);
@@ -84,7 +82,7 @@ async fn checked(all: &[Receipt], mut out: Checked, progress: RwSignal<Progress>
             asked = Some((proof.checkpoint.clone(), consistency));
             done += 1;
             if done % AT_ONCE == 0 {
-                let _ = progress.try_set(Progress::Running { done, of });
+                told(Progress::Running { done, of });
                 pause().await;
             }
         }
@@ -101,7 +99,7 @@ async fn checked(all: &[Receipt], mut out: Checked, progress: RwSignal<Progress>
 }
 
 /// What was checked here, and what is the server's word.
-fn told(checked: &Checked) -> String {
+fn in_words(checked: &Checked) -> String {
     let (tone, said, means) = checked.history.as_ref().map_or((Tone::Unknown, String::new(), ""), History::said);
     let closing = checked.closing.as_ref().map(|(at, check)| {
         let (tone, said) = match check {

@@ -18,6 +18,7 @@ pub use conformance_suite::conformance;
 pub use memory::MemoryAccessStore;
 pub use service::{
     Access, LINK_MS, NewSession, NewToken, SESSION_IDLE_MS, SESSION_MAX_MS, Secret, TOKEN_MAX_MS, form_token_matches,
+    masked_form_token,
 };
 
 use async_trait::async_trait;

@@ -21,6 +21,8 @@ pub const TOKEN_MAX_MS: i64 = 365 * 24 * 60 * 60 * 1000;
 const EXTEND_EVERY_MS: i64 = 5 * 60 * 1000;
 /// Characters of a secret: prefix and 43 of base64. Anything longer is not hashed at all.
 const MAX_SECRET: usize = 64;
+/// A form's token under its mask is no longer than this.
+const MAX_MASKED: usize = 128;
 /// Random bytes of a secret.
 const SECRET_BYTES: usize = 32;
 
@@ -223,9 +225,27 @@ impl std::str::FromStr for Role {
     }
 }
 
-/// Whether a form's token is the session's. Hashes are compared, so that time tells nothing about the token.
+/// A form's token as a page carries it: under a mask that is another one each time, in base64url. Pages are compressed, and what a page weighs
+/// must not tell what is in it.
+///
+/// # Errors
+/// When the operating system gives no randomness.
+pub fn masked_form_token(form_token: &str) -> Result<String, AccessError> {
+    let mut both = vec![0; form_token.len()];
+    getrandom::fill(&mut both).map_err(|_| no_randomness())?;
+    let hidden: Vec<u8> = both.iter().zip(form_token.bytes()).map(|(mask, byte)| mask ^ byte).collect();
+    both.extend(hidden);
+    Ok(URL_SAFE_NO_PAD.encode(both))
+}
+
+/// Whether a form's token, under its mask, is the session's. Hashes are compared, so that time tells nothing about the token.
 pub fn form_token_matches(expected: &str, sent: &str) -> bool {
-    sent.len() == expected.len() && Sha256::digest(expected) == Sha256::digest(sent)
+    let Some(both) = (sent.len() <= MAX_MASKED).then(|| URL_SAFE_NO_PAD.decode(sent).ok()).flatten() else {
+        return false;
+    };
+    let (mask, hidden) = both.split_at(both.len() / 2);
+    let token: Vec<u8> = mask.iter().zip(hidden).map(|(mask, byte)| mask ^ byte).collect();
+    both.len() == 2 * expected.len() && Sha256::digest(expected) == Sha256::digest(token)
 }
 
 /// What a secret begins with, so that scanners for leaked secrets and people see what it is.
@@ -239,9 +259,12 @@ fn prefix(kind: CredentialKind) -> &'static str {
 
 fn random() -> Result<String, AccessError> {
     let mut bytes = [0; SECRET_BYTES];
-    getrandom::fill(&mut bytes)
-        .map_err(|_| AccessError::Unavailable("the operating system gave no randomness".to_owned()))?;
+    getrandom::fill(&mut bytes).map_err(|_| no_randomness())?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+fn no_randomness() -> AccessError {
+    AccessError::Unavailable("the operating system gave no randomness".to_owned())
 }
 
 /// The hash under which a secret of this kind is kept. What cannot be one is not looked up.
@@ -387,8 +410,15 @@ mod tests {
             Via::Session { form_token } => form_token.clone(),
             Via::Token => panic!("not a session"),
         };
-        assert!(ours.require_form_token(Some(&token(&ours))).is_ok());
-        for bad in [None, Some(""), Some("x"), Some(token(&other).as_str())] {
+        let sent = |identity: &Identity| masked_form_token(&token(identity)).unwrap();
+        let (one, again) = (sent(&ours), sent(&ours));
+        assert_ne!(one, again, "under another mask each time");
+        for good in [&one, &again] {
+            assert!(ours.require_form_token(Some(good)).is_ok());
+        }
+        let (cut, long) = (&one[..one.len() - 4], format!("{one}AAAA"));
+        let bare = token(&ours);
+        for bad in [None, Some(""), Some("x"), Some(sent(&other).as_str()), Some(&bare), Some(cut), Some(&long)] {
             assert_eq!(ours.require_form_token(bad), Err(AccessError::FormToken), "{bad:?}");
         }
         let tool = Identity { actor: dana(), role: Role::Operator, via: Via::Token };

@@ -11,6 +11,7 @@
 //! - Only the module `sigstore` names the library underneath; what it does not check is checked here, and is listed at [`Verifier`].
 //! - Verification never uses a network. What is not in the bundle or the trust root does not exist.
 //! - A bundle is refused, never repaired. Every size has a named limit.
+//! - Nothing but that a signature holds is remembered from one verification to the next, and that by all it depends on.
 
 mod evidence_policy;
 mod judgement;
@@ -27,7 +28,7 @@ pub use predicate::{Build, PredicateError, cyclonedx, vulnerabilities};
 pub use refused::Refused;
 pub use sigstore::{
     Artifact, Described, EntryError, Evidence, LogEntry, Proved, ProvedSigner, PublicKey, SignError, Signed,
-    SigningKey, TrustRoot, Verifier, digest_of, limits, log_entry,
+    SigningKey, TrustRoot, Verifier, digest_of, forget_signatures, limits, log_entry,
 };
 pub use statement::{
     COSIGN_SIGNATURE, COSIGN_VULN, CYCLONEDX, SLSA_PROVENANCE, STATEMENT_V1, Statement, StatementError, Subject,

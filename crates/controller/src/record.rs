@@ -126,6 +126,7 @@ fn facts(transition: &Transition, c: &Context<'_>) -> Result<Map<String, Value>,
             steps,
             planned: rollout::planned_weights(c.recipe),
             planned_ms: rollout::planned_ms(c.recipe),
+            stops: rollout::stops(c.recipe),
             runtime: c.runtime.to_owned(),
         }),
         Transition::EnvelopeArmed { envelope, .. } => object(&RollbackArmed {

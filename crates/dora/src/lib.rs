@@ -132,7 +132,7 @@ impl Metric {
         match self {
             Self::LeadTime => "The median time from a change being merged to it being stable in its environment.",
             Self::Deployments => {
-                "Rollouts whose version became stable, a day, over all days of the window. A canary that was stopped is no deployment."
+                "Rollouts whose version became stable, a day (a week, or a month of 30 days, where they are fewer), over all days of the window. A canary that was stopped is no deployment."
             }
             Self::ChangeFailures => {
                 "Rollouts that were aborted or rolled back, of all rollouts that ended. One that was promoted and later rolled back counts once."

@@ -269,7 +269,10 @@ impl Judge {
             Said::Certified | Said::Unrefuted => Verdict::Successful,
             Said::Inconclusive => Verdict::Inconclusive,
         };
-        let message = self.feed.as_ref().map_or_else(|| "the policy promises nothing".to_owned(), |f| sentence(f));
+        let message = self
+            .feed
+            .as_ref()
+            .map_or_else(|| "the judge has no usable policy, so it judges nothing".to_owned(), |f| sentence(f));
         let cause = self.feed.as_ref().and_then(|f| f.judge().cause());
         let breaches = cause
             .map(|cause| {

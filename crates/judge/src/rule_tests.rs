@@ -66,7 +66,7 @@ fn verdicts() {
     );
     check("exactly 1 %", &ticks(5, version(100, 1, 80_000), ok()), Successful, "5xx ratio 1 % is within 1 %");
     check("just above 1 %", &ticks(3, version(299, 3, 80_000), ok()), Failed, "5xx ratio 1.003 % is above 1 %");
-    check("too few for p99", &ticks(49, version(10, 0, 200_000), ok()), Successful, "p99 does not vote: 490 canary");
+    check("too few for p99", &ticks(49, version(10, 0, 200_000), ok()), Successful, "p99 is not compared: 490 canary");
     check(
         "p99 votes from 500",
         &ticks(50, version(10, 0, 200_000), ok()),
@@ -77,7 +77,7 @@ fn verdicts() {
         "stable below 500",
         &ticks(1, version(600, 0, 200_000), version(499, 0, 80_000)),
         Successful,
-        "does not vote",
+        "is not compared",
     );
     check("exactly +10 %", &ticks(60, version(10, 0, 88_000), ok()), Successful, "within 88.000 ms");
     check("a µs above +10 %", &ticks(60, version(10, 0, 88_001), ok()), Failed, "above 88.000 ms");
@@ -95,7 +95,7 @@ fn verdicts() {
         "where stable p99 is 0",
     );
     check("shared outage", &ticks(5, version(10, 10, 80_000), version(190, 190, 80_000)), Failed, "5xx");
-    check("no stable at 100 %", &ticks(60, version(100, 0, 80_000), version(0, 0, 0)), Successful, "does not vote");
+    check("no stable at 100 %", &ticks(60, version(100, 0, 80_000), version(0, 0, 0)), Successful, "is not compared");
     check(
         "no histogram",
         &ticks(60, VersionTick { histogram: vec![], ..version(10, 0, 9) }, ok()),

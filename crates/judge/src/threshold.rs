@@ -95,7 +95,7 @@ impl Threshold {
             None => (Vote::Absent, format!("no request reached the canary {phrase}")),
             Some(_) if n < self.error_requests => (
                 Vote::Absent,
-                format!("{n} of {} requests {phrase}: too few for the canary's 5xx ratio to vote", self.error_requests),
+                format!("{n} of {} requests {phrase}: too few to judge the canary's 5xx ratio", self.error_requests),
             ),
             Some(ratio) if canary.errors >= self.error_count && exceeds(ratio, self.error_ratio) => (
                 Vote::Reject,
@@ -146,7 +146,7 @@ impl Threshold {
             _ if few(canary.n) || few(stable.n) => (
                 Vote::Absent,
                 format!(
-                    "p99 does not vote: {} canary and {} stable requests {phrase}, {} of each are needed",
+                    "p99 is not compared: {} canary and {} stable requests {phrase}, {} of each are needed",
                     canary.n, stable.n, self.p99_requests
                 ),
             ),
@@ -165,7 +165,7 @@ impl Threshold {
                     ),
                 )
             }
-            _ => (Vote::Absent, format!("p99 does not vote: there is no usable latency of both versions {phrase}")),
+            _ => (Vote::Absent, format!("p99 is not compared: there is no usable latency of both versions {phrase}")),
         };
         Evidence { metric: Metric::P99, window, value: c, baseline: s, limit, vote, sentence }
     }

@@ -135,6 +135,9 @@ pub struct CanaryStarted {
     pub planned: Vec<PlannedWeight>,
     /// Planned length, ms, when no step waits for a person.
     pub planned_ms: Option<i64>,
+    /// The weights above 0 that the recipe leads to, in its order, those behind an indefinite pause too. Empty where it is not stated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stops: Vec<Weight>,
     /// Which runtime carries it: `local`, …
     pub runtime: String,
 }
@@ -210,7 +213,7 @@ pub struct CanaryPromoted {
 /// Facts of [`Kind::CanaryAborted`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CanaryAborted {
-    /// Why, in words that name the metric, its value and its limit.
+    /// Why, in words that name the metric, its value and its limit, or the person's own; empty when a person gave none.
     pub reason: String,
     /// True when no person asked for it.
     pub automatic: bool,
@@ -378,7 +381,7 @@ pub struct CommandSeen {
     pub command: String,
     /// Idempotency key.
     pub command_id: String,
-    /// The person's reason.
+    /// The person's reason; empty when none was given.
     pub reason: String,
     /// Why it was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -10,8 +10,13 @@ use model::{
     gate::GatesDecided,
 };
 use receipts::Payload;
+use serde_json::Value;
 
-use crate::{Receipt, row::turn, say};
+use crate::{
+    Receipt,
+    row::{PERSON, turn},
+    say,
+};
 
 /// What a receipt says, in words: together one sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +40,22 @@ pub fn describe(receipt: &Receipt) -> Description {
     known(p).unwrap_or_else(|| Description { headline: plain_kind(p.kind), detail: String::new() })
 }
 
+/// The reason that a receipt states, as people read it; `None` when nobody gave one.
+pub fn reason(p: &Payload) -> Option<String> {
+    let said = p.facts.get("reason")?.as_str()?;
+    let none = match p.kind {
+        // An abort may hold `abort by dana` in place of a reason that nobody gave.
+        Kind::CanaryAborted => said
+            .split_once(" by ")
+            .is_some_and(|(what, who)| who == p.actor.as_str() && matches!(what, "abort" | "rollback")),
+        Kind::CanaryPaused => said == PERSON,
+        _ => false,
+    };
+    let found = p.facts.get("automatic").and_then(Value::as_bool) == Some(true);
+    let said = if found { say::finding(said) } else { said.trim().to_owned() };
+    (!none && !said.is_empty()).then_some(said)
+}
+
 fn known(p: &Payload) -> Option<Description> {
     let d = |headline: String, detail: String| Some(Description { headline, detail });
     match p.kind {
@@ -55,7 +76,7 @@ fn known(p: &Payload) -> Option<Description> {
             let step = match f.step {
                 // The engine counts one further when the steps are over; its cause says so.
                 step if step >= f.steps => "after the last step".to_owned(),
-                step => format!("step {} of {}", u64::from(step) + 1, f.steps),
+                step => format!("step {} of {} of its recipe", u64::from(step) + 1, f.steps),
             };
             // Why, when it is not simply the recipe going on.
             let cause = p.facts.get("cause").and_then(|c| c.as_str()).filter(|c| *c != "a step of the recipe");
@@ -72,14 +93,14 @@ fn known(p: &Payload) -> Option<Description> {
         Kind::CanaryPaused => {
             let f: CanaryPaused = p.facts().ok()?;
             if turn(p) == Some("held") {
-                let why = if f.reason == "person" { String::new() } else { quoted(&f.reason) };
+                let why = quoted(&reason(p).unwrap_or_default());
                 return d(format!("{} holds it at {}", p.actor, f.weight), why);
             }
             let until = f.until.map(|t| format!(" until {}", t.clock()));
             let why = match f.reason.as_str() {
                 "step" if until.is_some() => "by the recipe".to_owned(),
                 "step" => "by the recipe, until somebody promotes it".to_owned(),
-                "person" => format!("by {}", p.actor),
+                PERSON => format!("by {}", p.actor),
                 "inconclusive" => "the analysis is inconclusive, a person decides".to_owned(),
                 other => other.to_owned(),
             };
@@ -101,7 +122,7 @@ fn known(p: &Payload) -> Option<Description> {
         Kind::CanaryAborted => {
             let f: CanaryAborted = p.facts().ok()?;
             let by = if f.automatic { "by the judge".to_owned() } else { format!("by {}", p.actor) };
-            d(format!("Aborted at {} {by}", f.weight), say::finding(&f.reason))
+            d(format!("Aborted at {} {by}", f.weight), reason(p).unwrap_or_default())
         }
         Kind::CanaryCompleted => {
             let f: CanaryCompleted = p.facts().ok()?;
@@ -127,7 +148,7 @@ fn known(p: &Payload) -> Option<Description> {
                 Kind::AnalysisInconclusive => "Analysis inconclusive",
                 _ => "Analysis could not be done",
             };
-            d(ended.to_owned(), message)
+            d(ended.to_owned(), message.trim_start_matches("inconclusive: ").to_owned())
         }
         Kind::RollbackArmed => {
             let f: RollbackArmed = p.facts().ok()?;
@@ -143,7 +164,7 @@ fn known(p: &Payload) -> Option<Description> {
         Kind::RollbackExecuted => {
             let f: RollbackExecuted = p.facts().ok()?;
             d(
-                format!("Rollback, act {} of {}: {}", f.order, f.of, f.act),
+                format!("Rollback, step {} of {}: {}", f.order, f.of, f.act),
                 format!("{} ({})", f.result, say::duration(f.took_ms)),
             )
         }
@@ -207,7 +228,7 @@ fn known(p: &Payload) -> Option<Description> {
         Kind::CommandAccepted => {
             let f: CommandSeen = p.facts().ok()?;
             if f.command == "restore" {
-                return d("Data plane brought back to the log".to_owned(), f.reason);
+                return d("Traffic put back to what the log says".to_owned(), f.reason);
             }
             let detail = match p.facts.get("subject").and_then(|subject| subject.as_str()) {
                 // A command about somebody and not about a release.

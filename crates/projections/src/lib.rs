@@ -7,7 +7,8 @@
 //! * [`ReleaseView::of`] and [`ReleaseView::fold`]: a release's page. Folding in any split is folding at once, and a receipt
 //!   that was folded before is ignored, so a stream may repeat itself after a reconnect.
 //! * [`Overview::assemble`] and [`Overview::fold`]: the overview.
-//! * [`describe`]: one sentence for one receipt, the same in lists, on its page, in the live region and in the terminal.
+//! * [`describe`]: one sentence for one receipt, the same in lists, on its page, in the live region and in the terminal;
+//!   [`reason`]: why, if somebody said why.
 //! * [`say`]: durations, times, numbers and joules as people read them.
 //!
 //! A receipt whose facts are not readable, or whose kind says nothing about a rollout, is listed and otherwise changes nothing.
@@ -23,6 +24,6 @@ mod thin;
 mod view;
 
 pub use commands::commands;
-pub use describe::{Description, describe};
+pub use describe::{Description, describe, reason};
 pub use read::*;
 pub use thin::thin;

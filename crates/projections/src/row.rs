@@ -40,8 +40,12 @@ impl ReleaseRow {
             return None;
         }
         let f: CanaryStarted = p.facts().ok()?;
-        let mut stops: Vec<Weight> = f.planned.iter().map(|w| w.weight).filter(|w| *w > Weight::ZERO).collect();
-        stops.dedup();
+        // Without them the timetable tells, up to a pause without an end.
+        let mut stops = f.stops;
+        if stops.is_empty() {
+            stops = f.planned.iter().map(|w| w.weight).filter(|w| *w > Weight::ZERO).collect();
+            stops.dedup();
+        }
         Some(Self {
             id: p.release.clone()?,
             service: f.service,
@@ -238,8 +242,8 @@ impl JoulesSum {
     }
 }
 
-/// The reason of a pause that a person asked for.
-const PERSON: &str = "person";
+/// The reason of a pause that a person asked for without giving one.
+pub(crate) const PERSON: &str = "person";
 
 /// True for the commands that take the canary off the traffic.
 fn stops(command: &str) -> bool {

@@ -28,8 +28,8 @@ pub fn clock(ms: i64) -> String {
 
 /// A place on a time axis: `0:00`, `6:32`, `1:02:03`.
 pub fn axis(ms: i64) -> String {
-    let sign = if ms < 0 { "−" } else { "" };
-    let s = ms.abs() / 1000;
+    let s = ms.saturating_abs() / 1000;
+    let sign = if ms < 0 && s > 0 { "−" } else { "" };
     if s < 3600 {
         format!("{sign}{}:{:02}", s / 60, s % 60)
     } else {
@@ -165,7 +165,23 @@ pub fn finding(message: &str) -> String {
     const PHASES: [&str; 2] = ["Background analysis phase error/failed: ", "Step-based analysis phase error/failed: "];
     let message = message.trim();
     let said = PHASES.iter().find_map(|phase| message.strip_prefix(phase)).unwrap_or(message);
-    assessed(said).unwrap_or_else(|| said.to_owned())
+    if let Some(said) = assessed(said) {
+        return said;
+    }
+    let last = said.strip_prefix("Run Terminated").unwrap_or(said).trim_start_matches("; ");
+    match last {
+        "" if !said.is_empty() => "nothing was measured".to_owned(),
+        last => last.split("; ").map(measured).collect::<Vec<_>>().join("; "),
+    }
+}
+
+/// A measurement behind its metric's name: `NAME: result VALUE`, or the built-in rule's own sentence.
+fn measured(said: &str) -> String {
+    match said.split_once(": ").map(|(name, rest)| (name, rest, rest.strip_prefix("result "))) {
+        Some((name, _, Some(value))) => format!("{name} is {value}"),
+        Some((_, own, None)) if own.starts_with("no regression found ") => own.to_owned(),
+        _ => said.to_owned(),
+    }
 }
 
 /// `Metric "NAME" assessed PHASE[ due to COUNTED (N) > LIMIT (M)][: DETAIL]`.
@@ -181,7 +197,10 @@ fn assessed(said: &str) -> Option<String> {
     };
     let numbers: Vec<u64> = counts.split('(').skip(1).filter_map(|part| part.split(')').next()?.parse().ok()).collect();
     let detail = detail.trim_matches(|c: char| c.is_whitespace() || c == '"');
-    let detail = detail.strip_prefix("Error Message: ").unwrap_or(detail);
+    let detail = match detail.strip_prefix("Error Message: ").unwrap_or(detail) {
+        none if none.contains("metric result is nil or empty") => "its source has no data",
+        detail => detail,
+    };
     let times = |n: u64| plural(n, "time", "times");
     Some(match (phase, numbers.as_slice(), detail) {
         ("Error", [n, ..], "") => format!("{name} could not be measured {} in a row", times(*n)),
@@ -277,7 +296,8 @@ mod tests {
         {
             assert_eq!(clock(ms), said, "{ms}");
         }
-        for (ms, said) in [(0, "0:00"), (392_000, "6:32"), (3_723_000, "1:02:03"), (-2_000, "−0:02")] {
+        for (ms, said) in [(0, "0:00"), (392_000, "6:32"), (3_723_000, "1:02:03"), (-2_000, "−0:02"), (-400, "0:00")]
+        {
             assert_eq!(axis(ms), said, "{ms}");
         }
     }
@@ -335,6 +355,17 @@ mod tests {
                 "m: count (3) reached with 1 of 2 consecutive successes",
             ),
             ("Metric \"m\" assessed Inconclusive", "m was assessed Inconclusive"),
+            (
+                "Metric \"m\" assessed Error due to consecutiveErrors (5) > consecutiveErrorLimit (4): \"Error Message: could not evaluate successCondition \"result[0] <= 0.01\": metric result is nil or empty: no data returned from the metric provider\"",
+                "m could not be measured 5 times in a row: its source has no data",
+            ),
+            ("Run Terminated", "nothing was measured"),
+            (
+                "Run Terminated; builtin: no regression found in 9 canary requests: evidence against it 0.2 to 1; p99 is not compared yet",
+                "no regression found in 9 canary requests: evidence against it 0.2 to 1; p99 is not compared yet",
+            ),
+            ("Run Terminated; errors: result 0.01; slow: result [84]", "errors is 0.01; slow is [84]"),
+            ("errors: result 0.01", "errors is 0.01"),
             ("failureLimit (0): ", "failureLimit (0):"),
             ("5xx 9.4 %, limit 1 %", "5xx 9.4 %, limit 1 %"),
             ("no progress for 10 m", "no progress for 10 m"),

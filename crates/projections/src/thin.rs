@@ -55,9 +55,18 @@ fn sum(seconds: &[&VersionTick]) -> VersionTick {
         (n > 0.0).then_some(sum / n)
     };
     let n = add(|second| second.n);
-    let mut buckets: Vec<HistogramBucket> =
-        seconds.iter().flat_map(|second| second.histogram.iter().copied()).collect();
-    buckets.sort_by_key(|HistogramBucket(edge, _)| *edge);
+    // Each at its place as it comes: most edges are those of the second before, and a sort is much code for a browser.
+    let mut buckets: Vec<HistogramBucket> = Vec::new();
+    for bucket in seconds.iter().flat_map(|second| &second.histogram) {
+        match buckets.binary_search_by_key(&bucket.0, |known| known.0) {
+            Ok(at) => {
+                if let Some(known) = buckets.get_mut(at) {
+                    known.1 = known.1.saturating_add(bucket.1);
+                }
+            }
+            Err(at) => buckets.insert(at, *bucket),
+        }
+    }
     let counted = buckets.iter().fold(0_u64, |all, HistogramBucket(_, count)| all.saturating_add(*count));
     let whole = n > 0 && counted == n;
     let percentile = |percent: u64, value: fn(&VersionTick) -> Option<f64>| {

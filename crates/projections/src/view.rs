@@ -2,7 +2,7 @@
 
 use model::{
     Actor, Kind, Timestamp, Weight,
-    event::{CanaryAborted, CanaryCompleted, CanaryPromoted, CanaryStarted, CanaryStepped, RollbackArmed},
+    event::{CanaryAborted, CanaryCompleted, CanaryStarted, CanaryStepped, RollbackArmed},
 };
 
 use crate::{
@@ -98,15 +98,10 @@ impl ReleaseView {
         Some((r.index, r.payload.facts().ok()?))
     }
 
-    /// Who skipped the steps that were left, if a person did so and it was promoted by that.
-    pub fn promoted_by(&self) -> Option<&Actor> {
-        let promoted = self.receipts.iter().rposition(|r| r.payload.kind == Kind::CanaryPromoted)?;
-        let promotion = &self.receipts.get(promoted)?.payload;
-        if is_back(promotion) || !promotion.facts::<CanaryPromoted>().ok()?.full {
-            return None;
-        }
-        let before = self.receipts.iter().take(promoted).rev();
-        before.map(|r| &r.payload).find(|p| turn(p) == Some("promoted-full")).map(|p| &p.actor)
+    /// Who skipped the steps that were left, if a person did.
+    pub fn skipped_by(&self) -> Option<&Actor> {
+        let turns = self.receipts.iter().rev().map(|r| &r.payload);
+        turns.filter(|_| self.row.skipping).find(|p| turn(p) == Some("promoted-full")).map(|p| &p.actor)
     }
 
     fn weight_from(&mut self, at: Timestamp, weight: Weight) {

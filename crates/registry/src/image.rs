@@ -12,11 +12,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use model::Digest;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::{ByteStream, Descriptor, Error, Fetched, Held, IMAGE_MANIFEST, Layout, Place, Source, Tag, limits};
+use crate::{
+    ByteStream, Descriptor, Error, Fetched, Held, IMAGE_MANIFEST, Layout, Place, Source, Tag, limits, read_whole,
+};
 
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
@@ -57,7 +59,7 @@ pub struct Built {
     pub program: Digest,
 }
 
-/// The layer of a program, hashed once; many images can be made of it.
+/// The layer of a program, hashed.
 #[derive(Debug, Clone)]
 pub struct Layer {
     source: PathBuf,
@@ -108,6 +110,11 @@ impl Layer {
     pub fn program(&self) -> &Digest {
         &self.program
     }
+
+    /// The digest of the layer: two are the same when program and path are.
+    pub fn digest(&self) -> &Digest {
+        &self.descriptor.digest
+    }
 }
 
 #[async_trait]
@@ -130,12 +137,7 @@ impl Source for Layer {
 /// Makes an image in a layout and tags it. Doing it again changes nothing.
 pub async fn build(layout: &Layout, recipe: &Recipe, tag: &Tag) -> Result<Built, Error> {
     let layer = Layer::of(&recipe.program, &recipe.path).await?;
-    build_of(layout, &layer, recipe, tag).await
-}
-
-/// The same, of a layer that was hashed before.
-pub async fn build_of(layout: &Layout, layer: &Layer, recipe: &Recipe, tag: &Tag) -> Result<Built, Error> {
-    layout.put_blob(&layer.descriptor, layer).await?;
+    layout.put_blob(&layer.descriptor, &layer).await?;
     let config = json!({
         "architecture": architecture(),
         "os": std::env::consts::OS,
@@ -171,22 +173,57 @@ pub async fn build_of(layout: &Layout, layer: &Layer, recipe: &Recipe, tag: &Tag
     })
 }
 
+/// An image's configuration, as it lies there.
+pub async fn configuration(place: &dyn Place, image: &Fetched) -> Result<Bytes, Error> {
+    let manifest = image.parse()?;
+    let none = || Error::malformed(format!("the image {}", image.descriptor.digest), "it has no configuration");
+    // It comes first.
+    read_whole(place, manifest.blobs().next().ok_or_else(none)?).await
+}
+
+/// What an image is run with, by its configuration: the program in the image, and its arguments.
+pub async fn command(place: &dyn Place, image: &Fetched) -> Result<Vec<String>, Error> {
+    #[derive(Deserialize)]
+    struct Configuration {
+        config: Run,
+    }
+    // Either may be missing, or null.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Run {
+        entrypoint: Option<Vec<String>>,
+        cmd: Option<Vec<String>>,
+    }
+    let bytes = configuration(place, image).await?;
+    let wrong = |why: String| Error::malformed(format!("the configuration of {}", image.descriptor.digest), why);
+    let Configuration { config } = serde_json::from_slice(&bytes).map_err(|e| wrong(e.to_string()))?;
+    let command: Vec<String> = config.entrypoint.into_iter().chain(config.cmd).flatten().collect();
+    if command.is_empty() { Err(wrong("it names no program".to_owned())) } else { Ok(command) }
+}
+
+/// The layer of an image that [`build`] made.
+pub fn layer_of(image: &Fetched) -> Result<Descriptor, Error> {
+    let manifest = image.parse()?;
+    let ours = |layer: &&Descriptor| layer.media_type == LAYER;
+    // The configuration comes first.
+    manifest.blobs().nth(1).filter(ours).cloned().ok_or_else(|| other(image))
+}
+
+fn other(image: &Fetched) -> Error {
+    Error::malformed(format!("the image {}", image.descriptor.digest), "it has no layer of one program")
+}
+
 /// Writes the program of an image that [`build`] made into a file that can be run. It is there whole and right, or not at all.
 pub async fn unpack(place: &dyn Place, image: &Fetched, to: &Path) -> Result<(), Error> {
     use std::os::unix::fs::PermissionsExt as _;
     use tokio::io::AsyncWriteExt as _;
-    let manifest = image.parse()?;
-    let digest = &image.descriptor.digest;
-    let ours = |layer: &&Descriptor| layer.media_type == LAYER;
-    let other = || Error::malformed(format!("the image {digest}"), "it has no layer of one program");
-    // The configuration comes first.
-    let layer = manifest.blobs().nth(1).filter(ours).ok_or_else(other)?;
+    let layer = layer_of(image)?;
     let disk = |source| Error::Disk { path: to.display().to_string(), source };
     let folder = to.parent().unwrap_or(Path::new("."));
     tokio::fs::create_dir_all(folder).await.map_err(disk)?;
     let part = to.with_extension("part");
     let mut file = tokio::fs::File::create(&part).await.map_err(disk)?;
-    let mut stream = crate::checked(place.blob(layer).await?, layer, &place.name());
+    let mut stream = crate::checked(place.blob(&layer).await?, &layer, &place.name());
     let (mut header, mut left) = (Vec::with_capacity(BLOCK), None);
     while let Some(chunk) = stream.next().await {
         let mut chunk = chunk?;
@@ -194,7 +231,7 @@ pub async fn unpack(place: &dyn Place, image: &Fetched, to: &Path) -> Result<(),
             let missing = (BLOCK - header.len()).min(chunk.len());
             header.extend_from_slice(&chunk.split_to(missing));
             if header.len() == BLOCK {
-                left = Some(size_in(&header).ok_or_else(other)?);
+                left = Some(size_in(&header).ok_or_else(|| other(image))?);
             }
         }
         if let Some(rest) = &mut left {
@@ -204,7 +241,7 @@ pub async fn unpack(place: &dyn Place, image: &Fetched, to: &Path) -> Result<(),
         }
     }
     if left != Some(0) {
-        return Err(other());
+        return Err(other(image));
     }
     file.set_permissions(std::fs::Permissions::from_mode(0o755)).await.map_err(disk)?;
     file.sync_all().await.map_err(disk)?;
@@ -255,7 +292,7 @@ fn header(path: &str, size: u64) -> Result<Vec<u8>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{At, read_whole};
+    use crate::At;
 
     #[tokio::test]
     async fn the_same_program_is_the_same_image() {
@@ -285,6 +322,9 @@ mod tests {
                 let unpacked = dir.path().join("unpacked/program");
                 unpack(&layout, &image, &unpacked).await.unwrap();
                 assert_eq!(std::fs::read(&unpacked).unwrap(), bytes);
+                let again = Layer::of(&unpacked, &recipe.path).await.unwrap();
+                assert_eq!((again.digest(), &built.layer), (&layer_of(&image).unwrap().digest, &layer.digest));
+                assert_eq!(command(&layout, &image).await.unwrap(), ["/app/program", "run"]);
                 twice.push(built);
             }
             assert_eq!(twice[0], twice[1]);
@@ -292,6 +332,32 @@ mod tests {
         }
         digests.dedup();
         assert_eq!(digests.len(), 6);
+    }
+
+    /// Others' images leave either list out, or write null.
+    #[tokio::test]
+    async fn what_an_image_is_run_with() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::create(dir.path()).await.unwrap();
+        let command_of = async |config: serde_json::Value| {
+            let bytes = serde_json::to_vec(&config).unwrap();
+            let descriptor = Descriptor::of(CONFIG, &bytes);
+            layout.put_blob(&descriptor, &Held(bytes.into())).await.unwrap();
+            let manifest =
+                json!({ "schemaVersion": 2, "mediaType": IMAGE_MANIFEST, "config": descriptor, "layers": [] });
+            let image = Fetched::new(IMAGE_MANIFEST, serde_json::to_vec(&manifest).unwrap());
+            command(&layout, &image).await.map_err(|error| error.to_string())
+        };
+        let both = command_of(json!({ "config": { "Entrypoint": ["/a", "b"], "Cmd": ["c"], "User": "0" } })).await;
+        assert_eq!(both.unwrap(), ["/a", "b", "c"]);
+        assert_eq!(command_of(json!({ "config": { "Entrypoint": null, "Cmd": ["/c"] } })).await.unwrap(), ["/c"]);
+        assert_eq!(command_of(json!({ "config": { "Entrypoint": ["/a"] } })).await.unwrap(), ["/a"]);
+        for bad in [json!({ "config": {} }), json!({ "config": { "Entrypoint": [], "Cmd": [] } })] {
+            assert!(command_of(bad).await.unwrap_err().contains("names no program"));
+        }
+        for bad in [json!({}), json!({ "config": { "Entrypoint": "/bin/sh -c a" } })] {
+            assert!(command_of(bad).await.unwrap_err().contains("the configuration of sha256:"));
+        }
     }
 
     #[tokio::test]

@@ -40,6 +40,8 @@ pub struct Options {
     pub platform: Option<Platform>,
     /// Do not read blobs back from the destination: their presence and length are enough.
     pub trust_blobs: bool,
+    /// Evidence, by its manifest, that was judged before: when some of it is gone by now, nothing is copied.
+    pub needed: Vec<Digest>,
     /// Say what would be done.
     pub dry_run: bool,
 }
@@ -125,6 +127,13 @@ pub async fn promote(
     }
     let graph = Graph::read(source, root.clone()).await?;
     let digest = &graph.root.digest;
+    let comes = |wanted: &Digest| graph.evidence().any(|(_, node)| node.fetched.descriptor.digest == *wanted);
+    if let Some(gone) = options.needed.iter().find(|wanted| !comes(wanted)) {
+        return Err(Error::NotFound {
+            place: source.name(),
+            what: format!("evidence {gone} any more, which {digest} was judged by: nothing was copied"),
+        });
+    }
     if let Some(tag) = options.tag.as_ref().filter(|_| !options.move_tag) {
         free(destination, tag, digest).await?;
     }

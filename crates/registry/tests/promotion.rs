@@ -141,6 +141,25 @@ async fn one_platform_is_its_own_image() {
     assert!(error.contains("linux/amd64, linux/arm64"), "{error}");
 }
 
+/// What it was judged by has to come along.
+#[tokio::test]
+async fn evidence_that_is_needed_is_there_or_nothing_is_copied() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = layout(&dir, "a").await;
+    conformance::whole_story(&source, "one", "v1").await;
+    let server = Hostile::start(Faults::default()).await;
+    let destination = place(&server.host(), "app");
+    let dry = go(&source, &destination, &Options { dry_run: true, ..options() }).await.unwrap();
+    let there: Vec<_> = dry.evidence.iter().map(|e| e.digest.clone()).collect();
+    let gone = dry.digest.clone(); // The image is no evidence of itself.
+    let needed = |needed| Options { needed, ..options() };
+    let error = go(&source, &destination, &needed(vec![there[0].clone(), gone.clone()])).await.unwrap_err();
+    assert!(error.is_refusal() && error.to_string().contains(&format!("has no evidence {gone} any more")), "{error}");
+    assert!(server.blobs().is_empty() && server.tagged("app", "v1").is_none());
+    go(&source, &destination, &needed(there)).await.unwrap();
+    assert_eq!(all(&source).await, all(&destination).await);
+}
+
 /// What is wrong in the source, on the way, or at the destination: named, and nothing is tagged.
 #[tokio::test]
 async fn what_differs_is_not_promoted() {

@@ -242,12 +242,13 @@ impl RunState {
                 } else if phase.ends_the_run() {
                     // Argo says nothing here, which nobody can act on.
                     message = format!(
-                        "Metric \"{}\" assessed {}: count ({}) reached with {} of {} consecutive successes",
+                        "Metric \"{}\" assessed {}: {} ended with {} of {} successes in a row (measurements: {})",
                         metric.name,
                         phase.as_str(),
-                        state.count,
+                        metric.name,
                         state.consecutive_success,
-                        metric.consecutive_success_limit
+                        metric.consecutive_success_limit,
+                        state.count
                     );
                 }
                 worst = Some(Assessment { phase, message: String::new(), decided_at: state.last.map(|l| l.finished) });

@@ -71,4 +71,4 @@ pub use engine::{
 pub use lint::{Finding, LintReport, Severity, lint};
 pub use local::unsupported_locally;
 pub use recipe::{DeadMan, Provider, Recipe, Refusal, yaml::manifests};
-pub use timetable::{planned_ms, planned_weights, timetable};
+pub use timetable::{planned_ms, planned_weights, stops, timetable};

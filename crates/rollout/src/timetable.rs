@@ -72,6 +72,13 @@ pub fn planned_weights(recipe: &Recipe) -> Vec<PlannedWeight> {
     points
 }
 
+/// The weights above 0 that a recipe leads to, in its order.
+pub fn stops(recipe: &Recipe) -> Vec<Weight> {
+    let mut stops: Vec<Weight> = timetable(recipe).iter().map(|row| row.weight).filter(|w| *w > Weight::ZERO).collect();
+    stops.dedup();
+    stops
+}
+
 /// Planned length, ms; `None` when a step waits for a person or for an analysis of unknown length.
 pub fn planned_ms(recipe: &Recipe) -> Option<i64> {
     timetable(recipe).last().and_then(|row| row.starts_ms)
@@ -159,6 +166,8 @@ mod tests {
         let person = recipe("[{setWeight: 10}, {pause: {}}, {setWeight: 20}]");
         assert_eq!(points(&person), [(0, 10)]);
         assert_eq!(planned_ms(&person), None);
+        let percents = |r: &Recipe| stops(r).iter().map(|w| w.percent()).collect::<Vec<_>>();
+        assert_eq!((percents(&person), percents(&known)), (vec![10, 20, 100], vec![10, 20, 100]));
         let rows = timetable(&person);
         assert_eq!(
             rows.iter().map(|r| (r.what.as_str(), r.starts_ms)).collect::<Vec<_>>(),

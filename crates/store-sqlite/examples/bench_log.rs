@@ -217,6 +217,7 @@ async fn fill(log: &ReceiptLog, n: u64, of: u64) -> Result<()> {
         steps: 6,
         planned: Vec::new(),
         planned_ms: None,
+        stops: Vec::new(),
         runtime: "local".to_owned(),
     };
     let put = async |key: &str, payload: Payload| {

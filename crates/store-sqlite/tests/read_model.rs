@@ -72,6 +72,7 @@ impl House {
             steps: 4,
             planned: vec![PlannedWeight { at_ms: 0, weight: Weight::new(5).unwrap() }],
             planned_ms: Some(1000),
+            stops: Vec::new(),
             runtime: "local".to_owned(),
         };
         self.put(&id, ms, Kind::CanaryStarted, started).await;

@@ -17,7 +17,7 @@ pub struct Promote {
     pub destination: Option<Reference>,
     /// Let a server promote and record it: an image of this service, between the environments of its configuration
     #[arg(long, value_name = "SERVICE", requires_all = ["environment", "tag"],
-          conflicts_with_all = ["source", "destination", "platform", "dry_run", "move_tag", "trust_blobs", "plain_http"])]
+          conflicts_with_all = ["source", "destination", "policy", "platform", "dry_run", "move_tag", "trust_blobs", "plain_http"])]
     pub service: Option<ServiceId>,
     /// With a server: into this environment
     #[arg(long = "to", value_name = "ENVIRONMENT", requires = "service")]
@@ -34,6 +34,9 @@ pub struct Promote {
     /// With a server: idempotency key [default: random]
     #[arg(long, value_name = "KEY", requires = "service")]
     pub id: Option<model::CommandId>,
+    /// Copy only what meets this evidence policy (as `verify --policy`); without one nothing is verified but the bytes
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
     /// Of an index only the image for this platform, as linux/amd64
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<Platform>,

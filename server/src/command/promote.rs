@@ -2,15 +2,18 @@
 
 use std::{process::ExitCode, time::Duration};
 
+use attest::Judgement;
+use model::Digest;
 use registry::{
-    Reference, Tag,
+    At, Place, Reference, Tag,
+    graph::for_platform,
     promote::{Options, Progress, Report, promote},
 };
 use serde::Serialize;
 
 use super::{
     client::{Client, random_id},
-    place, print,
+    place, print, verify,
 };
 use crate::{
     args::{self, Global},
@@ -26,6 +29,9 @@ struct Said<'a> {
     report: Option<&'a Report>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// What its evidence proves, where a policy was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    judgement: Option<&'a Judgement>,
 }
 
 /// A large image between far registries. The server goes on when nobody waits any more, and the same key asks for what came of it.
@@ -43,7 +49,29 @@ pub(crate) async fn run(global: &Global, options: args::Promote) -> anyhow::Resu
     let at = place::at(source).await?;
     // Without a tag of its own it keeps the one it has.
     let tag = destination_tag.or_else(|| if let registry::At::Tag(tag) = &at { Some(tag.clone()) } else { None });
-    let done = copy(&options, source, destination, &at, tag).await;
+    let judged = match &options.policy {
+        Some(policy) => {
+            let opened = place::open(source, false, options.plain_http).await?;
+            let image = chosen(&*opened, at.clone(), &options).await?;
+            let (judgement, not_looked_at) = verify::judged(&*opened, &image, policy).await?;
+            if !judgement.met {
+                if global.json {
+                    let reason = Some("its evidence does not meet the policy".to_owned());
+                    print::json(&Said { decision: "refused", report: None, reason, judgement: Some(&judgement) })?;
+                } else {
+                    verify::say(&opened.name(), &judgement, &not_looked_at)?;
+                    print::line("nothing was copied")?;
+                }
+                return Ok(ExitCode::from(REFUSED));
+            }
+            Some((judgement, not_looked_at, opened.name()))
+        }
+        None => None,
+    };
+    // What was judged is what is copied, whatever the tag names by then.
+    let at = judged.as_ref().map_or(at, |(judgement, ..)| At::Digest(judgement.image.clone()));
+    let needed = judged.as_ref().map(|(judgement, ..)| needed(judgement)).unwrap_or_default();
+    let done = copy(&options, source, destination, &at, tag, needed).await;
     let (report, reason) = match &done {
         Ok(report) => (Some(report), None),
         Err(error) => (None, Some(chain(error))),
@@ -54,13 +82,32 @@ pub(crate) async fn run(global: &Global, options: args::Promote) -> anyhow::Resu
             Some(_) => "copied",
             None => "refused",
         };
-        print::json(&Said { decision, report, reason })?;
+        print::json(&Said { decision, report, reason, judgement: judged.as_ref().map(|(judgement, ..)| judgement) })?;
     }
     let report = done?;
     if !global.json {
-        say(&report)?;
+        match &judged {
+            Some((judgement, not_looked_at, place)) => verify::say(place, judgement, not_looked_at)?,
+            None if report.dry_run => print::line("NOT VERIFIED: no --policy was named")?,
+            None => print::line("NOT VERIFIED: no --policy was named; only that the bytes arrived is proved")?,
+        }
+        say(&report, judged.as_ref().map(|(judgement, ..)| judgement))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What of the source is copied, and so judged: of an index the image for one platform, where one is named.
+async fn chosen(place: &dyn Place, at: At, options: &args::Promote) -> anyhow::Result<At> {
+    let Some(platform) = &options.platform else { return Ok(at) };
+    let root = place.manifest(&at).await.map_err(place::refusal)?;
+    let image = for_platform(place, root, platform).await.map_err(place::refusal)?;
+    Ok(At::Digest(image.descriptor.digest))
+}
+
+/// The evidence by which each requirement is met: it has to come along.
+fn needed(judgement: &Judgement) -> Vec<Digest> {
+    let first = judgement.requirements.iter().filter_map(|wanted| judgement.proved.get(*wanted.by.first()?));
+    first.map(|proof| proof.evidence.clone()).collect()
 }
 
 /// A server decides, copies and records.
@@ -109,6 +156,7 @@ async fn copy(
     destination: &Reference,
     at: &registry::At,
     tag: Option<Tag>,
+    needed: Vec<Digest>,
 ) -> anyhow::Result<Report> {
     let to = destination;
     let source = place::open(source, false, options.plain_http).await?;
@@ -128,6 +176,7 @@ async fn copy(
         move_tag: options.move_tag,
         platform: options.platform.clone(),
         trust_blobs: options.trust_blobs,
+        needed,
         dry_run: options.dry_run,
     };
     let bar = print::bytes_bar("copying");
@@ -144,7 +193,7 @@ async fn copy(
     report
 }
 
-fn say(report: &Report) -> anyhow::Result<()> {
+fn say(report: &Report, judgement: Option<&Judgement>) -> anyhow::Result<()> {
     let tag = report.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
     let verb = if report.dry_run { "would be copied" } else { "copied" };
     print::line(&format!("{} {verb}\n  from {}\n  to   {}{tag}", report.digest, report.source, report.destination))?;
@@ -157,7 +206,9 @@ fn say(report: &Report) -> anyhow::Result<()> {
     }
     for e in &report.evidence {
         let what = e.predicate_type.as_deref().unwrap_or(&e.artifact_type);
-        print::line(&format!("  evidence {} {what}\n    about {}", e.digest, e.subject))?;
+        let proof = judgement.and_then(|judgement| judgement.proved.iter().find(|proof| proof.evidence == e.digest));
+        let proved = proof.map_or_else(|| "not verified".to_owned(), |proof| format!("proved, by {}", proof.signer));
+        print::line(&format!("  evidence {} {what} ({proved})\n    about {}", e.digest, e.subject))?;
     }
     for note in &report.notes {
         print::line(&format!("  not evidence: {note}"))?;

@@ -32,11 +32,26 @@ struct Said<'a> {
 }
 
 pub(super) async fn run(global: &Global, options: &args::Verify) -> anyhow::Result<ExitCode> {
-    let policy = policy(&options.policy)?;
     let opened = place::open(&options.image, false, options.plain_http).await?;
-    let image = opened.manifest(&place::at(&options.image).await?).await.map_err(place::refusal)?;
+    let (judgement, not_looked_at) = judged(&*opened, &place::at(&options.image).await?, &options.policy).await?;
+    if global.json {
+        print::json(&Said { place: opened.name(), judgement: &judgement, not_looked_at: &not_looked_at })?;
+    } else {
+        say(&opened.name(), &judgement, &not_looked_at)?;
+    }
+    Ok(if judgement.met { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
+}
+
+/// What the evidence beside an image proves under a policy, and what was not looked at.
+pub(super) async fn judged(
+    opened: &dyn Place,
+    at: &At,
+    policy_file: &Path,
+) -> anyhow::Result<(Judgement, Vec<String>)> {
+    let policy = policy(policy_file)?;
+    let image = opened.manifest(at).await.map_err(place::refusal)?;
     let digest = image.descriptor.digest.clone();
-    let (evidence, mut not_looked_at) = bundles::evidence(&*opened, &digest).await.map_err(place::refusal)?;
+    let (evidence, mut not_looked_at) = bundles::evidence(opened, &digest).await.map_err(place::refusal)?;
     let mut judging = Judging::new(&policy, digest.clone(), jiff::Timestamp::now())?;
     for one in evidence {
         let Evidence { manifest, kind, bundle, .. } = one;
@@ -44,24 +59,18 @@ pub(super) async fn run(global: &Global, options: &args::Verify) -> anyhow::Resu
             not_looked_at.push(format!("{manifest} is {kind}, not a Sigstore bundle"));
             continue;
         };
-        match bundles::read(&*opened, &bundle).await {
+        match bundles::read(opened, &bundle).await {
             Ok(bytes) => judging.see(manifest, &bytes),
             // A known no is this bundle's; what could not be found out is everybody's.
             Err(error) if error.is_refusal() => judging.unreadable(manifest, error.to_string()),
             Err(error) => return Err(place::refusal(error)),
         }
     }
-    not_looked_at.extend(older_forms(&*opened, &digest).await?);
+    not_looked_at.extend(older_forms(opened, &digest).await?);
     if !image.parse().map_err(place::refusal)?.children().is_empty() {
         not_looked_at.push("the image is an index: evidence of its children is not evidence of the index".to_owned());
     }
-    let judgement = judging.end();
-    if global.json {
-        print::json(&Said { place: opened.name(), judgement: &judgement, not_looked_at: &not_looked_at })?;
-    } else {
-        say(&opened.name(), &judgement, &not_looked_at)?;
-    }
-    Ok(if judgement.met { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
+    Ok((judging.end(), not_looked_at))
 }
 
 fn policy(path: &Path) -> anyhow::Result<EvidencePolicy> {
@@ -92,7 +101,8 @@ async fn older_forms(place: &dyn Place, image: &model::Digest) -> anyhow::Result
     Ok(found)
 }
 
-fn say(place: &str, judgement: &Judgement, not_looked_at: &[String]) -> anyhow::Result<()> {
+/// The judgement for people.
+pub(super) fn say(place: &str, judgement: &Judgement, not_looked_at: &[String]) -> anyhow::Result<()> {
     let verdict = if judgement.met { "VERIFIED" } else { "NOT VERIFIED" };
     print::line(&format!("{verdict}: {}\n  in {place}, under {}", judgement.image, judgement.policy))?;
     for wanted in &judgement.requirements {

@@ -1,7 +1,7 @@
 //! The demo's images: each version is made into an image, attested, gated, and promoted from folder to folder before its canary starts.
 //!
-//! An image holds the version's launcher, which names how it behaves; the service itself is in this executable. What runs is the launcher
-//! out of the image that was promoted, unpacked again.
+//! An image holds the service's program, and its configuration the arguments by which the version behaves as it does: the program's layer is
+//! one blob, versions differ by their configuration. What runs is the program unpacked out of the image, with the arguments of its configuration.
 
 use std::{
     collections::BTreeMap,
@@ -19,14 +19,13 @@ use registry::{
     At, Fetched, Layout, Place as _, Tag,
     bundles::{Hints, attach},
     graph::Graph,
-    image::{Layer, Recipe, build_of, unpack},
+    image::{self, Layer, Recipe, layer_of, unpack},
 };
 use serde_json::{Value, json};
 
-use super::{Manifest, scanners};
+use super::{Manifest, program::Program, scanners};
 use crate::{
     command::place,
-    compose::own_program,
     config::{AttestationsConfig, EnvironmentConfig, PolicyConfig, Statement as Wanted, VersionConfig},
     exit::Refusal,
     promotions::{Asked, NotDecided},
@@ -46,12 +45,15 @@ pub(super) struct Images {
     service: ServiceId,
     build: Layout,
     key: SigningKey,
+    /// This executable.
+    own: PathBuf,
 }
 
 /// A version as an image.
 pub(super) struct Image {
     label: Version,
     fetched: Fetched,
+    /// The program that was unpacked out of it.
     program: Digest,
     /// How it is run.
     pub(super) config: VersionConfig,
@@ -59,14 +61,14 @@ pub(super) struct Image {
 
 impl Images {
     /// Opens the folders in the data directory, and makes the key at the first start.
-    pub(super) async fn open(data_dir: &Path, service: &ServiceId) -> anyhow::Result<Self> {
+    pub(super) async fn open(data_dir: &Path, service: &ServiceId, own: &Path) -> anyhow::Result<Self> {
         let root = std::path::absolute(data_dir.join("images"))?;
         std::fs::create_dir_all(&root).with_context(|| format!("{} cannot be made", root.display()))?;
         let key = key(&root)?;
         write(&root.join("demo.pub"), key.public().to_pem())?;
         write(&root.join("gates.toml"), GATES)?;
         let build = Layout::create(root.join("build").join(service.as_str())).await.map_err(place::refusal)?;
-        Ok(Self { root, service: service.clone(), build, key })
+        Ok(Self { root, service: service.clone(), build, key, own: own.to_owned() })
     }
 
     /// Whose attestations count: the demo's own.
@@ -105,7 +107,8 @@ impl Images {
         })
     }
 
-    /// The versions that were made by earlier demos, so that one that was ended in the middle can be carried on.
+    /// The versions that were made by earlier demos, so that one that was ended in the middle can be carried on. One that cannot be run is
+    /// left out.
     pub(super) async fn known(&self) -> anyhow::Result<BTreeMap<Version, VersionConfig>> {
         let mut known = BTreeMap::new();
         for tag in self.build.tags().await.map_err(place::refusal)? {
@@ -113,48 +116,105 @@ impl Images {
             if Manifest::number(&label).is_none() {
                 continue;
             }
-            let image = self.build.manifest(&At::Tag(tag)).await.map_err(place::refusal)?;
-            known.insert(label, self.config(&image).await?);
+            let config = async {
+                let image = self.build.manifest(&At::Tag(tag)).await.map_err(place::refusal)?;
+                self.config(&image).await
+            };
+            match config.await {
+                Ok(config) => {
+                    known.insert(label, config);
+                }
+                Err(error) => tracing::warn!("{label} of an earlier demo cannot be run and is left out: {error:#}"),
+            }
         }
         Ok(known)
     }
 
-    /// Makes a version's image; the same again is the same.
+    /// Makes a version's image. One that is there already stays what it is: the program may have been built anew since.
     pub(super) async fn build(&self, manifest: &Manifest) -> anyhow::Result<Image> {
         let label = manifest.label()?;
-        let launcher = self.root.join(format!(".launcher-{label}"));
-        write(&launcher, manifest.launcher()?)?;
+        let tag: Tag = label.as_str().parse()?;
+        match self.build.manifest(&At::Tag(tag.clone())).await {
+            Ok(fetched) => match self.image(&label, fetched).await {
+                Ok(image) => return Ok(image),
+                Err(error) => tracing::warn!("the image of {label} is made again: {error:#}"),
+            },
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(place::refusal(error)),
+        }
+        let program = Program::find(&self.own);
         let recipe = Recipe {
-            program: launcher.clone(),
-            path: format!("app/{}", self.service),
-            arguments: Vec::new(),
+            program: program.file,
+            path: self.path(),
+            arguments: [program.first, manifest.arguments()?].concat(),
             labels: BTreeMap::from([("org.opencontainers.image.version".to_owned(), label.to_string())]),
         };
-        let made = async {
-            let layer = Layer::of(&launcher, &recipe.path).await?;
-            build_of(&self.build, &layer, &recipe, &label.as_str().parse()?).await
-        };
-        let made = made.await.map_err(place::refusal);
-        let made = made?;
-        std::fs::remove_file(&launcher).with_context(|| format!("{} cannot be removed", launcher.display()))?;
+        let made = image::build(&self.build, &recipe, &tag).await.map_err(place::refusal)?;
         let fetched = self.build.manifest(&At::Digest(made.digest)).await.map_err(place::refusal)?;
-        let config = self.config(&fetched).await?;
-        Ok(Image { label, fetched, program: made.program, config })
+        self.image(&label, fetched).await
     }
 
-    /// How an image is run: its launcher, unpacked.
-    async fn config(&self, image: &Fetched) -> anyhow::Result<VersionConfig> {
-        let digest = image.descriptor.digest.clone();
-        let program = self.root.join("run").join(digest.hex()).join(self.service.as_str());
-        if !program.is_file() {
-            unpack(&self.build, image, &program).await.map_err(place::refusal)?;
+    /// The program's path in an image.
+    fn path(&self) -> String {
+        format!("app/{}", self.service)
+    }
+
+    async fn image(&self, label: &Version, fetched: Fetched) -> anyhow::Result<Image> {
+        let config = self.config(&fetched).await?;
+        let unpacked = self.unpacked(&fetched).await?;
+        let layer = Layer::of(&unpacked, &self.path()).await.map_err(place::refusal)?;
+        let same = *layer.digest() == layer_of(&fetched).map_err(place::refusal)?.digest;
+        anyhow::ensure!(same, "{} is not the program in the image: remove it", unpacked.display());
+        Ok(Image { label: label.clone(), program: layer.program().clone(), fetched, config })
+    }
+
+    /// An image's files on this disk: its program, and what is handed to scanners.
+    fn folder(&self, image: &Fetched) -> PathBuf {
+        self.root.join("run").join(image.descriptor.digest.hex())
+    }
+
+    /// The program out of an image, as a file that can be run.
+    async fn unpacked(&self, image: &Fetched) -> anyhow::Result<PathBuf> {
+        let file = self.folder(image).join(self.service.as_str());
+        if file.is_file() {
+            return Ok(file);
         }
-        let program = program.into_os_string().into_string().ok().context("the data directory's name is not text")?;
+        // Most versions have the same program, which is then one file with many names; where no links can be made, each has its own.
+        let layer = layer_of(image).map_err(place::refusal)?;
+        let held = self.root.join("programs").join(layer.digest.hex());
+        if !held.is_file() {
+            unpack(&self.build, image, &held).await.map_err(place::refusal)?;
+        }
+        let folder = self.folder(image);
+        std::fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+        if std::fs::hard_link(&held, &file).is_err() {
+            unpack(&self.build, image, &file).await.map_err(place::refusal)?;
+        }
+        Ok(file)
+    }
+
+    /// How an image is run: its program, unpacked, with the arguments of its configuration.
+    async fn config(&self, image: &Fetched) -> anyhow::Result<VersionConfig> {
+        let command = image::command(&self.build, image).await.map_err(place::refusal)?;
+        let program = self.unpacked(image).await?;
+        let (started, arguments) = command.split_first().context("it names no program")?;
+        let inside = self.path();
+        anyhow::ensure!(
+            started.trim_start_matches('/') == inside,
+            "its configuration starts {started}, and not {inside}"
+        );
+        let mut env = BTreeMap::new();
+        if script(&program)? {
+            // An image may hold a script that becomes the service in this executable, by the name that it is given here.
+            env.insert("DELIVERYOS".to_owned(), text(self.own.clone())?);
+        }
+        let port = ["--port", "{port}"].map(str::to_owned);
+        let command = std::iter::once(text(program)?).chain(arguments.iter().cloned()).chain(port).collect();
         Ok(VersionConfig {
-            digest: Some(digest),
-            command: Some(vec![program, "--port".into(), "{port}".into()]),
+            digest: Some(image.descriptor.digest.clone()),
+            command: Some(command),
             url: None,
-            env: BTreeMap::from([("DELIVERYOS".to_owned(), own_program()?)]),
+            env,
             health_path: Some("/healthz".to_owned()),
         })
     }
@@ -201,24 +261,12 @@ impl Images {
         let provenance = Build {
             builder: BUILDER.to_owned(),
             build_type: format!("{BUILDER}:image"),
-            parameters: BTreeMap::from([("version".to_owned(), image.label.to_string())]),
+            parameters: self.parameters(image).await?,
             source: Some(source()),
             finished: now.to_string().parse().ok(),
             ..Build::default()
         };
-        let component =
-            |kind: &str, name: &str, version: &str| json!({ "type": kind, "name": name, "version": version });
-        let bom = json!({
-            "bomFormat": "CycloneDX",
-            "specVersion": "1.6",
-            "version": 1,
-            "metadata": { "component": component("application", self.service.as_str(), image.label.as_str()) },
-            "components": [
-                component("application", "deliveryos", env!("CARGO_PKG_VERSION")),
-                { "type": "file", "name": format!("app/{}", self.service), "hashes": [{ "alg": "SHA-256", "content": image.program.hex() }] },
-            ],
-        });
-        let bom = cyclonedx(bom.to_string().as_bytes())?;
+        let bom = cyclonedx(self.bill(image).to_string().as_bytes())?;
         for (predicate_type, predicate) in
             [(SLSA_PROVENANCE, provenance.predicate()), (CYCLONEDX, bom), (COSIGN_SIGNATURE, json!({}))]
         {
@@ -234,11 +282,49 @@ impl Images {
         Ok(())
     }
 
+    /// What the image was made by: program, and how the version behaves.
+    async fn parameters(&self, image: &Image) -> anyhow::Result<BTreeMap<String, String>> {
+        let command = image::command(&self.build, &image.fetched).await.map_err(place::refusal)?;
+        let arguments = command.get(1..).unwrap_or_default().join(" ");
+        let all =
+            [("version", image.label.to_string()), ("program", image.program.to_string()), ("arguments", arguments)];
+        Ok(all.map(|(name, value)| (name.to_owned(), value)).into())
+    }
+
+    /// The bill of materials.
+    fn bill(&self, image: &Image) -> Value {
+        json!({
+            "bomFormat": "CycloneDX",
+            "specVersion": "1.6",
+            "version": 1,
+            "metadata": {
+                "component": { "type": "application", "name": self.service.as_str(), "version": image.label.as_str() },
+            },
+            "components": [
+                {
+                    "type": "application",
+                    "name": "deliveryos",
+                    "version": env!("CARGO_PKG_VERSION"),
+                    "purl": source(),
+                    "licenses": [{ "license": { "id": "Apache-2.0" } }],
+                },
+                {
+                    "type": "file",
+                    "name": self.path(),
+                    "hashes": [{ "alg": "SHA-256", "content": image.program.hex() }],
+                },
+            ],
+        })
+    }
+
     async fn gate(&self, app: &App, image: &Image, actor: &Actor, now: Timestamp) -> anyhow::Result<()> {
         let digest = image.fetched.descriptor.digest.clone();
-        let folder = self.root.join("run").join(digest.hex());
-        let mut scanned = scanners::run(&folder).await;
-        let checklist = self.checklist(image, &folder, now).await?;
+        let folder = self.folder(&image.fetched);
+        let configuration = image::configuration(&self.build, &image.fetched).await.map_err(place::refusal)?;
+        write(&folder.join("config.json"), configuration)?;
+        write(&folder.join("bom.cdx.json"), self.bill(image).to_string())?;
+        let mut scanned = scanners::run(&folder, &self.root).await;
+        let checklist = self.checklist(image, now).await?;
         scanned.reports.push(("checklist.json".to_owned(), checklist.to_string().into_bytes()));
         let body = GatesBody {
             id: format!("demo-gates-{}", short(&digest)).parse()?,
@@ -259,10 +345,10 @@ impl Images {
     }
 
     /// What was checked here and now.
-    async fn checklist(&self, image: &Image, folder: &Path, now: Timestamp) -> anyhow::Result<Value> {
-        let program = folder.join(self.service.as_str());
-        let unpacked = std::fs::read(&program).with_context(|| format!("{} cannot be read", program.display()))?;
-        let same = registry::digest_of(&unpacked) == image.program;
+    async fn checklist(&self, image: &Image, now: Timestamp) -> anyhow::Result<Value> {
+        let program = self.unpacked(&image.fetched).await?;
+        let unpacked = Layer::of(&program, &self.path()).await.map_err(place::refusal)?;
+        let same = *unpacked.digest() == layer_of(&image.fetched).map_err(place::refusal)?.digest;
         let root = self.build.manifest(&At::Digest(image.fetched.descriptor.digest.clone())).await;
         let graph = Graph::read(&self.build, root.map_err(place::refusal)?).await.map_err(place::refusal)?;
         let stated = |kind: &str| {
@@ -314,6 +400,19 @@ fn write(path: &Path, bytes: impl AsRef<[u8]>) -> anyhow::Result<()> {
     std::fs::write(path, bytes).with_context(|| format!("{} cannot be written", path.display()))
 }
 
+/// Whether a program is a script, by its first two bytes.
+fn script(program: &Path) -> anyhow::Result<bool> {
+    use std::io::Read as _;
+    let mut first = Vec::new();
+    let read = std::fs::File::open(program).and_then(|file| file.take(2).read_to_end(&mut first));
+    read.with_context(|| format!("{} cannot be read", program.display()))?;
+    Ok(first == b"#!")
+}
+
+fn text(path: PathBuf) -> anyhow::Result<String> {
+    path.into_os_string().into_string().map_err(|path| anyhow::anyhow!("{} is not text", path.display()))
+}
+
 fn short(digest: &Digest) -> &str {
     digest.hex().get(..16).unwrap_or_default()
 }
@@ -351,3 +450,6 @@ fn key(root: &Path) -> anyhow::Result<SigningKey> {
         Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -109,7 +109,7 @@ pub(super) async fn page(app: App, request: Request) -> Response {
     let mut response = render(request).await.into_response();
     // The page is whole by now. Its part is fetched beside the first load, as the loader will ask for it.
     for file in site::parts(&needed.names()) {
-        let link = format!("<{file}>; rel=preload; as=fetch; type=\"application/wasm\"; crossorigin");
+        let link = format!("<{file}>; rel=preload; as=fetch; crossorigin");
         if let Ok(link) = HeaderValue::from_str(&link) {
             response.headers_mut().append(header::LINK, link);
         }

@@ -27,6 +27,23 @@ impl IntoResponse for Problem {
     }
 }
 
+/// Whether this address is one of Rekor's API, whose clients read refusals in its form alone.
+pub(crate) fn is_api(path: &str) -> bool {
+    path.starts_with("/rekor/api/")
+}
+
+/// A refusal of whoever asks, before what is asked is read: 16 unauthenticated, 7 permission denied.
+pub(crate) fn denied(status: StatusCode, why: String) -> Response {
+    let code = match status {
+        StatusCode::UNAUTHORIZED => 16,
+        StatusCode::FORBIDDEN => 7,
+        StatusCode::TOO_MANY_REQUESTS => 8,
+        StatusCode::SERVICE_UNAVAILABLE => 14,
+        _ => 3,
+    };
+    Problem(status, code, why).into_response()
+}
+
 impl From<AppendError> for Problem {
     fn from(error: AppendError) -> Self {
         match error {

@@ -1,6 +1,9 @@
 //! `verify-bundle` as a program: the protocol of Sigstore's conformance suite.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use crate::process::run;
 
@@ -19,8 +22,18 @@ fn suite() -> Option<PathBuf> {
     Some(suite)
 }
 
+fn text(path: &str) -> String {
+    fs::read_to_string(path).unwrap().trim().to_owned()
+}
+
+/// The file that a case is about: its own, or the one of most.
+fn about(suite: &Path, case: &str) -> PathBuf {
+    let own = suite.join(case).join("artifact");
+    if own.exists() { own } else { suite.join("a.txt") }
+}
+
 /// Runs it as the suite would.
-fn verify(suite: &std::path::Path, case: &str, artifact: Option<&str>, more: &[&str]) -> (i32, String, String) {
+fn verify(suite: &Path, case: &str, artifact: Option<&str>, more: &[&str]) -> (i32, String, String) {
     let file = |name: &str| {
         let path = suite.join(case).join(name);
         path.exists().then(|| path.display().to_string())
@@ -28,12 +41,13 @@ fn verify(suite: &std::path::Path, case: &str, artifact: Option<&str>, more: &[&
     let data = tempfile::tempdir().unwrap();
     let bundle = file("bundle.sigstore.json").unwrap();
     let (key, root) = (file("key.pub"), file("trusted_root.json"));
-    let artifact = artifact.map(str::to_owned).or_else(|| file("artifact"));
-    let artifact = artifact.unwrap_or_else(|| suite.join("a.txt").display().to_string());
+    let artifact = artifact.map(str::to_owned).unwrap_or_else(|| about(suite, case).display().to_string());
+    let said = |name: &str, usual: &str| file(name).map_or_else(|| usual.to_owned(), |path| text(&path));
+    let (identity, issuer) = (said("identity", IDENTITY), said("issuer", ISSUER));
     let mut args = vec!["verify-bundle", "--bundle", &bundle];
     match &key {
         Some(key) => args.extend(["--key", key]),
-        None => args.extend(["--certificate-identity", IDENTITY, "--certificate-oidc-issuer", ISSUER]),
+        None => args.extend(["--certificate-identity", &identity, "--certificate-oidc-issuer", &issuer]),
     }
     if let Some(root) = &root {
         args.extend(["--trusted-root", root]);
@@ -68,4 +82,39 @@ fn verdicts_codes_and_reasons() {
     check("bundle-malformed-json_fail", None, &[], 1, "not a Sigstore bundle");
     check("happy-path-v0.3", Some("/no/such/file"), &[], 2, "cannot be read");
     assert!(fs::exists(suite.join("a.txt")).unwrap());
+}
+
+/// Every case of the suite, as it calls its clients: the exit code alone is the verdict.
+#[test]
+fn the_whole_suite_by_path_and_by_digest() {
+    let Some(suite) = suite() else { return };
+    let folders = fs::read_dir(&suite).unwrap().flatten().filter(|entry| entry.path().is_dir());
+    let names: Vec<String> = folders.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    assert_eq!(names.len(), 70);
+    let judge = |names: &[String]| -> Vec<String> {
+        let mut wrong = Vec::new();
+        for name in names {
+            let digest = registry::digest_of(&fs::read(about(&suite, name)).unwrap()).to_string();
+            for artifact in [None, Some(digest.as_str())] {
+                let (code, out, err) = verify(&suite, name, artifact, &[]);
+                let (expected, words) = match name.as_str() {
+                    // Nothing can be said by authorities that cannot be read: no verdict, and no yes.
+                    "trust-root-tlog-missing-validity-start_fail" => (3, "error: the trust root cannot be used"),
+                    name if name.ends_with("_fail") => (1, "refused: "),
+                    _ => (0, "VERIFIED: "),
+                };
+                if code != expected || !format!("{out}{err}").starts_with(words) {
+                    wrong.push(format!("{name} {artifact:?}: {code} {out}{err}"));
+                }
+            }
+        }
+        wrong
+    };
+    // Two at a time: each starts the program.
+    let (first, second) = names.split_at(names.len() / 2);
+    let wrong = std::thread::scope(|scope| {
+        let other = scope.spawn(|| judge(second));
+        [judge(first), other.join().unwrap()].concat()
+    });
+    assert!(wrong.is_empty(), "{} of 140 wrong:\n{}", wrong.len(), wrong.join("\n"));
 }

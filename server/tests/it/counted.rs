@@ -115,6 +115,13 @@ impl Site {
     }
 }
 
+/// The finest tolerance that a warning says the buckets allow.
+fn finest(warning: &str) -> Option<f64> {
+    let (_, rest) = warning.split_once("p99 is compared with ")?;
+    let (percent, _) = rest.split_once(" %, the finest that they allow")?;
+    Some(percent.parse::<f64>().ok()? / 100.0)
+}
+
 #[test]
 fn a_real_prometheus_feeds_the_judge_and_holds_up_no_abort_when_it_hangs() {
     if !available() {
@@ -166,7 +173,8 @@ fn a_real_prometheus_feeds_the_judge_and_holds_up_no_abort_when_it_hangs() {
         let _inside = runtime.enter();
         load.start(std::future::pending()).unwrap().0
     };
-    // 500 requests of stable's past say what is slow: its p99 is some 45 ms, and the buckets around it end at 50 and 75 ms.
+    // 500 requests of stable's past say what is slow: its p99 is some 45 ms where the machine is quiet, and the buckets around it end at 50 and
+    // 75 ms; a busy machine puts it into another one. The edges are at least a third apart everywhere, so all are too coarse for 10 %.
     let coarse = until("what the buckets can test", || {
         let http = format!("{}/api/v1/services/checkout/traffic", site.base);
         let answer = runtime.block_on(async {
@@ -175,13 +183,14 @@ fn a_real_prometheus_feeds_the_judge_and_holds_up_no_abort_when_it_hangs() {
         })?;
         answer["warning"].as_str().filter(|warning| warning.contains("too coarse")).map(str::to_owned)
     });
-    assert!(coarse.contains("p99 is compared with 50 %, the finest that they allow"), "{coarse}");
+    assert!(finest(&coarse) > Some(0.25), "{coarse}");
 
     let (bad, warnings) = site.start("v2");
-    assert_eq!(warnings, [coarse], "said at the start");
+    assert!(warnings.len() == 1 && finest(&warnings[0]) > Some(0.25), "said at the start: {warnings:?}");
     let failed = until("the abort", || site.facts(&bad, "delivery.analysis.failed"));
     let counters = &failed["counters"];
-    assert_eq!((&counters["fit"], &counters["tested_tolerance"]), (&json!("coarse"), &json!(0.5)), "{counters}");
+    assert_eq!(counters["fit"], "coarse", "{counters}");
+    assert!(counters["tested_tolerance"].as_f64() > Some(0.25), "{counters}");
     assert_eq!(counters["canary"]["errors"], "sum(deliveryos_request_errors_total{release=\"v2\"})");
     let cited =
         failed["cite"].as_array().unwrap().iter().any(|c| c.as_str().unwrap().contains(&prometheus.to_string()));
@@ -249,6 +258,7 @@ async fn served(dir: &Path) {
         steps: 0,
         planned: Vec::new(),
         planned_ms: None,
+        stops: Vec::new(),
         runtime: "local".to_owned(),
     };
     let now = clock.now();

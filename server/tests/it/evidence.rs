@@ -96,6 +96,17 @@ fn from_a_key_to_a_verified_image() {
     bench.attest(&image, &["--attach"]);
     check(&["verify", &image, "--policy", &policy], 0, &["VERIFIED", "by ci: key ", "NOT logged", "signed by CI"]);
     check(&["verify", &image, "--policy", &strict], 1, &["no entry of a transparency log"]);
+    // A copy that asks for proof: all of it, or nothing.
+    let (refused, copied) = (format!("oci:{}", bench.path("refused")), format!("oci:{}", bench.path("copied")));
+    check(&["promote", &image, &refused, "--policy", &strict], 1, &["NOT VERIFIED", "nothing was copied"]);
+    assert!(!Path::new(&bench.path("refused")).exists());
+    check(&["promote", &image, &copied, "--policy", &policy], 0, &["VERIFIED", "by ci: key ", "read back and hashed"]);
+    check(&["verify", &format!("{copied}:v1"), "--policy", &policy], 0, &["VERIFIED"]);
+    let again = bench.json(&["promote", &image, &copied, "--policy", &policy]);
+    assert_eq!((&again["decision"], &again["judgement"]["met"]), (&"copied".into(), &true.into()));
+    check(&["promote", &image, &copied], 0, &["NOT VERIFIED: no --policy was named"]);
+    let fulcio = ["attest", "sign", &image, "--attach", "--fulcio-url", "https://fulcio.example"];
+    check(&fulcio, 1, &["keyless", "give --key"]);
     let said = bench.json(&["verify", &image, "--policy", &policy]);
     assert_eq!((&said["met"], said["image"].as_str()), (&true.into(), Some(bench.digest.as_str())));
     assert_eq!(said["requirements"].as_array().unwrap().len(), 2);
@@ -205,10 +216,10 @@ fn our_own_log_of_signatures_needs_no_other_service() {
     let (key, bundle) = (bench.path("ci.key"), bench.path("b.json"));
     let sign = ["attest", "sign", &bench.digest, "--key", &key, "--bundle", &bundle, "--rekor", &rekor];
     let (code, _, err) = bench.run(&[&sign[..], &["--server", &server.base]].concat());
-    assert!(code == 1 && err.contains("403") && err.contains("wants a token"), "{err}");
+    assert!(code == 1 && err.contains("401") && err.contains("wants a token"), "{err}");
     let (code, _, err) =
         bench.run(&[&sign[..], &["--server", "http://127.0.0.1:9", "--token", &server.token]].concat());
-    assert!(code == 1 && err.contains("403") && err.contains("wants a token"), "{err}");
+    assert!(code == 1 && err.contains("401") && err.contains("wants a token"), "{err}");
     assert!(!Path::new(&bundle).exists());
 
     // The whole log recomputed offline, beside the server; and its trusted root from the disk.

@@ -57,6 +57,40 @@ async fn a_page_has_its_own_nonce_and_is_not_kept() {
 }
 
 #[tokio::test]
+async fn pages_are_compressed_and_the_tokens_of_their_forms_are_masked() {
+    let server = Server::start().await;
+    let session = server.session(Role::Operator).await;
+    let get = async |path: &str, accepted: &str| {
+        let sent = request(Method::GET, path)
+            .header(header::COOKIE, format!("{}={}", server.cookie, session.secret))
+            .header(header::ACCEPT_ENCODING, accepted);
+        server.send(sent.body(Body::empty()).unwrap()).await
+    };
+    let form_token = |page: &str| {
+        let (_, rest) = page.split_once("name=\"form_token\" value=\"").unwrap();
+        rest.split('"').next().unwrap().to_owned()
+    };
+    let plain = get("/", "identity").await;
+    assert!(!plain.headers().contains_key(header::CONTENT_ENCODING));
+    let plain = text(plain).await;
+    let compressed = get("/", "gzip, br").await;
+    assert_eq!(compressed.headers()[header::CONTENT_ENCODING], "br");
+    assert!(compressed.headers()[header::VARY].to_str().unwrap().contains("accept-encoding"));
+    let bytes = axum::body::to_bytes(compressed.into_body(), usize::MAX).await.unwrap();
+    let mut page = String::new();
+    std::io::Read::read_to_string(&mut brotli::Decompressor::new(&bytes[..], 4096), &mut page).unwrap();
+    assert!(page.contains("</html>") && bytes.len() * 2 < page.len(), "{} of {}", bytes.len(), page.len());
+    // Two pages of one session differ in them, so how long a page is says nothing about them.
+    assert_ne!(form_token(&plain), form_token(&page));
+    let json = get("/api/v1/releases", "br").await;
+    assert_eq!(json.headers()[header::CONTENT_ENCODING], "br");
+    // What is bytes, or a stream, is sent as it is.
+    for path in ["/events", "/checkpoint"] {
+        assert!(!get(path, "br").await.headers().contains_key(header::CONTENT_ENCODING), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn large_bodies_and_nonsense_are_refused_in_words() {
     let server = Server::start().await;
     let token = server.token(Role::Operator).await;

@@ -314,7 +314,9 @@ fn a_real_rekor_takes_what_we_sign() {
     until("its log", || (bench.run(&sign).0 == 0).then_some(()));
     let verify = ["verify-bundle", "--bundle", &bundle, "--key", &bench.path("ci.key.pub"), "--trusted-root", &root];
     let out = bench.good(&[&verify[..], &[&app]].concat());
-    assert!(out.contains("logged     https://rekor.example at 0 (proved)") || out.contains("(proved)"), "{out}");
+    // A try that came before the log was ready may have an entry already.
+    let logged = out.lines().map(str::trim).find(|line| line.starts_with("logged     https://rekor.example at "));
+    assert!(logged.is_some_and(|line| line.ends_with("(proved)")), "{out}");
     let theirs = ["verify-blob", "--key", "ci.key.pub", "--trusted-root", "root.json", "--bundle", "b.json", "app"];
     good(&cosign, dir, &theirs);
 }
@@ -351,7 +353,7 @@ fn rekors_own_client_takes_our_log_for_a_rekor() {
 
     // What it refuses, so that its yes says something.
     let refused = |said: (bool, String), expected: &str| assert!(!said.0 && said.1.contains(expected), "{said:?}");
-    refused(with("", &["add", &rekor, "root.json", "app"]), "403");
+    refused(with("", &["add", &rekor, "root.json", "app"]), "401");
     let forge = |change: &dyn Fn(&mut Value)| {
         let mut forged = entry.clone();
         change(&mut forged);

@@ -21,7 +21,7 @@ use registry::{
 };
 use serde_json::Value;
 
-use crate::{peers, process::deliveryos};
+use crate::{evidence::Bench, peers, process::deliveryos};
 
 fn tag() -> Tag {
     "v1".parse().unwrap()
@@ -86,6 +86,7 @@ async fn from_folder_to_folder_and_back_from_registries() {
     assert_eq!(done(&[&v1, &staging]).await["blobs_copied"], 0);
     let (_, out, _) = promote(&[&v1, &staging]).await;
     assert!(out.contains("every manifest and blob was read back") && out.contains("no receipt"), "{out}");
+    assert!(out.contains("NOT VERIFIED: no --policy was named") && out.contains("(not verified)"), "{out}");
 
     // Over a registry with the API, and one without, to a folder again.
     let with_api = Hostile::start(Faults { page_size: Some(1), ..Faults::default() }).await;
@@ -138,6 +139,75 @@ async fn what_is_refused_is_said_with_its_code() {
     let said: Value = serde_json::from_str(&out).unwrap();
     assert!(code == 1 && said["decision"] == "refused" && said["reason"].as_str().unwrap().contains("do not move"));
     assert_eq!(done(&[&v1, &taken, "--move-tag"]).await["decision"], "copied");
+}
+
+/// Judged as by `verify` before the first byte is written, and carried by the digest that was judged.
+#[tokio::test(flavor = "multi_thread")]
+async fn under_a_policy_only_what_is_proved_is_copied() {
+    let bench = tokio::task::spawn_blocking(Bench::new).await.unwrap();
+    let server = Hostile::start(Faults::default()).await;
+    let (image, far, folder) = (bench.image("v1"), format!("{}/app", server.host()), bench.path("prod"));
+    let policy = bench.policy("policy.toml", "", "unlogged = true");
+    let strict = bench.policy("strict.toml", "", "");
+    let refused = async |policy: &str, expected: &str| {
+        for to in [&far, &format!("oci:{folder}")] {
+            let args = [image.as_str(), to, "--policy", policy];
+            let (code, out, err) = promote(&args).await;
+            assert!(code == 1 && out.contains("NOT VERIFIED") && out.contains(expected), "{out}{err}");
+            assert!(out.contains("MISSING  signed by CI") && out.contains("nothing was copied"), "{out}{err}");
+            let (code, out, _) = promote(&[&args[..], &["--json"]].concat()).await;
+            let said: Value = serde_json::from_str(&out).unwrap();
+            assert_eq!((code, &said["decision"], &said["judgement"]["met"]), (1, &"refused".into(), &false.into()));
+            assert_eq!(promote(&[&args[..], &["--dry-run"]].concat()).await.0, 1, "a dry run says the same");
+        }
+        assert!(server.blobs().is_empty() && server.tagged("app", "v1").is_none() && !Path::new(&folder).exists());
+    };
+    refused(&policy, "there is no such evidence").await;
+    bench.attest(&image, &["--attach"]);
+    refused(&strict, "no entry of a transparency log").await;
+    // A policy that cannot be used is wrong use, as for `verify`.
+    assert_eq!(promote(&[&image, &far, "--policy", &bench.path("none.toml")]).await.0, 2);
+    assert!(server.blobs().is_empty());
+
+    let said = done(&[&image, &far, "--policy", &policy]).await;
+    assert_eq!((&said["decision"], &said["digest"]), (&"copied".into(), &bench.digest.as_str().into()));
+    assert_eq!((&said["judgement"]["met"], &said["judgement"]["image"]), (&true.into(), &said["digest"]));
+    assert_eq!(said["judgement"]["proved"].as_array().unwrap().len(), 2, "{said}");
+    assert_eq!(
+        server.tagged("app", "v1").unwrap().to_string(),
+        bench.digest,
+        "the tag of the source, though it is read by its digest"
+    );
+    let (code, out, err) = promote(&[&format!("{far}:v1"), &format!("oci:{folder}"), "--policy", &policy]).await;
+    assert_eq!(code, 0, "{out}{err}");
+    for words in ["VERIFIED: sha256:", "proved   signed by CI\n  by ci: key ", "(proved, by ci)", "no receipt"] {
+        assert!(out.contains(words), "{words:?}: {out}");
+    }
+    assert!(!out.contains("not verified") && !out.contains("NOT VERIFIED"), "{out}");
+    let there = format!("oci:{folder}:v1");
+    bench.good(&["verify", &there, "--policy", &policy]);
+}
+
+/// Judged is what is copied: evidence about an index says nothing about the image of one platform that is taken out of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_an_index_the_image_that_is_copied_is_judged() {
+    let bench = tokio::task::spawn_blocking(Bench::new).await.unwrap();
+    let (source, _) = story(bench.dir(), "build").await;
+    let (v1, to) = (format!("{source}:v1"), format!("oci:{}", bench.path("one")));
+    let policy = bench.policy("policy.toml", "", "unlogged = true");
+    bench.attest(&v1, &["--attach"]);
+    let whole = format!("oci:{}", bench.path("whole"));
+    assert_eq!(done(&[&v1, &whole, "--policy", &policy]).await["judgement"]["met"], true);
+    let one = ["--platform", "linux/amd64", "--policy", &policy];
+    let (code, out, err) = promote(&[&[v1.as_str(), &to], &one[..]].concat()).await;
+    assert!(code == 1 && out.contains("there is no such evidence"), "{out}{err}");
+    assert!(!Path::new(&bench.path("one")).exists());
+    let would = done(&[&v1, &format!("{whole}:amd64"), "--platform", "linux/amd64", "--dry-run"]).await;
+    bench.attest(&format!("{source}@{}", would["digest"].as_str().unwrap()), &["--attach"]);
+    let said = done(&[&[v1.as_str(), &to], &one[..]].concat()).await;
+    assert_eq!((&said["judgement"]["image"], &said["digest"]), (&would["digest"], &would["digest"]));
+    assert_eq!(said["tag"], "v1");
+    bench.good(&["verify", &format!("{to}:v1"), "--policy", &policy]);
 }
 
 /// Kills the program at the `n`-th thing that it does at the registry. `false`: it was done before.

@@ -67,6 +67,13 @@ impl House {
         Self { dir, key, server }
     }
 
+    /// The first page.
+    async fn overview(&self) -> String {
+        let token = self.server.token(Role::Viewer).await;
+        let sent = request(Method::GET, "/").header(header::AUTHORIZATION, format!("Bearer {token}"));
+        text(self.server.send(sent.body(Body::empty()).unwrap()).await).await
+    }
+
     async fn layout(&self, environment: &str) -> Layout {
         Layout::create(self.dir.path().join(environment).join("checkout")).await.unwrap()
     }
@@ -265,6 +272,8 @@ async fn two_people() {
     assert_eq!(decision, "waits", "{said}");
     assert!(said.contains("asked to promote checkout v1 to prod"), "{said}");
     assert_eq!(house.tagged("prod").await, None);
+    let waits = format!("deliveryos promote --service checkout --to prod --tag v1 --agree {request}");
+    assert!(house.overview().await.contains(&waits), "the overview says so");
     house.refused("prod", json!({ "agrees_to": request }), "asked for it, and somebody else has to agree").await;
     house.refused("prod", json!({ "agrees_to": 0 }), "receipt 0 is no request").await;
     // A request is for one image, one tag, one environment, and a day.
@@ -273,6 +282,7 @@ async fn two_people() {
     let (decision, said, _) = house.promote(Role::Admin, "prod", json!({ "agrees_to": request })).await;
     assert!(decision == "copied" && said.contains("as a operator had asked"), "{said}");
     assert_eq!(house.tagged("prod").await, Some(image.descriptor.digest));
+    assert!(!house.overview().await.contains("--agree"), "it was made");
     house.server.clock.advance_millis(25 * 3_600_000);
     let (decision, said, _) = house.promote(Role::Admin, "prod", json!({ "agrees_to": request })).await;
     assert!(decision == "refused" && said.contains("ask again"), "{said}");

@@ -110,10 +110,24 @@ async fn what_does_not_hold_is_not_logged() {
         assert_eq!(found, status, "{said}");
         assert!(said.contains(expected), "{expected:?}: {said}");
     }
-    // Who may only read may not write, and nobody may not at all.
+    // Who may only read may not write, and nobody may not at all; Rekor's clients read that in its form.
     let viewer = server.token(Role::Viewer).await;
-    assert_eq!(post(&server, &viewer, good.to_string()).await.0, StatusCode::FORBIDDEN);
-    assert_eq!(post(&server, "dlv_token_wrong", good.to_string()).await.0, StatusCode::UNAUTHORIZED);
+    let without = request(Method::POST, "/rekor/api/v2/log/entries").header(header::ACCEPT, "text/html, */*");
+    let without = server.send(without.body(Body::from(good.to_string())).unwrap()).await;
+    let answers = [
+        (post(&server, &viewer, good.to_string()).await, StatusCode::FORBIDDEN, 7),
+        (post(&server, "dlv_token_wrong", good.to_string()).await, StatusCode::UNAUTHORIZED, 16),
+        ((without.status(), text(without).await), StatusCode::UNAUTHORIZED, 16),
+    ];
+    for ((status, said), expected, code) in answers {
+        assert_eq!(status, expected, "{said}");
+        let said: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!((&said["code"], &said["details"]), (&json!(code), &json!([])), "{said}");
+        assert!(
+            said["message"].as_str().is_some_and(|why| why.contains("operator") || why.contains("token")),
+            "{said}"
+        );
+    }
     assert_eq!(*server.log.size().borrow(), before);
     assert_eq!(post(&server, &token, good.to_string()).await.0, StatusCode::CREATED);
 }

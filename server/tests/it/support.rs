@@ -177,7 +177,10 @@ impl Server {
         let link = self.app.access.make_link(actor(role), role, now).await.unwrap();
         let session = self.app.access.redeem_link(link.expose(), now).await.unwrap();
         let access::Via::Session { form_token } = session.identity.via else { panic!("not a session") };
-        Session { secret: session.secret.expose().to_owned(), form_token }
+        Session {
+            secret: session.secret.expose().to_owned(),
+            form_token: access::masked_form_token(&form_token).unwrap(),
+        }
     }
 
     pub(crate) async fn token(&self, role: Role) -> String {

@@ -22,6 +22,10 @@ use std::time::{Duration, Instant};
 
 /// Longest latency that the histogram tells apart, µs: longer than any deadline.
 const LONGEST_US: u64 = 60_000_000;
+/// Reviews per second that it answers at least, on two cores.
+const TARGET_RATE: f64 = 500.0;
+/// Slowest of a hundred answers at that rate, ms.
+const TARGET_P99_MS: f64 = 50.0;
 /// Longest wait for the server.
 const START: Duration = Duration::from_secs(60);
 
@@ -144,7 +148,24 @@ async fn parts(options: &Options, load: &Arc<Load>, server: &Process) -> Result<
         rows.push(row(&name, &histogram, Some(took), server.processor_time().saturating_sub(cpu)));
     }
     println!("client and registry run on the same cores; each review is a durable receipt before its answer");
-    Ok(json!({ "seconds": options.seconds, "images": options.images, "rows": rows }))
+    let number = |row: usize, name: &str| rows.get(row).and_then(|row| row.get(name)).and_then(Value::as_f64);
+    let (most, p99) = (number(1, "reviews_per_second"), number(2, "p99_ms"));
+    let enough = target("reviews a second", most, TARGET_RATE, |found| found >= TARGET_RATE);
+    // Fewer than the target asks for prove nothing.
+    let asked = options.rate as f64 >= TARGET_RATE;
+    let quick = asked && target("p99 of the steady part, ms", p99, TARGET_P99_MS, |found| found <= TARGET_P99_MS);
+    Ok(json!({
+        "seconds": options.seconds, "images": options.images, "rows": rows,
+        "rate_met": enough, "p99_met": asked.then_some(quick),
+    }))
+}
+
+/// Says what was found beside what is wanted; whether it is met.
+fn target(what: &str, found: Option<f64>, wanted: f64, is_met: impl Fn(f64) -> bool) -> bool {
+    let met = found.is_some_and(is_met);
+    let found = found.map_or_else(|| "n/a".to_owned(), |found| format!("{found:.1}"));
+    println!("{what}: {found} (target {wanted}{})", if met { ", met" } else { ": MISSED" });
+    met
 }
 
 impl Load {

@@ -6,6 +6,7 @@
 
 mod admission;
 mod backend;
+mod browser;
 mod log;
 mod machine;
 mod pages;
@@ -54,6 +55,8 @@ enum Verb {
     Log(log::Options),
     /// Start-up, time to first byte and memory of the pages over a large log.
     Pages(pages::Options),
+    /// The pages in Chromium: first visits, a release with 10,000 measurements drawn, the main thread under live updates.
+    Browser(browser::Options),
     /// An image from registry to registry, beside oras and crane: time and memory.
     Promote(promote::Options),
     /// From an append to the last of a thousand clients of the live stream.
@@ -73,6 +76,7 @@ fn main() -> Result<()> {
         Verb::Admission(options) => ("admission", admission::run(&options, &args.deliveryos)?),
         Verb::Log(options) => ("log", log::run(&options)?),
         Verb::Pages(options) => ("pages", pages::run(&options, &args.deliveryos)?),
+        Verb::Browser(options) => ("browser", browser::run(&options, &args.deliveryos)?),
         Verb::Promote(options) => ("promote", promote::run(&options, &args.deliveryos, args.peers.as_deref())?),
         Verb::Sse(options) => ("sse", sse::run(&options, &args.deliveryos)?),
         Verb::Verify(options) => ("verify", verify::run(&options, &args.deliveryos, args.peers.as_deref())?),

@@ -1,8 +1,9 @@
-//! The steps of the site's build that need heavy libraries: cutting a module into parts, wasm-bindgen's glue, brotli.
+//! The steps of the site's build that need heavy libraries: cutting a module into parts, wasm-bindgen's glue, minifying, brotli.
 //!
 //! `cargo xtask build` calls this program; it is a crate of its own so that `xtask` starts in seconds on a bare machine. The library
 //! `wasm-bindgen-cli-support` has the very version of `wasm-bindgen` in `Cargo.lock`, so no tool has to be installed and none can mismatch.
 
+mod minify;
 mod parts;
 
 use anyhow::{Context, Result};
@@ -36,17 +37,28 @@ enum Verb {
         /// Keep function names, for readable stack traces while developing.
         #[arg(long)]
         keep_names: bool,
+        /// Make modules and scripts smaller, with the programs in this directory.
+        #[arg(long, value_name = "PROGRAMS")]
+        minify: Option<PathBuf>,
     },
+    /// Makes modules, scripts and style sheets smaller where they are, with the programs in a directory.
+    Minify { programs: PathBuf, files: Vec<PathBuf> },
     /// Writes FILE.br beside each file.
     Compress { files: Vec<PathBuf> },
 }
 
 fn main() -> Result<()> {
     match Args::parse().verb {
-        Verb::Bind { module, name, out, split, keep_names } => {
-            let main = if split { parts::split(&module, &name, &out, keep_names)? } else { module };
-            bind(&main, &name, &out, split, keep_names)
+        Verb::Bind { module, name, out, split, keep_names, minify } => {
+            let minify = minify.as_deref();
+            let main = if split { parts::split(&module, &name, &out, keep_names, minify)? } else { module };
+            bind(&main, &name, &out, split, keep_names)?;
+            let Some(programs) = minify else { return Ok(()) };
+            let mut written = vec![out.join(format!("{name}.wasm")), out.join(format!("{name}.js"))];
+            written.extend(split.then(|| out.join(format!("{name}.parts.js"))));
+            minify::files(programs, &written)
         }
+        Verb::Minify { programs, files } => minify::files(&programs, &files),
         Verb::Compress { files } => files.iter().try_for_each(|file| compress(file)),
     }
 }

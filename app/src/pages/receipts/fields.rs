@@ -15,12 +15,20 @@ pub(super) enum Fact {
     Hash(String),
     /// A time.
     Time(Timestamp),
-    /// Structured: as JSON.
+    /// Names and values.
+    List(Vec<(String, Fact)>),
+    /// Heads, and a row for each thing.
+    Table(Vec<String>, Vec<Vec<Fact>>),
+    /// What is nested deeper or has another form: as JSON.
     Json(String),
 }
 
 /// Largest structured fact that is shown in place; larger ones stand in the raw JSON.
 const MAX_JSON: usize = 4_000;
+/// How deep facts are shown within a fact: below that nobody sees what belongs to what.
+const MAX_DEPTH: usize = 3;
+/// Columns of a table that fits beside the checks.
+const MAX_COLUMNS: usize = 5;
 
 /// Names and values in the order of the payload. The engine's own record is left to the raw JSON: the facts beside it say the same.
 pub(super) fn facts(payload: &receipts::Payload) -> Vec<(String, Fact)> {
@@ -28,11 +36,15 @@ pub(super) fn facts(payload: &receipts::Payload) -> Vec<(String, Fact)> {
         .facts
         .iter()
         .filter(|(name, _)| *name != "transition")
-        .map(|(name, value)| (name.replace('_', " "), fact(name, value)))
+        .map(|(name, value)| (said(name), fact(name, value, MAX_DEPTH)))
         .collect()
 }
 
-fn fact(name: &str, value: &Value) -> Fact {
+fn said(name: &str) -> String {
+    name.replace('_', " ")
+}
+
+fn fact(name: &str, value: &Value, depth: usize) -> Fact {
     match value {
         Value::Null => Fact::Text("none".to_owned()),
         Value::Bool(b) => Fact::Text(if *b { "yes" } else { "no" }.to_owned()),
@@ -44,25 +56,53 @@ fn fact(name: &str, value: &Value) -> Fact {
             _ if s.len() >= 32 && s.bytes().all(|b| b.is_ascii_hexdigit()) => Fact::Hash(s.clone()),
             _ => Fact::Text(s.clone()),
         },
-        Value::Array(all) if all.iter().all(Value::is_string) => {
-            let words: Vec<&str> = all.iter().filter_map(Value::as_str).collect();
-            Fact::Text(if words.is_empty() { "none".to_owned() } else { words.join(", ") })
+        Value::Array(all) if all.is_empty() => Fact::Text("none".to_owned()),
+        Value::Object(all) if all.is_empty() => Fact::Text("none".to_owned()),
+        Value::Array(all) if all.iter().all(|v| !v.is_array() && !v.is_object()) => {
+            let word = |v: &Value| match (v.as_str(), fact(name, v, 0)) {
+                (None, Fact::Text(text)) => text,
+                (said, _) => said.unwrap_or_default().to_owned(),
+            };
+            Fact::Text(all.iter().map(word).collect::<Vec<_>>().join(", "))
         }
-        Value::Array(all) if !all.is_empty() && all.iter().all(|v| pair(v).is_some()) => {
+        Value::Array(all) if all.iter().all(|v| pair(v).is_some()) => {
             Fact::Text(all.iter().filter_map(pair).collect::<Vec<_>>().join(", "))
         }
-        Value::Object(all) if !all.is_empty() && all.len() <= MAX_INLINE && all.values().all(plain) => {
-            let said = |(name, value): (&String, &Value)| match fact(name, value) {
-                Fact::Text(text) => format!("{} {text}", name.replace('_', " ")),
+        Value::Object(all) if all.len() <= MAX_INLINE && all.values().all(plain) => {
+            let said = |(name, value): (&String, &Value)| match fact(name, value, 0) {
+                Fact::Text(text) => format!("{} {text}", said(name)),
                 _ => String::new(),
             };
             Fact::Text(all.iter().map(said).filter(|s| !s.is_empty()).collect::<Vec<_>>().join(", "))
         }
         Value::Array(_) | Value::Object(_) => {
             let json = serde_json::to_string_pretty(value).unwrap_or_default();
-            if json.len() > MAX_JSON { Fact::Text("see the raw JSON".to_owned()) } else { Fact::Json(json) }
+            match depth.checked_sub(1) {
+                _ if json.len() > MAX_JSON => Fact::Text("see the raw JSON".to_owned()),
+                None => Fact::Json(json),
+                Some(depth) => nested(name, value, depth).unwrap_or(Fact::Json(json)),
+            }
         }
     }
+}
+
+/// Names and values of an object; of several objects of one form a table, or one after the other where its cells would not be short.
+fn nested(name: &str, value: &Value, depth: usize) -> Option<Fact> {
+    if let Some(all) = value.as_object() {
+        return Some(Fact::List(all.iter().map(|(name, value)| (said(name), fact(name, value, depth))).collect()));
+    }
+    let all = value.as_array()?;
+    let heads: Vec<&String> = all.first()?.as_object()?.keys().collect();
+    let mut rows = Vec::new();
+    for one in all {
+        let one = one.as_object()?;
+        rows.push(one.iter().map(|(name, value)| fact(name, value, 0)).collect::<Vec<_>>());
+    }
+    let same = all.iter().all(|one| one.as_object().is_some_and(|one| one.keys().eq(heads.iter().copied())));
+    if same && heads.len() <= MAX_COLUMNS && !rows.iter().flatten().any(|cell| matches!(cell, Fact::Json(_))) {
+        return Some(Fact::Table(heads.into_iter().map(|name| said(name)).collect(), rows));
+    }
+    Some(Fact::List((1..).map(|n: u32| n.to_string()).zip(all.iter().map(|one| fact(name, one, depth))).collect()))
 }
 
 /// Names of an object that still reads as a line: what was counted in a window has five.
@@ -72,7 +112,7 @@ const MAX_INLINE: usize = 8;
 fn plain(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => true,
-        Value::String(s) => s.len() <= 32 && matches!(fact("", value), Fact::Text(_)),
+        Value::String(s) => s.len() <= 32 && matches!(fact("", value, 0), Fact::Text(_)),
         Value::Array(_) | Value::Object(_) => false,
     }
 }
@@ -104,6 +144,7 @@ mod tests {
     #[test]
     fn facts_are_shown_by_what_they_are() {
         let long = "x".repeat(MAX_JSON);
+        let text = |said: &str| Fact::Text(said.to_owned());
         for (name, json, shown) in [
             ("a", "null", Fact::Text("none".into())),
             ("a", "true", Fact::Text("yes".into())),
@@ -118,13 +159,42 @@ mod tests {
             ("a", "[[1,9],7]", Fact::Json("[\n  [\n    1,\n    9\n  ],\n  7\n]".into())),
             ("a", "[]", Fact::Text("none".into())),
             ("a", "{\"n\":1488,\"p99_x\":205.5,\"e\":null}", Fact::Text("e none, n 1,488, p99 x 205.5".into())),
-            ("a", "{\"b\":{\"c\":1}}", Fact::Json("{\n  \"b\": {\n    \"c\": 1\n  }\n}".into())),
+            ("p99_ratio", "[0.95,null]", Fact::Text("0.95, none".into())),
+            ("a", "{}", Fact::Text("none".into())),
+            ("a", "{\"b\":{\"c_d\":1}}", Fact::List(vec![("b".into(), text("c d 1"))])),
+            (
+                "a",
+                "[{\"what\":\"x\",\"met\":true},{\"what\":\"y\",\"met\":false}]",
+                // Names stand in the order of the alphabet.
+                Fact::Table(
+                    vec!["met".into(), "what".into()],
+                    vec![vec![text("yes"), text("x")], vec![text("no"), text("y")]],
+                ),
+            ),
+            // One has a name that the other has not.
+            (
+                "a",
+                "[{\"w\":1},{\"w\":1,\"v\":2}]",
+                Fact::List(vec![("1".into(), text("w 1")), ("2".into(), text("v 2, w 1"))]),
+            ),
+            // Deeper than anybody reads.
+            (
+                "a",
+                "{\"b\":{\"c\":{\"d\":{\"e\":{\"f\":1}}}}}",
+                Fact::List(vec![(
+                    "b".into(),
+                    Fact::List(vec![(
+                        "c".into(),
+                        Fact::List(vec![("d".into(), Fact::Json("{\n  \"e\": {\n    \"f\": 1\n  }\n}".into()))]),
+                    )]),
+                )]),
+            ),
             ("a", &format!("{{\"b\":\"{long}\"}}"), Fact::Text("see the raw JSON".into())),
         ] {
-            assert_eq!(fact(name, &serde_json::from_str(json).unwrap()), shown, "{json}");
+            assert_eq!(fact(name, &serde_json::from_str(json).unwrap(), MAX_DEPTH), shown, "{json}");
         }
         let digest = format!("sha256:{}", "ab".repeat(32));
-        assert!(matches!(fact("d", &Value::String(digest)), Fact::Digest(_)));
-        assert!(matches!(fact("t", &Value::String("2026-05-07T14:06:32.000Z".into())), Fact::Time(_)));
+        assert!(matches!(fact("d", &Value::String(digest), 0), Fact::Digest(_)));
+        assert!(matches!(fact("t", &Value::String("2026-05-07T14:06:32.000Z".into()), 0), Fact::Time(_)));
     }
 }

@@ -94,7 +94,7 @@ fn Loaded(loaded: lists::ReceiptsPage, asked: ReceiptsAsked) -> impl IntoView {
     let (busy, problem) = (RwSignal::new(false), RwSignal::new(None::<ApiError>));
     let grows = asked.before.is_empty() && asked.until.is_empty();
     let take = asked.clone();
-    follow(as_of, move |arrival| {
+    follow(as_of, None, move |arrival| {
         let Arrival::Receipt(receipt) = arrival else { return };
         if !take.takes(&receipt) {
             return;

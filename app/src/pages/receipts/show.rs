@@ -6,7 +6,7 @@ use leptos_meta::Title;
 use leptos_router::hooks::use_params_map;
 use maud::{Markup, html};
 use model::{Energy, Timestamp};
-use projections::{describe, say};
+use projections::{describe, reason, say};
 
 use super::{
     fields::{Fact, facts},
@@ -16,6 +16,7 @@ use crate::{
     api::reads::{self, get_receipt},
     components::{Heading, ProblemNote, Settle, ago, awaited, clock, copy_pressed, digest, shown},
     live::use_live,
+    verifier::seen_size,
     words,
 };
 
@@ -23,10 +24,13 @@ use crate::{
 #[component]
 pub fn ReceiptPage() -> impl IntoView {
     let params = use_params_map();
-    let page = Resource::new_blocking(move || params.read().get("index").unwrap_or_default(), get_receipt);
+    let page = Resource::new_blocking(
+        move || params.read().get("index").unwrap_or_default(),
+        |index| get_receipt(index, seen_size()),
+    );
     awaited(move || {
         Box::pin(async move {
-            match page.await {
+            match page.await.and_then(|text| reads::read(&text)) {
                 Ok(loaded) => view! { <Loaded loaded/> }.settled(),
                 Err(error) => view! { <Title text="Receipt"/><ProblemNote error/> }.settled(),
             }
@@ -78,19 +82,33 @@ pub fn Fields(
 
 fn fields(loaded: &reads::ReceiptPage, now: Timestamp) -> Markup {
     let p = &loaded.receipt.payload;
-    let reason = p.facts.get("reason").and_then(|r| r.as_str()).filter(|r| !r.is_empty());
+    let stated = p.facts.get("reason").and_then(|r| r.as_str());
+    let reason = reason(p);
     html! {
         dl {
             dt { "Kind" } dd { code { (p.kind.as_str()) } }
             dt { "When" } dd { (say::exact(p.time)) " " span.mute { (ago(p.time, now)) } }
             dt { "Who" } dd { a.door href=(words::query("/receipts", &[("actor", p.actor.as_str())])) { (p.actor) } }
-            @if let Some(reason) = reason { dt { "Why" } dd { (reason) } }
+            @if stated.is_some() {
+                dt { "Why" }
+                dd {
+                    @match reason.as_deref() {
+                        Some("step") => "a step of its recipe",
+                        Some(reason) => (reason),
+                        None => span.mute { "no reason given" },
+                    }
+                }
+            }
             @if let Some(release) = &p.release { dt { "Release" } dd { a href={ "/releases/" (release) } { (release) } } }
         }
         h2 { "Facts" }
         dl {
             @for (name, fact) in facts(p) {
-                @if name != "reason" { dt { (name) } dd { (fact_text(&fact)) } }
+                // Where the sentence above is not what was signed, that stands here.
+                @if name != "reason" || stated.is_some_and(|s| !s.is_empty() && reason.as_deref() != Some(s)) {
+                    dt { (name) }
+                    dd { (fact_text(&fact)) }
+                }
             }
         }
         h2 { "Energy" }
@@ -156,7 +174,14 @@ fn fact_text(fact: &Fact) -> Markup {
             Fact::Digest(of) => (digest(of)),
             Fact::Hash(hash) => code.hash { (hash) },
             Fact::Time(at) => (clock(*at)),
-            Fact::Json(json) => pre.inline { code { (json) } },
+            Fact::List(all) => dl { @for (name, fact) in all { dt { (name) } dd { (fact_text(fact)) } } },
+            Fact::Table(heads, rows) => div.wide tabindex="0" {
+                table {
+                    thead { tr { @for head in heads { th { (head) } } } }
+                    tbody { @for row in rows { tr { @for cell in row { td.w { (fact_text(cell)) } } } } }
+                }
+            },
+            Fact::Json(json) => details { summary { "JSON" } pre.inline { code { (json) } } },
         }
     }
 }

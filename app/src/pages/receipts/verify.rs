@@ -187,7 +187,7 @@ async fn checked(page: &ReceiptPage) -> Result<Done, String> {
     use crate::verifier::{Keeper, check, shown};
     let keeper = Keeper::new();
     let known = keeper.known(&page.vkey);
-    let asked = known.ask(&page.proof.checkpoint).await;
+    let asked = known.ask(&page.proof.checkpoint, page.history.as_ref()).await;
     let report = check(&page.proof, &known, &asked).await?;
     let history = History::of(&report.consistency, report.checkpoint.as_ref(), known.seen, &asked);
     let shown = shown(&report, &page.receipt);

@@ -4,7 +4,8 @@
 use leptos::{html, prelude::*};
 use leptos_router::hooks::use_location;
 use maud::html;
-use projections::{ReleaseView, describe, say};
+use projections::{describe, say};
+#[cfg(feature = "hydrate")]
 use serde_json::{Map, Value};
 
 use crate::{
@@ -16,39 +17,39 @@ use crate::{
 
 /// A receipt that the address asks for.
 pub(crate) struct Asked {
-    /// The release beside it.
-    pub(crate) view: RwSignal<ReleaseView>,
+    /// The receipts of the release beside it, in the order of the log.
+    pub(crate) places: RwSignal<Vec<u64>>,
     /// As it stands in the address.
     pub(crate) index: String,
-    /// What the server said.
-    pub(crate) loaded: Result<reads::ReceiptPage, ApiError>,
+    /// What the server said: a [`reads::ReceiptPage`].
+    pub(crate) loaded: Result<String, ApiError>,
 }
 
 /// The receipt beside the page.
 pub(crate) fn draw(asked: Asked) -> AnyView {
-    let Asked { view, index, loaded } = asked;
+    let Asked { places, index, loaded } = asked;
     view! {
-        <aside class="drawer" role="dialog" aria-labelledby="drawer-title">
-            {head(view, index.clone())}
-            {match loaded {
+        <section class="drawer" role="dialog" aria-labelledby="drawer-title">
+            {head(places, index.clone())}
+            {match loaded.and_then(|text| reads::read(&text)) {
                 Ok(loaded) => view! { <Body loaded/> }.settled(),
                 Err(error) => view! { <h2 id="drawer-title" tabindex="-1">"Receipt "{index}</h2><ProblemLine error/> }.settled(),
             }}
-        </aside>
+        </section>
     }
     .settled()
 }
 
 /// Where it is in the log, its neighbours within the release, the way to its page and the way out.
-fn head(view: RwSignal<ReleaseView>, index: String) -> AnyView {
+fn head(places: RwSignal<Vec<u64>>, index: String) -> AnyView {
     let location = use_location();
     let at: Option<u64> = index.parse().ok();
     room(written(move || {
         let closed = words::address(&location.pathname.get(), &location.search.get(), [("receipt", None)]);
         let neighbour = |step: isize| {
-            view.with(|v| {
-                let place = v.receipts.iter().position(|r| Some(r.index) == at)?;
-                v.receipts.get(place.checked_add_signed(step)?).map(|r| r.index)
+            places.with(|all| {
+                let place = all.iter().position(|i| Some(*i) == at)?;
+                all.get(place.checked_add_signed(step)?).copied()
             })
         };
         let link = |step: isize, name: &str, arrow: &str| match neighbour(step) {
@@ -88,26 +89,35 @@ fn Body(loaded: reads::ReceiptPage) -> impl IntoView {
 }
 
 /// Fetches the table by its digests, checks these, and replays it.
+#[cfg(feature = "hydrate")]
 pub(crate) async fn replayed(facts: Map<String, Value>) -> Result<String, String> {
     let mut table = Vec::new();
     for digest in judge::sequential::tables(&facts).unwrap_or_default() {
         let text = crate::api::verdicts::get_verdict_ticks(digest.clone())
             .await
-            .map_err(|error| format!("the ticks {} could not be fetched: {error}", say::short(&digest)))?;
+            .map_err(|error| format!("the counts {} could not be fetched: {error}", say::short(&digest)))?;
         if sha256(text.as_bytes()) != digest {
-            return Err(format!("the ticks do not have the digest {digest} that the receipt names"));
+            return Err(format!("the counts do not have the digest {digest} that the receipt names"));
         }
         table.push(text);
     }
     let found = judge::sequential::audit(&facts, table.iter().map(|t| t.as_bytes())).map_err(|e| e.to_string())?;
+    use judge::sequential::Verdict;
+    let said = match found.verdict {
+        Verdict::Regressed => "it is worse than stable",
+        Verdict::Certified => "it is certified for this step",
+        Verdict::Unrefuted => "no regression found",
+        Verdict::Inconclusive => "nothing can be said",
+    };
     Ok(format!(
-        "{} from {}: the ticks have the digests that the receipt names, and give its verdict and its evidence (ln E = {:.9})",
+        "The same verdict again, {said}, from {} with the digests that the receipt names; its words: {}, ln E = {:.9}",
+        say::plural(found.totals.ticks, "row of counts", "rows of counts"),
         found.verdict.as_str(),
-        say::plural(found.totals.ticks, "tick", "ticks"),
         found.ln_e.joint
     ))
 }
 
+#[cfg(feature = "hydrate")]
 fn sha256(bytes: &[u8]) -> String {
     use sha2::{Digest as _, Sha256};
     model::Digest::from_sha256(&Sha256::digest(bytes).into()).to_string()

@@ -1,14 +1,14 @@
 //! The clocks of an abort: breach, 0 %, drained. Shown from the press on, measured at the data plane.
 
-use leptos::prelude::{Get, IntoView, RwSignal, Signal, With, component};
 use maud::html;
-use model::{Kind, Timestamp, Weight, event::CanaryStepped};
-use projections::{Phase, ReleaseView, say};
-
-use crate::{
-    components::{room, written},
-    words,
+use model::{
+    Kind, Timestamp, Weight,
+    event::{CanaryStepped, Outcome},
 };
+use projections::{Phase, ReleaseView, reason, say};
+use receipts::Payload;
+
+use crate::words;
 
 /// One clock: what it measures, what it shows, and whether it still runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,28 +19,19 @@ struct Reading {
     receipt: Option<u64>,
 }
 
-/// The clocks of an abort or rollback; nothing without one.
-#[component]
-pub fn Clocks(
-    /// The release.
-    view: RwSignal<ReleaseView>,
-    /// The moment that is shown.
-    now: Signal<Timestamp>,
-) -> impl IntoView {
-    room(written(move || view.with(|v| markup(v, now.get()))))
-}
-
-fn markup(v: &ReleaseView, now: Timestamp) -> String {
+/// The clocks of an abort or rollback; nothing without one. Those that come while somebody reads lie over the lower edge: in their place under
+/// the headline they would push all that is read away.
+pub(super) fn markup(v: &ReleaseView, now: Timestamp, comes: bool) -> String {
     let Some((index, f)) = v.aborted() else { return String::new() };
-    let who = v.receipts.iter().find(|r| r.index == index).map(|r| r.payload.actor.to_string());
-    let by = if f.automatic { "the judge".to_owned() } else { who.unwrap_or_else(|| "a person".to_owned()) };
-    let reason = say::finding(&f.reason);
-    let why = if f.automatic || reason.is_empty() { reason } else { format!("“{reason}”") };
+    let Some(p) = v.receipts.iter().find(|r| r.index == index).map(|r| &r.payload) else { return String::new() };
+    // An abort is one until it has ended: only then is it known what it came to.
+    let what = if v.row.phase == Phase::Ended(Outcome::RolledBack) { "Rolled back" } else { "Aborted" };
+    let by = if f.automatic { "the judge" } else { p.actor.as_str() };
     html! {
-        section.clocks aria-label="Clocks of the abort" {
-            p.why { a.door.state.bad href={ "/receipts/" (index) } { "Aborted by " (by) } ": " (why) }
-            @if let Some((at, said)) = words::rule_of_abort(v) {
-                p.rule { a.door href={ "/receipts/" (at) } { (said) } }
+        section.clocks.comes[comes] aria-label="Clocks of the abort" {
+            p.why { a.door.state.bad href={ "/receipts/" (index) } { (what) " by " (by) } ": " (why(p, f.automatic)) }
+            @if let Some((at, said, rule)) = words::counts_of_abort(v) {
+                p.rule { a.door href={ "/receipts/" (at) } title=(rule) { (said) } }
             }
             ol {
                 @for r in readings(v, now) {
@@ -53,6 +44,15 @@ fn markup(v: &ReleaseView, now: Timestamp) -> String {
         }
     }
     .into_string()
+}
+
+/// The reason: a finding as it is, in quotation marks what a person wrote.
+fn why(p: &Payload, automatic: bool) -> String {
+    match reason(p) {
+        None => "no reason given".to_owned(),
+        Some(said) if automatic => said,
+        Some(said) => format!("“{said}”"),
+    }
 }
 
 fn readings(v: &ReleaseView, now: Timestamp) -> Vec<Reading> {
@@ -96,10 +96,32 @@ fn readings(v: &ReleaseView, now: Timestamp) -> Vec<Reading> {
             out.insert(2, Reading { name: "to the last request", value, running: false, receipt: done_index });
         }
         let value = say::plural(d.exposed, "request", "requests");
-        out.push(Reading { name: "served by the canary", value, running: false, receipt: done_index });
+        out.push(Reading { name: "served by the canary in all", value, running: false, receipt: done_index });
         if let Some(ms) = d.rto_ms {
             out.push(Reading { name: "recovered in", value: say::duration(ms), running: false, receipt: done_index });
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_person_wrote_is_quoted() {
+        for (reason, automatic, said) in [
+            ("payments fail", false, "“payments fail”"),
+            ("abort by dana", false, "no reason given"),
+            ("rollback by dana", false, "no reason given"),
+            ("", false, "no reason given"),
+            ("abort by lee", false, "“abort by lee”"),
+            ("p99 is above its limit", true, "p99 is above its limit"),
+        ] {
+            let facts = serde_json::json!({ "reason": reason });
+            let by = "dana".parse().unwrap();
+            let payload = Payload::new(Kind::CanaryAborted, Timestamp::from_millis(0), by, &facts).unwrap();
+            assert_eq!(why(&payload, automatic), said);
+        }
+    }
 }

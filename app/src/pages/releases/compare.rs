@@ -1,26 +1,13 @@
 //! This release beside the one of the same service before it.
 
-use leptos::prelude::{Get, IntoView, RwSignal, Signal, With, component};
 use maud::html;
 use model::{Timestamp, event::Outcome};
-use projections::{Phase, ReleaseRow, ReleaseView, say};
+use projections::{Phase, ReleaseRow, say};
 
-use crate::components::{room, written};
+use crate::{api::reads::Previous, words};
 
 /// The card.
-#[component]
-pub fn Compare(
-    /// The release.
-    view: RwSignal<ReleaseView>,
-    /// The one before.
-    previous: Option<ReleaseRow>,
-    /// The moment that is shown.
-    now: Signal<Timestamp>,
-) -> impl IntoView {
-    room(written(move || view.with(|v| markup(&v.row, previous.as_ref(), now.get()))))
-}
-
-fn markup(this: &ReleaseRow, previous: Option<&ReleaseRow>, now: Timestamp) -> String {
+pub(super) fn markup(this: &ReleaseRow, served: u64, previous: Option<&Previous>, now: Timestamp) -> String {
     html! {
         section aria-labelledby="beside" {
             h2 #beside { "Beside the release before" }
@@ -31,13 +18,13 @@ fn markup(this: &ReleaseRow, previous: Option<&ReleaseRow>, now: Timestamp) -> S
                             th { span.sr { "What" } }
                             th { "this" }
                             th {
-                                a.door href={ "/releases/" (p.id.to_string()) } { (p.version.to_string()) }
-                                @if p.environment != this.environment { " in " (p.environment.to_string()) }
+                                a.door href={ "/releases/" (p.id) } { (p.version) }
+                                @if p.environment != this.environment.to_string() { " in " (p.environment) }
                             }
                         }
                     }
                     tbody {
-                        @for (what, this, that) in rows(this, p, now) {
+                        @for ((what, this), that) in ROWS.iter().zip(column(this, served, now)).zip(&p.said) {
                             tr { th scope="row" { (what) } td { (this) } td { (that) } }
                         }
                     }
@@ -49,26 +36,42 @@ fn markup(this: &ReleaseRow, previous: Option<&ReleaseRow>, now: Timestamp) -> S
     .into_string()
 }
 
-fn rows(this: &ReleaseRow, that: &ReleaseRow, now: Timestamp) -> Vec<(&'static str, String, String)> {
-    let both = |f: &dyn Fn(&ReleaseRow) -> String| (f(this), f(that));
-    let row = |what, f: &dyn Fn(&ReleaseRow) -> String| {
-        let (a, b) = both(f);
-        (what, a, b)
+/// What is compared.
+const ROWS: [&str; 6] = ["Outcome", "Took", "Served by the canary", "Worst finding", "Energy", "Started by"];
+
+/// What is said of one release, for each of [`ROWS`].
+pub(crate) fn column(r: &ReleaseRow, served: u64, now: Timestamp) -> Vec<String> {
+    let (took, so_far) = match r.ended {
+        Some(end) => (say::duration(end.since(r.started)), ""),
+        None => (say::clock(now.since(r.started)), " so far"),
     };
     vec![
-        row("Outcome", &|r| match r.phase {
+        match r.phase {
             Phase::Ended(Outcome::Promoted) => "promoted".to_owned(),
             Phase::Ended(Outcome::Aborted) => "aborted".to_owned(),
             Phase::Ended(Outcome::RolledBack) => "rolled back".to_owned(),
             _ => format!("at {}", r.weight),
-        }),
-        row("Took", &|r| {
-            let so_far = if r.in_flight() { " so far" } else { "" };
-            format!("{}{so_far}", say::clock(r.ended.unwrap_or(now).since(r.started)))
-        }),
-        row("Served by the canary", &|r| say::plural(r.exposed, "request", "requests")),
-        row("Worst finding", &|r| r.worst.clone().unwrap_or_else(|| "none".to_owned())),
-        row("Energy", &|r| say::joules_sum(&r.joules)),
-        row("Started by", &|r| r.actor.to_string()),
+        },
+        took + so_far,
+        say::plural(served, "request", "requests") + so_far,
+        words::worst(r),
+        say::joules_sum(&r.joules),
+        r.actor.to_string(),
     ]
+}
+
+#[cfg(all(test, feature = "ssr"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_still_grows_says_so() {
+        let mut row = crate::gallery::sample_view().row;
+        let now = row.started.plus_millis(56_000);
+        let said = column(&row, 1_204, now);
+        assert_eq!(said[1..3], ["56 s so far", "1,204 requests so far"]);
+        (row.phase, row.ended) = (Phase::Ended(Outcome::Promoted), Some(now));
+        let said = column(&row, 1_204, now);
+        assert_eq!(said[1..3], ["56 s", "1,204 requests"]);
+    }
 }

@@ -1,22 +1,48 @@
 //! The buttons of a release. Plain forms first: they work before and without the browser's code.
 
-use leptos::{ev, html, prelude::*, server_fn::ServerFn};
+use leptos::server_fn::ServerFn;
 use maud::{Markup, html};
 use model::{Command, CommandKind};
 use projections::{ReleaseView, say};
 
+use super::page::Page;
 use crate::{
     api::{
         ApiError,
         commands::{Accepted, ReleaseCommand},
         reads::Session,
     },
-    components::{Settle, awaited, room, shown, typing, written},
-    live::use_live,
     words::{self, Tone},
 };
 
-type SessionResource = Resource<Result<Option<Session>, ApiError>>;
+/// What the reader may do.
+pub(super) enum Reader {
+    /// Nobody is logged in, or it is not known who.
+    Nobody,
+    /// May read.
+    Viewer,
+    /// May give commands.
+    Operator(Form),
+}
+
+/// What forms carry.
+pub(super) struct Form {
+    /// As `form_token`.
+    pub(super) token: String,
+    /// What the keys of their commands begin with.
+    pub(super) key: String,
+}
+
+impl Reader {
+    /// As the server says.
+    pub(super) fn of(session: Result<Option<Session>, ApiError>, key: String) -> Self {
+        match session {
+            Ok(Some(session)) if session.commands => Self::Operator(Form { token: session.form_token, key }),
+            Ok(Some(_)) => Self::Viewer,
+            _ => Self::Nobody,
+        }
+    }
+}
 
 /// One press: these change nothing that another press does not change back.
 const DIRECT: [CommandKind; 3] = [CommandKind::Promote, CommandKind::Pause, CommandKind::Resume];
@@ -26,7 +52,7 @@ const ASKED: [CommandKind; 4] =
 
 /// What came of the last command that was given here.
 #[derive(Debug, Clone, PartialEq)]
-enum Given {
+pub(super) enum Given {
     Nothing,
     #[cfg_attr(not(feature = "hydrate"), allow(dead_code, reason = "given in the browser only"))]
     Sent,
@@ -41,58 +67,21 @@ enum Given {
 const UNANSWERED: &str =
     "The server does not answer. Whether it was carried out is not known; press again, it is carried out at most once";
 
-/// Buttons, each disabled by state with its reason, and what came of the last one.
-#[component]
-pub fn Controls(
-    /// The release as it is now.
-    view: RwSignal<ReleaseView>,
-    /// Called when a command was accepted.
-    accepted: Callback<()>,
-) -> impl IntoView {
-    let session = use_context::<SessionResource>();
-    let buttons = awaited(move || {
-        Box::pin(async move {
-            let session = match session {
-                Some(session) => session.await,
-                None => Ok(None),
-            };
-            match session {
-                Ok(Some(session)) if session.commands => buttons(view, session, accepted),
-                Ok(Some(_)) => shown(html! { "You may read. Commands need the role operator." }),
-                _ => shown(html! { "Log in to give commands." }),
-            }
-        })
-    });
-    view! { <div class="controls">{buttons}</div> }
-}
-
-fn buttons(view: RwSignal<ReleaseView>, session: Session, accepted: Callback<()>) -> AnyView {
-    let given = RwSignal::new(Given::Nothing);
-    let awake = use_live().awake;
-    let controls = written(move || {
-        let (awake, pending) = (awake.get(), given.with(|given| *given == Given::Sent));
-        view.with(|v| all(v, &session, awake, pending).into_string())
-    });
-    let outcome = written(move || given.with(|given| outcome(given).into_string()));
-    let place = NodeRef::<html::Div>::new();
-    abort_key(place);
-    view! {
-        <div
-            class="room"
-            node_ref=place
-            on:submit=move |e| browser::submitted(e, place, given, accepted)
-            on:click=|e| browser::clicked(&e)
-            on:keydown=|e| browser::escaped(&e)
-        >
-            {room(controls)}
-        </div>
-        {room(outcome)}
+/// Buttons, each disabled by state with its reason.
+pub(super) fn buttons(p: &Page) -> String {
+    if p.past().is_some() {
+        return html! { "You look back: commands are given in the present." }.into_string();
     }
-    .settled()
+    match &p.reader {
+        Reader::Operator(with) => all(p, with).into_string(),
+        Reader::Viewer => html! { "You may read. Commands need the role operator." }.into_string(),
+        Reader::Nobody => html! { "Log in to give commands." }.into_string(),
+    }
 }
 
-fn outcome(given: &Given) -> Markup {
-    let said = match given {
+/// What came of the last command.
+pub(super) fn outcome(p: &Page) -> String {
+    let said = match &p.given {
         Given::Nothing => None,
         Given::Sent => Some((Tone::Run, "Sent, waiting for its receipt".to_owned())),
         Given::Unanswered => Some((Tone::Unknown, UNANSWERED.to_owned())),
@@ -107,6 +96,7 @@ fn outcome(given: &Given) -> Markup {
             @if let Some((tone, said)) = said { span class={ "state " (tone.class()) } { (said) } }
         }
     }
+    .into_string()
 }
 
 /// Shown where it is possible or was a moment ago: a button that has no sense in this phase takes no room.
@@ -118,16 +108,20 @@ fn sensible(v: &ReleaseView, kind: CommandKind) -> bool {
         CommandKind::Resume => v.row.held.is_some() || v.row.waits(),
         CommandKind::Promote | CommandKind::PromoteFull if v.row.promoted => false,
         CommandKind::Pause if v.row.promoted => false,
-        CommandKind::Pause => !over && v.row.held.is_none(),
+        CommandKind::Pause => !over && v.row.held.is_none() && !v.row.waits(),
         _ => !over,
     }
 }
 
-fn all(v: &ReleaseView, session: &Session, awake: bool, pending: bool) -> Markup {
+fn all(p: &Page, with: &Form) -> Markup {
+    let v = &p.live;
     html! {
-        div.buttons.pending[pending] {
-            @for kind in DIRECT { @if sensible(v, kind) { (direct(v, kind, session)) } }
-            @for kind in ASKED { @if sensible(v, kind) { (asked(v, kind, session, awake)) } }
+        div.buttons.pending[p.given == Given::Sent] {
+            @for kind in DIRECT { @if sensible(v, kind) { (direct(v, kind, with)) } }
+            // A dialog that somebody is in stays until they leave it.
+            @for kind in ASKED {
+                @if sensible(v, kind) || p.asking.as_deref() == Some(kind.as_str()) { (asked(p, kind, with)) }
+            }
         }
     }
 }
@@ -138,54 +132,62 @@ fn refused(v: &ReleaseView, kind: CommandKind) -> Option<&str> {
 }
 
 /// A form that gives the command, with or without the browser's code.
-fn form(v: &ReleaseView, kind: CommandKind, session: &Session, fields: &Markup) -> Markup {
+fn form(v: &ReleaseView, kind: CommandKind, with: &Form, fields: &Markup) -> Markup {
     let release = v.row.id.as_str();
-    let key = words::command_key(&session.form_token, &session.actor, release, v.as_of);
+    let key = words::command_key(&with.key, v.as_of);
     html! {
         form method="post" action=(ReleaseCommand::PATH) data-key=(kind) {
             input type="hidden" name="release" value=(release);
             input type="hidden" name="kind" value=(kind);
             input type="hidden" name="command_id" value=(key);
-            input type="hidden" name="form_token" value=(session.form_token);
+            input type="hidden" name="form_token" value=(with.token);
             (fields)
         }
     }
 }
 
-fn direct(v: &ReleaseView, kind: CommandKind, session: &Session) -> Markup {
+fn direct(v: &ReleaseView, kind: CommandKind, with: &Form) -> Markup {
     let (why_not, (name, does)) = (refused(v, kind), words::command(kind));
     let title = why_not.map_or_else(|| does.to_owned(), |why| format!("Not now: {why}"));
     let button = html! { button type="submit" class=(kind) disabled[why_not.is_some()] title=(title) { (name) } };
-    form(v, kind, session, &button)
+    form(v, kind, with, &button)
 }
 
-/// A button that opens a dialog below itself. `details` opens without a script; Enter confirms because it is a form, Escape
-/// leaves, `a` opens the abort dialog.
-fn asked(v: &ReleaseView, kind: CommandKind, session: &Session, awake: bool) -> Markup {
+/// A button that opens a dialog below itself. `details` opens without a script, and by Enter and the space bar; Enter confirms because
+/// it is a form, Escape leaves, `a` opens the abort dialog. Whether it is open is said by the browser, and by our code once it is there.
+fn asked(p: &Page, kind: CommandKind, with: &Form) -> Markup {
+    let v = &p.live;
     let (why_not, (name, does)) = (refused(v, kind), words::command(kind));
-    let title = why_not.map(|why| format!("Not now: {why}"));
+    let title = why_not.map(|why| match v.row.ended.filter(|_| !sensible(v, kind)) {
+        Some(end) => format!("Ended at {}: {}.", end.clock(), words::headline(v).plain()),
+        None => format!("Not now: {why}"),
+    });
     let fields = html! {
-        p { (does) }
-        p.mute { (consequence(kind, v)) }
-        p.state.bad hidden[title.is_none()] { @if let Some(title) = &title { (title) } }
+        // Why not takes the place of what it would do: what lies below is where it was.
+        div.does {
+            div.past[title.is_some()] { p { (does) } p.mute { (consequence(kind, p)) } }
+            p.state.bad role="alert" hidden[title.is_none()] { @if let Some(title) = &title { (title) } }
+        }
         label for={ "reason-" (kind) } { "Reason, it goes into the receipt" }
-        input id={ "reason-" (kind) } name="reason" maxlength=(Command::MAX_REASON) autocomplete="off";
+        input id={ "reason-" (kind) } name="reason" maxlength=(Command::MAX_REASON) autocomplete="off" readonly[title.is_some()];
         div.dialog-buttons {
             button type="submit" class={ "confirm " (kind) } disabled[why_not.is_some()] { (name) " now" }
-            @if awake { button type="button" data-leave="" { "Leave" } }
+            @if p.awake { button type="button" data-leave="" { "Cancel" } }
         }
     };
     html! {
         details class={ "ask " (kind) } data-key=(kind) {
-            summary class={ "button " (kind) @if why_not.is_some() { " off" } } title=[title.as_deref()] { (name) "…" }
-            div.dialog role="group" aria-label=(name) { (form(v, kind, session, &fields)) }
+            summary role="button" aria-expanded=[p.awake.then_some("false")]
+                class={ "button " (kind) @if why_not.is_some() { " off" } } title=[title.as_deref()] { (name) "…" }
+            div.dialog role="group" aria-label=(name) { (form(v, kind, with, &fields)) }
         }
     }
 }
 
 /// What a dialog says of this release in particular: what will not be undone.
-fn consequence(kind: CommandKind, v: &ReleaseView) -> String {
-    let served = match v.row.exposed {
+fn consequence(kind: CommandKind, p: &Page) -> String {
+    let v = &p.live;
+    let served = match p.served() {
         0 => "what the canary has already served".to_owned(),
         n => format!("the {} that the canary has already served", say::plural(n, "request", "requests")),
     };
@@ -214,141 +216,34 @@ fn consequence(kind: CommandKind, v: &ReleaseView) -> String {
     }
 }
 
-/// `a` opens the abort dialog, unless somebody is typing.
-fn abort_key(place: NodeRef<html::Div>) {
-    Effect::new(move |_| {
-        let handle = window_event_listener(ev::keydown, move |e| {
-            let plain = !e.ctrl_key() && !e.meta_key() && !e.alt_key();
-            if plain && e.key() == "a" && !typing() && browser::open_abort(place) {
-                e.prevent_default();
-            }
-        });
-        on_cleanup(move || handle.remove());
-    });
-}
+#[cfg(all(test, feature = "ssr"))]
+mod tests {
+    use model::event::Outcome;
+    use projections::Phase;
 
-/// One listener for all buttons: what they are changes, where they are does not.
-#[cfg(feature = "hydrate")]
-mod browser {
-    use leptos::{ev, html, prelude::*};
-    use wasm_bindgen::JsCast;
-    use web_sys::{Element, FormData, HtmlElement, HtmlFormElement};
+    use super::{super::page::Address, *};
 
-    use super::Given;
-    use crate::api::commands::release_command;
-
-    /// A command that is not answered after this may be given again.
-    const ANSWERED_WITHIN: std::time::Duration = std::time::Duration::from_secs(8);
-
-    pub(super) fn submitted(
-        e: ev::SubmitEvent,
-        place: NodeRef<html::Div>,
-        given: RwSignal<Given>,
-        accepted: Callback<()>,
-    ) {
-        let form = e.target().and_then(|form| form.dyn_into::<HtmlFormElement>().ok());
-        let Some(fields) = form.and_then(|form| FormData::new_with_form(&form).ok()) else { return };
-        e.prevent_default();
-        if given.with_untracked(|given| *given == Given::Sent) {
-            return;
-        }
-        let field = |name| fields.get(name).as_string().unwrap_or_default();
-        let command =
-            release_command(field("release"), field("kind"), field("reason"), field("command_id"), field("form_token"));
-        given.set(Given::Sent);
-        // The dialog has done its work once the command is on its way.
-        if let Some(open) = place.get_untracked().and_then(|place| place.query_selector("details[open]").ok().flatten())
-        {
-            close(&open);
-        }
-        let waiting = set_timeout_with_handle(
-            move || {
-                if given.try_with_untracked(|given| *given == Given::Sent) == Some(true) {
-                    given.set(Given::Unanswered);
-                }
-            },
-            ANSWERED_WITHIN,
-        );
-        leptos::task::spawn_local(async move {
-            let answer = command.await;
-            // The next command has its own time.
-            if let Ok(waiting) = waiting {
-                waiting.clear();
-            }
-            let done = answer.is_ok();
-            let _ = given.try_set(Given::Answered(answer));
-            if done {
-                accepted.run(());
-            }
-        });
-    }
-
-    /// A press on `Leave` closes the dialog; one that opens a dialog puts the cursor into it.
-    pub(super) fn clicked(e: &ev::MouseEvent) {
-        let Some(pressed) = target(e) else { return };
-        if let Ok(Some(leave)) = pressed.closest("[data-leave]")
-            && let Ok(Some(details)) = leave.closest("details")
-        {
-            close(&details);
-        } else if let Ok(Some(summary)) = pressed.closest("summary")
-            && let Ok(Some(details)) = summary.closest("details")
-        {
-            // It opens after this.
-            request_animation_frame(move || {
-                if details.has_attribute("open") {
-                    focus_reason(&details);
-                }
-            });
-        }
-    }
-
-    /// Of the dialog only: what lies under it stays.
-    pub(super) fn escaped(e: &ev::KeyboardEvent) {
-        if e.key() == "Escape"
-            && let Some(details) = target(e).and_then(|on| on.closest("details[open]").ok().flatten())
-        {
-            e.stop_propagation();
-            close(&details);
-        }
-    }
-
-    /// False when nothing can be aborted.
-    pub(super) fn open_abort(place: NodeRef<html::Div>) -> bool {
-        let abort = place.get_untracked().and_then(|place| place.query_selector("details.abort").ok().flatten());
-        let Some(details) = abort else { return false };
-        let _ = details.set_attribute("open", "");
-        focus_reason(&details);
-        true
-    }
-
-    fn close(details: &Element) {
-        let _ = details.remove_attribute("open");
-    }
-
-    fn focus_reason(details: &Element) {
-        if let Ok(Some(reason)) = details.query_selector("[name=reason]")
-            && let Ok(reason) = reason.dyn_into::<HtmlElement>()
-        {
-            let _ = reason.focus();
-        }
-    }
-
-    fn target(e: &ev::Event) -> Option<Element> {
-        e.target()?.dyn_into().ok()
-    }
-}
-
-/// Nothing is pressed on the server.
-#[cfg(not(feature = "hydrate"))]
-mod browser {
-    use leptos::{ev, html, prelude::*};
-
-    use super::Given;
-
-    pub(super) fn submitted(_: ev::SubmitEvent, _: NodeRef<html::Div>, _: RwSignal<Given>, _: Callback<()>) {}
-    pub(super) fn clicked(_: &ev::MouseEvent) {}
-    pub(super) fn escaped(_: &ev::KeyboardEvent) {}
-    pub(super) fn open_abort(_: NodeRef<html::Div>) -> bool {
-        false
+    #[test]
+    fn a_dialog_that_somebody_is_in_stays_and_says_what_happened() {
+        let view = crate::gallery::sample_view();
+        let now = view.row.started.plus_millis(400_000);
+        let with = Form { token: "t".to_owned(), key: "k".to_owned() };
+        let mut page = Page::new(view, Vec::new(), Reader::Operator(with), Address::default(), now);
+        let abort = |page: &Page| {
+            let all = buttons(page);
+            all.split_once("class=\"ask abort\"").map(|(_, rest)| rest.split("</details>").next().unwrap().to_owned())
+        };
+        page.asking = Some("abort".to_owned());
+        let open = abort(&page).unwrap();
+        assert!(!open.contains("readonly") && !open.contains("disabled") && open.contains("role=\"alert\" hidden"));
+        page.live.row.phase = Phase::Ended(Outcome::Aborted);
+        page.live.row.ended = Some(now);
+        page.live.commands = projections::commands(&page.live.row, &page.live.receipts);
+        let ended = abort(&page).unwrap();
+        let said = format!("role=\"alert\">Ended at {}: v8 was aborted after 6 m 40 s.", now.clock());
+        assert!(ended.contains(&said), "{ended}");
+        assert!(ended.contains(" readonly") && ended.contains("class=\"confirm abort\" disabled"), "{ended}");
+        page.asking = None;
+        assert_eq!(abort(&page), None, "left, it goes");
     }
 }

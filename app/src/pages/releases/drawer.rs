@@ -1,34 +1,26 @@
 //! The drawer: a receipt beside the page that it was opened from. Its address names it, so it can be sent to somebody; without
 //! JavaScript the links lead to the receipt's own page instead. What is in it comes with the first press ([`parts::beside`]).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use leptos::{ev, prelude::*};
 use leptos_router::hooks::use_query_map;
-use projections::ReleaseView;
 
 use super::aside::Asked;
+#[cfg(feature = "hydrate")]
+use crate::components::copy_pressed;
 use crate::{
-    api::reads::get_receipt,
-    components::{awaited, copy_pressed, typing, use_step},
+    api::{ApiError, reads::get_receipt},
+    components::{awaited, typing, use_step, written},
     parts,
+    verifier::seen_size,
 };
 
-/// Opens receipts in the drawer: for a press anywhere on the page that lands on a link to one.
-pub fn opener() -> impl Fn(ev::MouseEvent) + Clone + 'static {
-    let step = use_step();
-    move |e: ev::MouseEvent| {
-        if e.default_prevented() || e.button() != 0 || e.ctrl_key() || e.meta_key() || e.shift_key() || e.alt_key() {
-            return;
-        }
-        if copy_pressed(&e) {
-            return;
-        }
-        if let Some(index) = link_to_receipt(&e) {
-            e.prevent_default();
-            step(vec![("receipt", Some(index.to_string()))]);
-        }
-    }
+/// The receipt to open in the drawer: for a press anywhere on the page that lands on a link to one.
+#[cfg(feature = "hydrate")]
+pub(super) fn pressed(e: &ev::MouseEvent) -> Option<u64> {
+    let plain = e.button() == 0 && !e.ctrl_key() && !e.meta_key() && !e.shift_key() && !e.alt_key();
+    if e.default_prevented() || !plain || copy_pressed(e) { None } else { link_to_receipt(e) }
 }
 
 /// The receipt that the pressed link leads to.
@@ -42,50 +34,55 @@ fn link_to_receipt(e: &ev::MouseEvent) -> Option<u64> {
     }
     link.get_attribute("href")?.strip_prefix("/receipts/")?.parse().ok()
 }
-#[cfg(not(feature = "hydrate"))]
-fn link_to_receipt(_: &ev::MouseEvent) -> Option<u64> {
-    None
+
+/// The receipt that the address asks for, empty for none, and what the server says of it.
+#[derive(Clone, Copy)]
+pub struct Beside {
+    asked: Memo<String>,
+    page: Resource<Result<String, ApiError>>,
+}
+
+impl Beside {
+    /// Made where the page begins and not where it is drawn: what the server read for it is found in the browser by its order among all that a
+    /// page reads, and what waits for something else has no place of its own in that.
+    pub fn begin() -> Self {
+        let query = use_query_map();
+        let asked = written(move || query.read().get("receipt").unwrap_or_default());
+        let page = Resource::new_blocking(
+            move || asked.get(),
+            |asked| async move { if asked.is_empty() { Ok(String::new()) } else { get_receipt(asked, seen_size()).await } },
+        );
+        Self { asked, page }
+    }
 }
 
 /// The drawer; nothing while no receipt is asked for.
-#[component]
-pub fn Drawer(
-    /// The release beside it.
-    view: RwSignal<ReleaseView>,
-) -> impl IntoView {
-    let query = use_query_map();
-    let asked = Memo::new(move |_| query.read().get("receipt").filter(|r| !r.is_empty()));
-    let page = Resource::new_blocking(
-        move || asked.get(),
-        |asked| async move {
-            match asked {
-                Some(index) => Some(get_receipt(index).await),
-                None => None,
-            }
-        },
-    );
+pub fn drawer(
+    Beside { asked, page }: Beside,
+    // The release's receipts, in the order of the log.
+    places: RwSignal<Vec<u64>>,
+) -> AnyView {
     let step = use_step();
-    let focus = RefCell::new(None::<Opener>);
+    let (opener, was_open) = (RefCell::new(None::<Opener>), Cell::new(false));
     // Whatever had the focus when it was opened gets it back.
-    Effect::new(move |was_open: Option<bool>| {
-        let open = asked.get().is_some();
-        match (was_open.unwrap_or(false), open) {
+    Effect::new(move |_| {
+        let open = !asked.read().is_empty();
+        match (was_open.replace(open), open) {
             (false, true) => {
-                focus.replace(Some(Opener::now()));
+                opener.replace(Some(Opener::now()));
             }
             (true, false) => {
-                if let Some(opener) = focus.take() {
+                if let Some(opener) = opener.take() {
                     opener.focus();
                 }
             }
             _ => {}
         }
-        open
     });
     Effect::new(move |_| {
         let step = step.clone();
         let handle = window_event_listener(ev::keydown, move |e| {
-            if e.key() == "Escape" && asked.get_untracked().is_some() && !typing() {
+            if e.key() == "Escape" && !asked.read_untracked().is_empty() && !typing() {
                 step(vec![("receipt", None)]);
             }
         });
@@ -93,11 +90,9 @@ pub fn Drawer(
     });
     awaited(move || {
         Box::pin(async move {
-            let index = asked.get_untracked().unwrap_or_default();
-            match page.await {
-                Some(loaded) => parts::beside(Asked { view, index, loaded }).await,
-                None => ().into_any(),
-            }
+            let index = asked.get_untracked();
+            let loaded = page.await;
+            if index.is_empty() { ().into_any() } else { parts::beside(Asked { places, index, loaded }).await }
         })
     })
 }

@@ -1,22 +1,13 @@
 //! The rollback envelope: what happens if it goes wrong, or what was done.
 
-use leptos::prelude::{IntoView, RwSignal, With, component};
 use maud::html;
 use model::{Kind, event::RollbackExecuted};
 use projections::{ReleaseView, say};
 
-use crate::components::{digest, room, written};
+use crate::components::digest;
 
 /// The card.
-#[component]
-pub fn EnvelopeCard(
-    /// The release.
-    view: RwSignal<ReleaseView>,
-) -> impl IntoView {
-    room(written(move || view.with(markup)))
-}
-
-fn markup(v: &ReleaseView) -> String {
+pub(super) fn markup(v: &ReleaseView) -> String {
     let done = v.receipts.iter().filter(|r| r.payload.kind == Kind::RollbackExecuted);
     let acts: Vec<_> = done.filter_map(|r| Some((r.index, r.payload.facts::<RollbackExecuted>().ok()?))).collect();
     html! {
@@ -37,7 +28,7 @@ fn markup(v: &ReleaseView) -> String {
                     dt { "Migration" } dd { (e.down_migration) }
                     dt { "Flags off" } dd { @if e.flags_off.is_empty() { "none" } @else { (e.flags_off.join(", ")) } }
                     dt { "In order" } dd { (e.acts.join(", ")) }
-                    dt { "Promised" } dd { "recovered within " (say::duration(i64::from(e.rto_s) * 1000)) }
+                    dt { "Target" } dd { "recovered within " (say::duration(i64::from(e.rto_s) * 1000)) }
                 },
                 None => p.none { "No rollback envelope is signed yet. Without it this release never gets 100 %." },
             }

@@ -1,44 +1,36 @@
 //! What stands behind a release in one line: each word opens its receipt.
 
-use leptos::prelude::{IntoView, RwSignal, With, component};
-use maud::html;
+use maud::{Markup, PreEscaped, html};
 use projections::{ReleaseView, say};
 
-use crate::{
-    components::{room, written},
-    words::{self, Tone},
-};
+use super::page::Page;
+use crate::words::{self, Tone};
 
 /// One word of the line.
-struct Item {
-    tone: Tone,
-    name: &'static str,
-    detail: String,
-    receipt: Option<u64>,
+pub(super) struct Item {
+    pub(super) tone: Tone,
+    pub(super) name: &'static str,
+    pub(super) detail: String,
+    pub(super) receipt: Option<u64>,
 }
 
-/// The line.
-#[component]
-pub fn EvidenceLine(
-    /// The release.
-    view: RwSignal<ReleaseView>,
-) -> impl IntoView {
-    room(written(move || view.with(markup)))
+/// The line. What is known of the image is as it is now: who looks back does not see it here.
+pub(super) fn markup(p: &Page) -> String {
+    let image = if p.past().is_none() { p.image.line.as_str() } else { "" };
+    html! { div.evidence { (PreEscaped(image)) (line(items(p.view()))) } }.into_string()
 }
 
-fn markup(v: &ReleaseView) -> String {
+/// Words that open their receipts.
+pub(super) fn line(items: Vec<Item>) -> Markup {
     html! {
-        div.evidence {
-            @for i in items(v) {
-                @if let Some(receipt) = i.receipt {
-                    a class={ "door state " (i.tone.class()) } href={ "/receipts/" (receipt) } { b { (i.name) } " " span { (i.detail) } }
-                } @else {
-                    span class={ "state " (i.tone.class()) } { b { (i.name) } " " span { (i.detail) } }
-                }
+        @for i in items {
+            @if let Some(receipt) = i.receipt {
+                a class={ "door state " (i.tone.class()) } href={ "/receipts/" (receipt) } { b { (i.name) } " " span { (i.detail) } }
+            } @else {
+                span class={ "state " (i.tone.class()) } { b { (i.name) } " " span { (i.detail) } }
             }
         }
     }
-    .into_string()
 }
 
 fn items(v: &ReleaseView) -> Vec<Item> {
@@ -46,8 +38,8 @@ fn items(v: &ReleaseView) -> Vec<Item> {
     if let Some(first) = v.receipts.first() {
         out.push(Item {
             tone: Tone::Good,
-            name: "In the log",
-            detail: format!("#{}", say::count(first.index)),
+            name: "Started",
+            detail: format!("receipt {}", say::count(first.index)),
             receipt: Some(first.index),
         });
     }
@@ -71,13 +63,16 @@ fn items(v: &ReleaseView) -> Vec<Item> {
         Some((tone, word, index)) => Item {
             tone,
             name: "Analysis",
-            detail: format!("{word}, the last of {}", analyses(v)),
+            detail: match analyses(v) {
+                1 => word.to_owned(),
+                n => format!("{word}, the last of {n}"),
+            },
             receipt: Some(index),
         },
         None => Item {
             tone: Tone::Unknown,
             name: "Analysis",
-            detail: if v.row.in_flight() { "no verdict yet" } else { "no verdict" }.to_owned(),
+            detail: if v.row.in_flight() { "under way" } else { "no verdict" }.to_owned(),
             receipt: None,
         },
     });

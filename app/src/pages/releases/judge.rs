@@ -1,21 +1,16 @@
 //! The judge on the release page: what the evidence says in a sentence, its lanes, and its recomputation.
 
 use judge::sequential::{Measure, tables};
-use leptos::prelude::*;
-use maud::html;
-use model::{Judged, Kind, Tick, Timestamp};
+use maud::{Markup, html};
+use model::{Judged, Kind};
 use projections::{ReleaseView, say};
 use serde_json::{Map, Value};
 
+use super::page::Page;
 use crate::{
-    components::{Settle, room, written},
-    timeline::{self, Axis, EvidencePoint, Lines},
+    timeline::{self, Lines},
     words::Tone,
 };
-
-/// Why this count is below that of the requests served.
-const JUDGED: &str =
-    "those that had ended when it last looked; what the canary served counts the seconds after that too";
 
 /// Rows of the table: more are not read.
 const MAX_ROWS: usize = 120;
@@ -81,71 +76,46 @@ impl Basis {
     }
 }
 
-/// The section; nothing for a release that another rule judges.
-#[component]
-pub fn JudgeSection(
-    /// The release.
-    view: RwSignal<ReleaseView>,
-    /// Its ticks.
-    ticks: RwSignal<Vec<Tick>>,
-    /// The moment that is shown: now, or one that is looked back at.
-    now: Signal<Timestamp>,
-) -> impl IntoView {
-    let basis = Memo::new(move |_| view.with(Basis::of));
-    move || basis.get().map(|basis| judge(basis, view, ticks, now))
+/// Whether there is something to say: nothing for a release that another rule judges.
+pub(super) fn has(p: &Page) -> bool {
+    Basis::of(p.view()).is_some()
 }
 
-/// The ticks until this moment.
-fn seen(ticks: &[Tick], until: Timestamp) -> &[Tick] {
-    ticks.get(..ticks.partition_point(|t| t.at <= until.plus_millis(1_000))).unwrap_or_default()
-}
-
-fn judge(basis: Basis, view: RwSignal<ReleaseView>, ticks: RwSignal<Vec<Tick>>, now: Signal<Timestamp>) -> AnyView {
-    let until = move || view.with(|v| if v.row.in_flight() { now.get() } else { v.row.ended.unwrap_or_default() });
-    let Terms { alpha, tolerance, delta, .. } = basis.terms;
-    let lines = Lines { alpha, tolerance, delta };
-    let drawing = written(move || {
-        let until = until();
-        view.with(|v| ticks.with(|t| timeline::evidence_chart(v, seen(t, until), until, lines)))
-    });
-    let promise = promise(&basis);
-    let verdict = basis.verdict.clone();
-    let head = written(move || {
-        let until = until();
-        let over = view.with(|v| !v.row.in_flight());
-        ticks.with(|t| head(&basis, seen(t, until).iter().rev().find_map(|t| t.judged.as_deref()), over))
-    });
-    let open = RwSignal::new(false);
-    let rows = written(move || {
-        if !open.get() {
-            return String::new();
+/// The section, with what is in its rooms.
+pub(super) fn section(hidden: bool, of: impl Fn(&str) -> Markup) -> Markup {
+    html! {
+        section.judge aria-labelledby="judge" data-part="judge" hidden[hidden] {
+            div.room data-room="judge-head" { (of("judge-head")) }
+            div.tl-scroll { div.tl-width { div.tl-part data-room="judge-lines" { (of("judge-lines")) } } }
+            div.room data-room="judge-promise" { (of("judge-promise")) }
+            div.room data-room="judge-again" { (of("judge-again")) }
+            details.twin data-twin="evidence" {
+                summary { "The evidence in rows" }
+                div.wide { div.room data-room="judge-rows" { (of("judge-rows")) } }
+            }
         }
-        let (axis, until) = (view.with(|v| Axis::of(v, until())), until());
-        ticks.with(|t| rows(timeline::evidence_points(seen(t, until), axis.grain()), axis))
-    });
-    let twin = NodeRef::<leptos::html::Details>::new();
-    view! {
-        <section class="judge" aria-labelledby="judge">
-            {room(head)}
-            <div class="tl-scroll"><div class="tl-width"><div class="tl-part" inner_html=drawing></div></div></div>
-            <div class="room" inner_html=promise></div>
-            {verdict.map(|(index, facts)| recomputed(index, facts))}
-            <details class="twin" node_ref=twin on:toggle=move |_| open.set(twin.get_untracked().is_some_and(|d| d.open()))>
-                <summary>"The evidence in rows"</summary>
-                <div class="wide">{room(rows)}</div>
-            </details>
-        </section>
     }
-    .settled()
+}
+
+/// The drawing.
+pub(super) fn lines(p: &Page) -> String {
+    let Some(Basis { terms: Terms { alpha, tolerance, delta, .. }, .. }) = Basis::of(p.view()) else {
+        return String::new();
+    };
+    timeline::evidence_chart(p.seen(), p.axis(), Lines { alpha, tolerance, delta })
 }
 
 /// What the evidence says by now: a sentence, and the figures behind it.
-fn head(basis: &Basis, last: Option<&Judged>, over: bool) -> String {
+pub(super) fn head(p: &Page) -> String {
+    let Some(basis) = Basis::of(p.view()) else { return String::new() };
+    let looked = p.seen().iter().rev().find_map(|t| Some((t.at, t.judged.as_deref()?)));
+    let last = looked.map(|(_, judged)| judged);
+    let over = !p.view().row.in_flight();
     let policy = &basis.terms;
     let stopped = basis.verdict.as_ref().and_then(|(_, f)| f.get("stopped_by")?.as_str());
     let (tone, key, rest) = sentence(last, policy, stopped, over, basis.blocks);
     // Where requests share their fate, an interval that takes them one by one promises nothing.
-    let confidence = if basis.blocks { "were requests independent".to_owned() } else { confidence(policy.alpha) };
+    let confidence = if basis.blocks { "if requests are independent".to_owned() } else { confidence(policy.alpha) };
     let or_na = |said: Option<String>| said.unwrap_or_else(|| "n/a".to_owned());
     html! {
         h2 #judge { "Evidence" }
@@ -153,19 +123,24 @@ fn head(basis: &Basis, last: Option<&Judged>, over: bool) -> String {
             span class={ "key " (tone.class()) } { (key) } " " span.mute { (rest) }
         }
         dl.judge-facts {
-            div title=(JUDGED) { dt { "canary requests judged" } dd { (say::count(last.map_or(0, |l| l.exposed))) } }
+            div {
+                dt { "canary requests judged" @if let Some((at, _)) = looked { " until " (at.clock()) } }
+                dd { (say::count(last.map_or(0, |l| l.exposed))) }
+            }
             div { dt { "p99 ratio, " (confidence) } dd { (or_na(last.map(|l| timeline::ratio_words(l.ratio)))) } }
             div {
                 dt { "5xx more than stable, " (confidence) }
                 dd { (or_na(last.map(|l| timeline::difference_words(l.difference.map(Some))))) }
             }
-            div { dt { "share of each measure" } dd { (or_na(last.map(|l| share_words(l, policy)))) } }
+            div { dt { "what the evidence is made of" } dd { (or_na(last.map(|l| share_words(l, policy)))) } }
         }
     }
     .into_string()
 }
 
-fn promise(basis: &Basis) -> String {
+/// What it promises, and where that is signed.
+pub(super) fn promise(p: &Page) -> String {
+    let Some(basis) = Basis::of(p.view()) else { return String::new() };
     let unit = if basis.blocks {
         "blocks of requests count: any dependence within a block is allowed; the intervals assume independent requests"
     } else {
@@ -181,8 +156,14 @@ fn promise(basis: &Basis) -> String {
     .into_string()
 }
 
-fn rows(points: Vec<EvidencePoint>, axis: Axis) -> String {
+/// The evidence in rows, while they are open.
+pub(super) fn rows(p: &Page) -> String {
+    if !p.evidence_open {
+        return String::new();
+    }
+    let points = timeline::evidence_points(p.seen(), p.axis());
     let every = points.len().div_ceil(MAX_ROWS).max(1);
+    let started = p.live.row.started;
     html! {
         table {
             caption.sr { "What the judge said, newest first" }
@@ -199,7 +180,7 @@ fn rows(points: Vec<EvidencePoint>, axis: Axis) -> String {
             tbody {
                 @for p in points.into_iter().rev().step_by(every) {
                     tr {
-                        td { (say::axis(p.at.since(axis.start))) }
+                        td { (say::axis(p.at.since(started))) }
                         td.n { (timeline::odds(p.power)) }
                         td.n { (timeline::odds(p.highest)) }
                         td.n { (timeline::ratio_words(p.ratio)) }
@@ -213,41 +194,46 @@ fn rows(points: Vec<EvidencePoint>, axis: Axis) -> String {
     .into_string()
 }
 
-/// The last verdict, recomputed from its ticks by this browser.
-fn recomputed(index: u64, facts: Map<String, Value>) -> AnyView {
-    let facts = StoredValue::new(facts);
-    let class = RwSignal::new(String::new());
-    let words = RwSignal::new(String::new());
-    let begin = move |_| {
-        if words.with_untracked(|w| w == FETCHING) {
-            return;
-        }
-        class.set("state unknown".to_owned());
-        words.set(FETCHING.to_owned());
-        leptos::task::spawn_local(async move {
-            let Some(facts) = facts.try_get_value() else { return };
-            let found = match crate::parts::recompute(facts).await.ok() {
-                Some(work) => work.await,
-                None => Err("the code that recomputes it did not come".to_owned()),
-            };
-            let tone = if found.is_ok() { Tone::Good } else { Tone::Bad };
-            let (Ok(said) | Err(said)) = found;
-            let _ = class.try_set(format!("state {}", tone.class()));
-            let _ = words.try_set(said);
-        });
-    };
-    view! {
-        <p class="judge-again">
-            <button type="button" class="woken" on:click=begin>"Recompute the last verdict here"</button>
-            " "<a href=format!("/receipts/{index}")>{format!("receipt {}", say::count(index))}</a>
-            " "<span class=class role="status">{words}</span>
-        </p>
-    }
-    .settled()
+/// How far the recomputation of the last verdict is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum Again {
+    /// Not asked for.
+    #[default]
+    Not,
+    /// Under way.
+    #[cfg_attr(not(feature = "hydrate"), allow(dead_code, reason = "done in the browser only"))]
+    Fetching,
+    /// What came of it, for which receipt.
+    #[cfg_attr(not(feature = "hydrate"), allow(dead_code, reason = "done in the browser only"))]
+    Done(u64, Result<String, String>),
 }
 
-/// Said while it is under way.
-const FETCHING: &str = "Fetching the ticks";
+/// The receipt of the last verdict and its facts, to be recomputed.
+#[cfg_attr(not(feature = "hydrate"), allow(dead_code, reason = "done in the browser only"))]
+pub(super) fn verdict(p: &Page) -> Option<(u64, Map<String, Value>)> {
+    Basis::of(p.view())?.verdict
+}
+
+/// The last verdict, recomputed from its ticks by this browser.
+pub(super) fn again(p: &Page) -> String {
+    let Some((index, _)) = Basis::of(p.view()).and_then(|basis| basis.verdict) else { return String::new() };
+    let (class, said) = match &p.again {
+        Again::Not => (String::new(), ""),
+        Again::Fetching => (format!("state {}", Tone::Unknown.class()), "Fetching its counts"),
+        // Of another verdict, when there has been one since or another moment is looked back at.
+        Again::Done(of, _) if *of != index => (String::new(), ""),
+        Again::Done(_, Ok(said)) => (format!("state {}", Tone::Good.class()), said.as_str()),
+        Again::Done(_, Err(why)) => (format!("state {}", Tone::Bad.class()), why.as_str()),
+    };
+    html! {
+        p.judge-again {
+            button.woken type="button" data-again="" { "Recompute the last verdict here" }
+            " " a href={ "/receipts/" (index) } { "receipt " (say::count(index)) }
+            " " span class=(class) role="status" { (said) }
+        }
+    }
+    .into_string()
+}
 
 /// The sentence that a person understands: tone, key words, the rest.
 fn sentence(
@@ -265,7 +251,7 @@ fn sentence(
     let slower = judged.ratio[0].filter(|low| blocks && *low > 1.0 + policy.tolerance);
     let still = match (judged.ratio, slower) {
         (_, Some(low)) => format!(
-            " Request by request its p99 looks at least {low:.2} times stable's, but requests here slow down together: blocks have not proved it."
+            " Its p99 looks at least {low:.2} times stable's, but requests here slow down together: it is not proved."
         ),
         _ if blocks => String::new(),
         ([_, Some(high)], None) => {
@@ -276,30 +262,32 @@ fn sentence(
     match judged.verdict.as_str() {
         "regressed" if stopped == Some("hard-stop") => (
             Tone::Bad,
-            "Stopped by the hard stop.".to_owned(),
-            format!("{} canary requests in a row failed while stable answered.", policy.hard_stop),
+            "Stopped at once.".to_owned(),
+            format!("{} canary requests in a row failed while stable answered: the hard stop.", policy.hard_stop),
         ),
         "regressed" => (
             Tone::Bad,
             "Stopped by the evidence.".to_owned(),
             format!("Evidence {odds} that it is worse than stable beyond the tolerance; it stops at {limit}."),
         ),
-        "certified" => {
-            (Tone::Good, "Certified for this step.".to_owned(), format!("\"Worse in every second\" is refuted.{still}"))
-        }
+        "certified" => (
+            Tone::Good,
+            "Proved within tolerance for this step.".to_owned(),
+            format!("That it is worse in every second is ruled out.{still}"),
+        ),
         "unrefuted" if slower.is_some() => (
             Tone::Wait,
             "It looks slower, which is not proved.".to_owned(),
-            format!("Evidence {odds}, {limit} would stop it.{still}"),
+            format!("Evidence against it {odds}, {limit} would stop it.{still}"),
         ),
         "unrefuted" => (
             Tone::Run,
             if over { "No regression found." } else { "No regression found so far." }.to_owned(),
-            format!("Evidence {odds}, {limit} would stop it.{still}"),
+            format!("Evidence against it {odds}, {limit} would stop it.{still}"),
         ),
         _ => (
             Tone::Wait,
-            "Nothing can be said yet.".to_owned(),
+            "Too early to say.".to_owned(),
             format!("Too few requests of both versions, or they do not arrive as planned.{still}"),
         ),
     }
@@ -366,8 +354,8 @@ mod tests {
         );
         check("regressed", Some("hard-stop"), &["hard stop", "10 canary requests in a row"]);
         check("regressed", Some("evidence"), &["Stopped by the evidence", "it stops at 100 to 1"]);
-        check("inconclusive", None, &["Nothing can be said yet"]);
-        check("certified", None, &["Certified for this step"]);
+        check("inconclusive", None, &["Too early to say"]);
+        check("certified", None, &["Proved within tolerance for this step"]);
         assert_eq!(sentence(None, &policy, None, false, false).1, "Nothing judged yet.");
         let wide = Judged { ratio: [Some(1.2), Some(1.8)], ..judged("unrefuted", 0.4, None) };
         let (tone, key, rest) = sentence(Some(&wide), &policy, None, false, true);
@@ -378,5 +366,87 @@ mod tests {
         assert!(key.starts_with("No regression") && !rest.contains("confidence"), "blocks claim no interval: {rest}");
         let even = Judged { abs: 0.0, rel: 0.0, p99: 0.0, ..judged("unrefuted", 0.0, None) };
         assert_eq!(share_words(&even, &policy), "the 5xx limit 25 %, 5xx against stable 25 %, p99 against stable 50 %");
+    }
+
+    /// A release that the sequential judge looked at, over after 390 s.
+    #[cfg(feature = "ssr")]
+    fn judged_view(verdicts: &[i64]) -> ReleaseView {
+        let mut view = crate::gallery::sample_view();
+        let start = view.row.started;
+        let rule = judge::Rule::Sequential(judge::sequential::Policy::default());
+        let mut say = |kind, s: i64, facts: &Value| {
+            let payload =
+                receipts::Payload::new(kind, start.plus_millis(s * 1000), model::Actor::judge(), facts).unwrap();
+            let index = view.as_of + 1;
+            view.fold(&projections::Receipt { index, payload: payload.release(view.row.id.clone()) });
+            index
+        };
+        let beginning = serde_json::json!({ "choice": { "mode": "requests" } });
+        say(Kind::AnalysisStarted, 3, &serde_json::json!({ "policy": rule, "beginning": beginning }));
+        for at in verdicts {
+            say(Kind::AnalysisPassed, *at, &serde_json::json!({ "policy": rule, "said": {}, "tables": [] }));
+        }
+        (view.row.ended, view.row.phase) =
+            (Some(start.plus_millis(390_000)), projections::Phase::Ended(model::event::Outcome::Promoted));
+        view
+    }
+
+    #[cfg(feature = "ssr")]
+    fn page_of(view: &ReleaseView, ticks: Vec<model::Tick>) -> Page {
+        use super::super::{controls::Reader, page::Address};
+        Page::new(view.clone(), ticks, Reader::Nobody, Address::default(), view.row.ended.unwrap())
+    }
+
+    #[cfg(feature = "ssr")]
+    #[test]
+    fn a_recomputed_verdict_says_so_beside_its_own_receipt() {
+        let view = judged_view(&[100, 300]);
+        let (first, second) = (view.as_of - 1, view.as_of);
+        let mut page = page_of(&view, Vec::new());
+        for (recomputed, back, shown, says) in [
+            (second, None, second, true),
+            (second, Some(200), first, false),
+            (first, Some(200), first, true),
+            (first, None, second, false),
+        ] {
+            page.look_back(back.map(|s| s * 1000));
+            page.again = Again::Done(recomputed, Ok("the same".to_owned()));
+            let said = again(&page);
+            assert!(said.contains(&format!("href=\"/receipts/{shown}\"")), "{said}");
+            assert_eq!(said.contains("the same"), says, "{recomputed} beside {shown}");
+        }
+    }
+
+    #[cfg(feature = "ssr")]
+    #[test]
+    fn evidence_stands_below_the_seconds_that_it_is_of() {
+        let view = judged_view(&[]);
+        let start = view.row.started;
+        let judged = r#"{"joint":0.5,"abs":0,"rel":0,"p99":0.5,"ratio":[null,1.3],"difference":[-0.01,0.01],"exposed":7,"verdict":"unrefuted"}"#;
+        let second = |s: i64| {
+            let tick = r#"{"seq":1,"boot":"a","at":"1970-01-01T00:00:00.000Z","weight":5,"epoch":1,"stable":{"n":1,"errors":0},"canary":null}"#;
+            let mut tick: model::Tick = serde_json::from_str(tick).unwrap();
+            tick.at = start.plus_millis(s * 1000);
+            tick.judged = Some(serde_json::from_str(judged).unwrap());
+            tick
+        };
+        let ticks: Vec<_> = (1..=390).map(second).collect();
+        // It is over; where it is looked back at it was still to climb for long.
+        for (from, to, back, first, last) in [
+            ("", "", "", 1, 390),
+            ("", "", "200", 1, 200),
+            ("100", "250", "", 100, 250),
+            ("100", "250", "200", 100, 200),
+        ] {
+            let mut page = page_of(&view, ticks.clone());
+            page.begin_at(from, to, back);
+            let svg = lines(&page);
+            let line = svg.split("tl-canary\" points=\"").nth(1).unwrap().split('"').next().unwrap();
+            let xs: Vec<f64> = line.split(' ').map(|point| point.split(',').next().unwrap().parse().unwrap()).collect();
+            let x = |s: i64| page.axis().x(start.plus_millis(s * 1000));
+            let ends = (xs[0] - x(first), xs[xs.len() - 1] - x(last));
+            let grain = x(first + 2) - x(first);
+            assert!(ends.0.abs() <= grain && ends.1.abs() <= grain, "{from} {to} {back}: {ends:?}");
+        }
     }
 }

@@ -110,7 +110,7 @@ fn Loaded(loaded: lists::ReleasesPage, asked: ReleasesAsked) -> impl IntoView {
     let newest_first = first && asked.sort.parse::<ReleaseSort>().unwrap_or_default() == ReleaseSort::default();
 
     let again = asked.first();
-    follow(as_of, move |arrival| {
+    follow(as_of, None, move |arrival| {
         let Arrival::Receipt(receipt) = arrival else { return };
         if !fold(rows, known, &receipt) && first && receipt.payload.kind == Kind::CanaryStarted {
             // Whether it fits the filters is for the server to say.

@@ -1,13 +1,12 @@
 //! The receipts of a release: all of them, or those of one sort.
 
-use leptos::prelude::*;
-use leptos_router::hooks::{use_location, use_query_map};
 use maud::html;
 use model::Kind;
-use projections::{Receipt, ReleaseView};
+use projections::Receipt;
 
+use super::page::Page;
 use crate::{
-    components::{VerifyReceipts, receipts_table, room, written},
+    components::{receipts_table, verify_line},
     words,
 };
 
@@ -34,49 +33,45 @@ fn is_of(sort: &str, r: &Receipt) -> bool {
     }
 }
 
-/// The section.
-#[component]
-pub fn ReceiptsOf(
-    /// The release.
-    view: RwSignal<ReleaseView>,
-) -> impl IntoView {
-    let query = use_query_map();
-    let location = use_location();
-    let sort =
-        written(move || query.read().get("show").filter(|s| SORTS.iter().any(|(w, _)| w == s)).unwrap_or_default());
-    let all = Signal::derive(move || view.with(|v| v.receipts.clone()));
-    let head = written(move || {
-        let (path, search, sort) = (location.pathname.get(), location.search.get(), sort.get());
-        view.with(|v| {
-            let (n, of) = (v.receipts.iter().filter(|r| is_of(&sort, r)).count(), v.receipts.len());
-            let chip = |word: &str, said: &str| {
-                let set = (!word.is_empty()).then(|| word.to_owned());
-                let here = sort == word;
-                html! {
-                    a.chip.on[here] aria-current=[here.then_some("true")] href=(words::address(&path, &search, [("show", set)])) data-noscroll="" { (said) }
-                }
-            };
-            html! {
-                h2 #receipts {
-                    "Receipts " span.count { @if n == of { (n) } @else { (n) " of " (of) } }
-                }
-                div.chips role="group" aria-label="Which receipts" {
-                    (chip("", "all"))
-                    @for (word, said) in SORTS { (chip(word, said)) }
-                }
-            }
-            .into_string()
-        })
-    });
-    let table = written(move || {
-        let sort = sort.get();
-        view.with(|v| receipts_table(v.receipts.iter().filter(|r| is_of(&sort, r))).into_string())
-    });
-    view! {
-        <section aria-labelledby="receipts">
-            {room(head)}
-            <VerifyReceipts receipts=all of="of this release"/>
-            {room(table)}
-        </section>
+/// The sort that the address asks for; empty for all.
+fn sort(p: &Page) -> &str {
+    SORTS.iter().map(|(word, _)| *word).find(|word| *word == p.address.show).unwrap_or_default()
+}
+
+/// How many there are, and the sorts.
+pub(super) fn head(p: &Page) -> String {
+    let (v, sort) = (p.view(), sort(p));
+    let (n, of) = (v.receipts.iter().filter(|r| is_of(sort, r)).count(), v.receipts.len());
+    let chip = |word: &str, said: &str| {
+        let set = (!word.is_empty()).then(|| word.to_owned());
+        let here = sort == word;
+        let address = words::address(&p.address.path, &p.address.search, [("show", set)]);
+        html! { a.chip.on[here] aria-current=[here.then_some("true")] href=(address) data-noscroll="" { (said) } }
+    };
+    html! {
+        h2 #receipts {
+            "Receipts " span.count { @if n == of { (n) } @else { (n) " of " (of) } }
+        }
+        div.chips role="group" aria-label="Which receipts" {
+            (chip("", "all"))
+            @for (word, said) in SORTS { (chip(word, said)) }
+        }
     }
+    .into_string()
+}
+
+/// What was checked of them in this browser, and a button that checks the rest.
+pub(super) fn check(p: &Page) -> String {
+    verify_line(&p.check, &p.view().receipts, "of this release").into_string()
+}
+
+/// What the checks found.
+pub(super) fn found(p: &Page) -> String {
+    p.check.found()
+}
+
+/// The list.
+pub(super) fn rows(p: &Page) -> String {
+    let sort = sort(p);
+    receipts_table(p.view().receipts.iter().filter(|r| is_of(sort, r))).into_string()
 }

@@ -1,6 +1,5 @@
 //! Stage by stage: what each weight served and how it compared, with the verdict that was reached there.
 
-use leptos::prelude::{Get, IntoView, RwSignal, Signal, With, component};
 use maud::{Markup, Render, html};
 use model::{
     Kind, Tick, Timestamp, Weight,
@@ -8,7 +7,6 @@ use model::{
 };
 use projections::{Receipt, ReleaseView, say};
 
-use crate::components::{room, written};
 use crate::words::Tone;
 
 /// A time at one weight above 0.
@@ -19,6 +17,8 @@ struct Stage {
     took_ms: i64,
     /// The receipt that set the weight.
     set_by: Option<u64>,
+    /// The one that set the next.
+    next: Option<u64>,
     /// What was counted in it.
     seen: Seen,
     /// The last verdict in it, with its receipt.
@@ -32,47 +32,31 @@ struct Seen {
     errors: u64,
     canary_p99: Option<f64>,
     stable_p99: Option<f64>,
+    /// When the last of it was counted.
+    until: Timestamp,
     /// True for the judge's own window, from its receipt; else the means of the seconds that are drawn.
     judged: bool,
 }
 
-/// The table; nothing before the first stage.
-#[component]
-pub fn Stages(
-    /// The release.
-    view: RwSignal<ReleaseView>,
-    /// Its ticks.
-    ticks: RwSignal<Vec<Tick>>,
-    /// The moment that is shown.
-    now: Signal<Timestamp>,
-) -> impl IntoView {
-    let markup =
-        written(move || view.with(|v| ticks.with(|t| markup(&stages(v, t, v.row.ended.unwrap_or(now.get())), v))));
-    room(markup)
-}
+/// What its columns say.
+const HEADS: [&str; 8] = ["Weight", "From", "Took", "Requests", "5xx", "p99 canary", "p99 stable", "Verdict"];
+/// Those of them that are numbers.
+const NUMBERS: &[&str] = &["From", "Took", "Requests", "5xx", "p99 canary", "p99 stable"];
 
-fn markup(stages: &[Stage], view: &ReleaseView) -> String {
+/// The table; nothing before the first stage.
+pub(super) fn markup(view: &ReleaseView, ticks: &[Tick], until: Timestamp) -> String {
+    let stages = stages(view, ticks, until);
     if stages.is_empty() {
         return String::new();
     }
     html! {
         section.stages aria-labelledby="stages" {
             h2 #stages { "Stage by stage" }
-            div.wide tabindex="0" role="region" aria-labelledby="stages" {
+            div.wide tabindex="0" role="region" aria-label="What each stage served" {
                 table {
-                    thead {
-                        tr {
-                            th { "Weight" }
-                            th.n { "From" }
-                            th.n { "Took" }
-                            th.n { "Requests" }
-                            th.n { "5xx" }
-                            th.n { "p99 canary : stable" }
-                            th { "Verdict" }
-                        }
-                    }
+                    thead { tr { @for head in HEADS { th.n[NUMBERS.contains(&head)] { (head) } } } }
                     tbody {
-                        @for stage in stages { (row(stage, view)) }
+                        @for stage in &stages { (row(stage, view)) }
                     }
                 }
             }
@@ -82,11 +66,7 @@ fn markup(stages: &[Stage], view: &ReleaseView) -> String {
 }
 
 fn row(s: &Stage, view: &ReleaseView) -> Markup {
-    let source = if s.seen.judged {
-        "what the judge had before it, from the receipt of its verdict"
-    } else {
-        "so far, from the seconds drawn above: no verdict over this stage yet"
-    };
+    let counted = if s.seen.judged { "judged" } else { "counted" };
     // A number opens what it was computed from: the verdict's receipt, or the one that set the weight.
     let from = s.verdict.filter(|_| s.seen.judged).map(|(_, _, i)| i).or(s.set_by);
     let door = |from: Option<u64>, said: &dyn Render| match from {
@@ -95,23 +75,28 @@ fn row(s: &Stage, view: &ReleaseView) -> Markup {
     };
     // What is aligned to the right and says something new is a new text: it does not move from where a shorter one began.
     let new = |said: &str| html! { span data-key=(said) { (said) } };
-    let ms = |v: Option<f64>| v.map_or_else(|| "n/a".to_owned(), say::latency);
-    let p99 = format!("{} : {} ms", ms(s.seen.canary_p99), ms(s.seen.stable_p99));
+    let ms = |v: Option<f64>| v.map_or_else(|| "n/a".to_owned(), |v| format!("{} ms", say::latency(v)));
     let ratio = say::share(s.seen.errors, s.seen.n).map_or_else(|| "n/a".to_owned(), say::ratio);
+    let verdict = match s.verdict {
+        Some((tone, word, i)) => {
+            html! { a class={ "door state " (tone.class()) } href={ "/receipts/" (i) } { (word) } }
+        }
+        None => html! { span.mute { @if view.row.in_flight() { "none yet" } @else { "none" } } },
+    };
+    let cells = [
+        door(s.set_by, &html! { b { (s.weight.to_string()) } }),
+        door(s.set_by, &say::axis(s.from.since(view.row.started))),
+        door(s.next, &new(&say::clock(s.took_ms))),
+        door(from, &new(&say::count(s.seen.n))),
+        door(from, &new(&ratio)),
+        door(from, &new(&ms(s.seen.canary_p99))),
+        door(from, &new(&ms(s.seen.stable_p99))),
+        verdict,
+    ];
     html! {
-        tr title=(source) {
-            td { (door(s.set_by, &html! { b { (s.weight.to_string()) } })) }
-            td.n { (say::axis(s.from.since(view.row.started))) }
-            td.n { (new(&say::clock(s.took_ms))) }
-            td.n { (door(from, &new(&say::count(s.seen.n)))) }
-            td.n { (door(from, &new(&ratio))) }
-            td.n { (door(from, &new(&p99))) }
-            td {
-                @if let Some((tone, word, i)) = s.verdict {
-                    a class={ "door state " (tone.class()) } href={ "/receipts/" (i) } { (word) }
-                } @else {
-                    span.mute { @if view.row.in_flight() { "none yet" } @else { "none" } }
-                }
+        tr title={ (counted) " until " (s.seen.until.clock()) } {
+            @for (head, cell) in HEADS.iter().zip(cells) {
+                td.n[NUMBERS.contains(head)] data-head=(head) { (cell) }
             }
         }
     }
@@ -139,6 +124,7 @@ fn stages(v: &ReleaseView, ticks: &[Tick], until: Timestamp) -> Vec<Stage> {
                     errors: canary.errors,
                     canary_p99: Some(canary.p99_ms?),
                     stable_p99: stable.and_then(|s| s.p99_ms),
+                    until: f.to.unwrap_or(to),
                     judged: true,
                 })
             });
@@ -147,6 +133,7 @@ fn stages(v: &ReleaseView, ticks: &[Tick], until: Timestamp) -> Vec<Stage> {
                 from: *from,
                 took_ms: to.since(*from),
                 set_by: *set_by,
+                next,
                 seen: judged.unwrap_or_else(|| counted(ticks, *from, to)),
                 verdict: verdict.map(|(tone, word, i, _)| (tone, word, i)),
             }
@@ -155,7 +142,7 @@ fn stages(v: &ReleaseView, ticks: &[Tick], until: Timestamp) -> Vec<Stage> {
 }
 
 /// The receipt that set a weight.
-fn setter(v: &ReleaseView, at: Timestamp, weight: Weight) -> Option<u64> {
+pub(super) fn setter(v: &ReleaseView, at: Timestamp, weight: Weight) -> Option<u64> {
     let sets = |r: &&Receipt| match r.payload.kind {
         Kind::CanaryStepped => {
             r.payload.facts::<CanaryStepped>().is_ok_and(|f| f.applied_at == at && f.weight == weight)
@@ -181,6 +168,40 @@ fn counted(ticks: &[Tick], from: Timestamp, to: Timestamp) -> Seen {
         errors: canary().map(|c| c.errors).sum(),
         canary_p99: mean(&mut canary().filter_map(|c| Some((c.p99_ms?, c.n)))),
         stable_p99: mean(&mut own.iter().filter_map(|t| Some((t.stable.p99_ms?, t.stable.n)))),
+        until: own.last().map_or(from, |t| t.at),
         judged: false,
+    }
+}
+
+#[cfg(all(test, feature = "ssr"))]
+mod tests {
+    use model::Verdict;
+
+    use super::*;
+
+    #[test]
+    fn a_stage_says_until_when_it_is_counted() {
+        let view = crate::gallery::sample_view();
+        let (set, _) = view.weights[1];
+        let second = |s: i64| {
+            let mut tick: Tick = serde_json::from_str(crate::gallery::SECOND).unwrap();
+            tick.at = set.plus_millis(s * 1_000);
+            tick
+        };
+        let until = set.plus_millis(9_000);
+        let unjudged = |mut view: ReleaseView| {
+            view.receipts.retain(|r| crate::words::verdict(r.payload.kind).is_none());
+            view
+        };
+        let counted = markup(&unjudged(view.clone()), &[second(1), second(3)], until);
+        for said in ["counted until 14:06:37", ">208 ms<", ">202 ms<", ">10<", ">20 %<", ">none yet<"] {
+            assert!(counted.contains(said), "{said:?} is missing in {counted}");
+        }
+        let verdict = view.receipts.iter().find(|r| crate::words::verdict(r.payload.kind).is_some()).unwrap();
+        let facts: AnalysisEnded = verdict.payload.facts().unwrap();
+        assert_eq!(facts.verdict, Verdict::Successful);
+        let judged = markup(&view, &[second(1)], until);
+        let said = format!("title=\"judged until {}\"", facts.to.unwrap().clock());
+        assert!(judged.contains(&said), "{said:?} is missing in {judged}");
     }
 }

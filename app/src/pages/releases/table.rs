@@ -25,7 +25,7 @@ pub fn release_table(rows: &[ReleaseRow], sorted: Option<&ReleasesAsked>, now: T
                         th { "Worst finding" }
                         (head(SortBy::Exposed, "Exposed", "n"))
                         (head(SortBy::Energy, "Energy", "n"))
-                        th { "By" }
+                        th { "Started by" }
                     }
                 }
                 tbody { @for row in rows { (line(row, now)) } }
@@ -72,10 +72,7 @@ fn line(row: &ReleaseRow, now: Timestamp) -> Markup {
                 Some(end) => (say::duration(end.since(row.started))),
                 None => (so_far(row.started, now)),
             } }
-            td.worst { @match &row.worst {
-                Some(worst) => span { (worst) },
-                None => span.mute { "none" },
-            } }
+            td.worst { span.mute[row.worst.is_none()] { (crate::words::worst(row)) } }
             td.n { (say::count(row.exposed)) }
             td.n title=[bounds] { (say::joules_sum(joules)) }
             td.by { (row.actor) }

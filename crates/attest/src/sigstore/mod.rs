@@ -7,6 +7,7 @@ pub mod limits;
 mod log_entry;
 mod make;
 mod proved;
+mod remembered;
 #[cfg(test)]
 mod tests;
 mod trust;
@@ -23,6 +24,7 @@ pub use describe::Described;
 pub use log_entry::{EntryError, log_entry};
 pub use make::{SignError, Signed, SigningKey};
 pub use proved::{Evidence, LogEntry, Proved, ProvedSigner};
+pub use remembered::forget_signatures;
 pub use trust::TrustRoot;
 
 use crate::{Expected, Policy, Refused, Signer, Statement};
@@ -112,6 +114,7 @@ impl fmt::Debug for Artifact<'_> {
 impl Verifier {
     /// For the authorities of this trust root.
     pub fn new(trust: TrustRoot) -> Result<Self, Refused> {
+        remembered::install();
         let inner = sv::Verifier::new(trust.library()).map_err(|error| Refused::TrustRoot(error.to_string()))?;
         Ok(Self { trust, inner })
     }

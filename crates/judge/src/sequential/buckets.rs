@@ -62,7 +62,7 @@ impl Fit {
                 ms(l.canary_us)
             ),
             _ => format!(
-                "p99 does not vote: stable's past has fewer than {} requests, or its p99 or the limit above it lies beyond the last bucket",
+                "p99 is not compared: stable's past has fewer than {} requests, or its p99 or the limit above it lies beyond the last bucket",
                 policy.history_requests
             ),
         }

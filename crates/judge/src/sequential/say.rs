@@ -43,14 +43,14 @@ pub fn sentence(feed: &Feed) -> String {
                 canary.n,
                 worse(largest, feed)
             ),
-            None => "regressed".to_owned(),
+            None => "it is worse than stable".to_owned(),
         },
         Verdict::Certified => format!(
             "certified for this step: p99 and 5xx within their margins, each with evidence above {}",
             odds(policy.certify_at())
         ),
         Verdict::Unrefuted => format!(
-            "no regression found in {} canary requests: evidence {}, {limit} would stop it{}{}",
+            "no regression found in {} canary requests: evidence against it {}, {limit} would stop it{}{}",
             canary.n,
             odds(joint),
             excluded(feed),
@@ -98,7 +98,9 @@ fn excluded(feed: &Feed) -> String {
     match judged.ratio {
         // The interval takes requests one by one: where they share their fate it promises nothing.
         [Some(low), _] if feed.judge().mode() == Mode::Blocks && low > 1.0 + policy.tolerance => {
-            format!("; request by request its p99 looks at least {low:.2} times stable's, which blocks have not proved")
+            format!(
+                "; its p99 looks at least {low:.2} times stable's, but requests here slow down together: it is not proved"
+            )
         }
         _ if feed.judge().mode() == Mode::Blocks => String::new(),
         [_, Some(high)] => {
@@ -114,8 +116,8 @@ fn silent(feed: &Feed) -> String {
         (_, _, Some(fit @ Fit::Coarse(_))) => format!("; {}", fit.words(feed.limits(), feed.judge().policy())),
         (false, None, Some(fit)) => format!("; {}", fit.words(None, feed.judge().policy())),
         (true, ..) => String::new(),
-        (false, None, None) => "; p99 does not vote: stable had too few requests to say what is slow".to_owned(),
-        (false, Some(_), _) => "; p99 does not vote yet".to_owned(),
+        (false, None, None) => "; p99 is not compared: stable had too few requests to say what is slow".to_owned(),
+        (false, Some(_), _) => "; p99 is not compared yet".to_owned(),
     }
 }
 

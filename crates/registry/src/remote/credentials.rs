@@ -225,4 +225,65 @@ mod tests {
         assert!(found(r#"{"credHelpers":{"a.b":"../../bin/sh"}}"#, "a.b").await.is_err());
         assert!(found(r#"{"credsStore":"surely-not-installed"}"#, "a.b").await.is_err());
     }
+
+    /// In the way of docker's helpers: what was asked comes on the command line and stdin.
+    const HELPER: &str = r#"#!/bin/sh
+read -r host
+case "$1 $host" in
+"get a.b:5000") echo '{"ServerURL":"a.b:5000","Username":"ann","Secret":"se:cret"}' ;;
+"get https://index.docker.io/v1/") echo '{"ServerURL":"https://index.docker.io/v1/","Username":"<token>","Secret":"t"}' ;;
+"get broken.example") echo 'SECRET' ;;
+*) echo 'credentials not found in native keychain'; exit 1 ;;
+esac
+"#;
+    const WITH_HELPER: &str = "DELIVERYOS_TEST_WITH_A_CREDENTIAL_HELPER";
+
+    /// With a helper on the `PATH` of a process of its own, because this one's is everybody's.
+    #[test]
+    fn a_helper_on_the_path() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let helper = dir.path().join("docker-credential-fake");
+        std::fs::write(&helper, HELPER).unwrap();
+        std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let own = std::env::var_os("PATH").unwrap_or_default();
+        let path = std::env::join_paths(std::iter::once(dir.path().to_owned()).chain(std::env::split_paths(&own)));
+        let ended = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "remote::credentials::tests::what_a_helper_says", "--nocapture"])
+            .env("PATH", path.unwrap())
+            .env(WITH_HELPER, "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&ended.stdout);
+        assert!(
+            ended.status.success() && said.contains("1 passed"),
+            "{said}{}",
+            String::from_utf8_lossy(&ended.stderr)
+        );
+    }
+
+    #[tokio::test]
+    async fn what_a_helper_says() {
+        if std::env::var_os(WITH_HELPER).is_none() {
+            return; // Started again by `a_helper_on_the_path`.
+        }
+        let ann = Login::Password { user: "ann".into(), password: "se:cret".into() };
+        let of_one = r#"{"credHelpers":{"a.b:5000":"fake"},"auths":{"a.b:5000":{"username":"u","password":"p"}}}"#;
+        assert_eq!(found(of_one, "a.b:5000").await.unwrap(), Some(ann.clone()), "a host's own helper comes first");
+        let of_all = r#"{"credsStore":"fake","auths":{"c.d":{"username":"u","password":"p"},"a.b:5000":{}}}"#;
+        assert_eq!(
+            found(of_all, "a.b:5000").await.unwrap(),
+            Some(ann),
+            "docker leaves an empty entry beside its helper"
+        );
+        assert_eq!(found(of_all, "docker.io").await.unwrap(), Some(Login::Identity("t".into())));
+        let own = Login::Password { user: "u".into(), password: "p".into() };
+        assert_eq!(found(of_all, "c.d").await.unwrap(), Some(own), "what is in the file needs no helper");
+        assert_eq!(found(of_all, "x.y").await.unwrap(), None, "a helper that knows nothing of a host");
+        let broken = found(of_all, "broken.example").await.unwrap_err().to_string();
+        assert!(
+            broken.contains("docker-credential-fake gave no credentials") && !broken.contains("SECRET"),
+            "{broken}"
+        );
+    }
 }

@@ -79,7 +79,6 @@ pub fn decide(
         },
         CommandKind::Abort | CommandKind::Rollback => {
             let weight = status.exposure();
-            let reason = if reason.is_empty() { format!("{command} by {actor}") } else { reason };
             vec![Transition::Aborted { at, breach_at: at, reason, automatic: false, actor, weight }]
         }
         CommandKind::Retry => vec![Transition::Retried { at, actor, reason }],
@@ -105,9 +104,7 @@ pub fn controller_back(recipe: &Recipe, status: &Status, last_seen: Timestamp, n
     vec![Transition::Aborted {
         at: now,
         breach_at: now,
-        reason: format!(
-            "the release was without a controller for {gone}, longer than the {limit} of its dead-man time"
-        ),
+        reason: format!("nothing controlled the release for {gone}, and its recipe allows {limit} (the dead-man time)"),
         automatic: true,
         actor: Actor::controller(),
         weight: status.exposure(),

@@ -280,7 +280,8 @@ impl Status {
         if let Some(abort) = &self.abort {
             let what = if abort.after_promotion { "rolled back" } else { "aborted" };
             let version = &self.start.canary.version;
-            return (Phase::Degraded, format!("RolloutAborted: Rollout {what} update to {version}: {}", abort.reason));
+            let why = if abort.reason.is_empty() { String::new() } else { format!(": {}", abort.reason) };
+            return (Phase::Degraded, format!("RolloutAborted: Rollout {what} update to {version}{why}"));
         }
         if self.swapped || self.outcome == Some(Outcome::Promoted) {
             return (Phase::Healthy, String::new());

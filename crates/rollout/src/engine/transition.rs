@@ -211,7 +211,7 @@ pub enum Transition {
         at: Timestamp,
         /// End of the tick or measurement in which the rule rejected, or the moment of the command.
         breach_at: Timestamp,
-        /// Why: names metric, value and limit, or the person's reason.
+        /// Why: names metric, value and limit, or the person's reason; empty when a person gave none.
         reason: String,
         /// True when no person asked.
         automatic: bool,

@@ -4,6 +4,7 @@
 //! the other. What the receipts state is invented and says so: the environments are called `sample-…`, and energies name the
 //! coefficient `sample`.
 
+mod measured;
 mod story;
 
 use anyhow::{Context, Result, ensure};
@@ -39,8 +40,19 @@ pub(crate) struct Options {
     /// Receipts of the whole log, its own first one included; at least 20 for each release.
     #[arg(long, default_value_t = 1_000_000)]
     receipts: u64,
+    /// Seconds that were measured in the last release, which takes so long; 0 for none, as in all others.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
+    measurements: u64,
 }
 
+impl Options {
+    /// A new directory with a small history whose last release has so many measurements.
+    pub(crate) fn small(directory: PathBuf, measurements: u64) -> Self {
+        Self { directory, releases: 200, receipts: 20_001, measurements }
+    }
+}
+
+/// Fills it, and says how fast.
 pub(crate) fn run(options: &Options) -> Result<Value> {
     let needed = options.releases.saturating_mul(LEAST) + 1;
     ensure!(options.receipts >= needed, "{} releases need at least {needed} receipts", options.releases);
@@ -62,6 +74,10 @@ async fn fill(options: &Options) -> Result<Value> {
         let stories: Vec<Story> =
             (told..options.releases.min(told + TOGETHER)).map(|n| story(options, n, now)).collect::<Result<_>>()?;
         told += stories.len() as u64;
+        let last = stories.last().filter(|_| told == options.releases && options.measurements > 0);
+        if let Some(last) = last {
+            measured::write(&store, last, options.measurements).await?;
+        }
         append(&log, stories).await?;
         if bar {
             eprint!("\r{} of {} receipts", log.size().borrow().clone(), options.receipts);
@@ -97,7 +113,11 @@ fn story(options: &Options, n: u64, now: Timestamp) -> Result<Story> {
     let place = i64::try_from(
         (u128::from(n) * u128::from(span.unsigned_abs()) / u128::from(options.releases)).min(u128::from(u64::MAX >> 1)),
     )?;
-    Story::tell(n, each + u64::from(n < rest), now.plus_millis(place - DAYS * DAY_MS))
+    let receipts = each + u64::from(n < rest);
+    if n + 1 == options.releases && options.measurements > 0 {
+        return measured::story(n, receipts, now, options.measurements);
+    }
+    Story::tell(n, receipts, now.plus_millis(place - DAYS * DAY_MS))
 }
 
 /// The receipts of all of them in the order of their times, and then for each the one that sums it up.

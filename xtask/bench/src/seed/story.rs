@@ -32,19 +32,27 @@ const SERVICES: [&str; 12] = [
 ];
 const PEOPLE: [&str; 4] = ["dana", "lee", "ci", "kim"];
 /// When each stage begins, s, and its weight: the built-in recipe.
-const STAGES: [(i64, u8); 4] = [(1, 5), (121, 25), (301, 50), (481, 100)];
+pub(super) const STAGES: [(i64, u8); 4] = [(1, 5), (121, 25), (301, 50), (481, 100)];
+
+/// When a release that goes well is promoted, s.
+pub(super) const PROMOTED_AT_S: i64 = 720;
 
 /// The receipts of one release, without the one that sums them up.
 pub(super) struct Story {
     pub(super) release: ReleaseId,
     pub(super) drafts: Vec<Draft>,
     pub(super) outcome: Outcome,
+    pub(super) start: Timestamp,
     pub(super) ended: Timestamp,
+    /// How long a second of the story took, ms.
+    pub(super) second_ms: i64,
 }
 
 struct Teller {
     release: ReleaseId,
     start: Timestamp,
+    /// Its second is so long, ms: 1,000, more for a story that is told slowly.
+    second_ms: i64,
     drafts: Vec<Draft>,
     /// Changes with each draw: what varies between releases comes from it, the same at every run.
     chance: u64,
@@ -53,6 +61,11 @@ struct Teller {
 impl Story {
     /// Release number `n`, which has `receipts` in the end.
     pub(super) fn tell(n: u64, receipts: u64, start: Timestamp) -> Result<Self> {
+        Self::told(n, receipts, start, 1, None)
+    }
+
+    /// The same `times` as slowly, with this outcome.
+    pub(super) fn told(n: u64, receipts: u64, start: Timestamp, times: i64, outcome: Option<Outcome>) -> Result<Self> {
         let pick = |from: &[&'static str]| {
             from.get(usize::try_from(n)? % from.len()).copied().ok_or_else(|| anyhow::anyhow!("nothing to pick"))
         };
@@ -61,18 +74,21 @@ impl Story {
         let mut teller = Teller {
             release: format!("{service}-{number}").parse()?,
             start,
+            second_ms: times * 1000,
             drafts: Vec::new(),
             chance: n.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
         };
         // One in twelve is stopped on its way, one in fifty after it had become stable.
-        let outcome = match teller.draw(600) {
+        let drawn = match teller.draw(600) {
             0..50 => Outcome::Aborted,
             50..62 => Outcome::RolledBack,
             _ => Outcome::Promoted,
         };
+        let outcome = outcome.unwrap_or(drawn);
         let ended = teller.tell(n, service, person, number, outcome, receipts)?;
-        let Teller { release, drafts, start, .. } = teller;
-        Ok(Self { release, drafts, outcome, ended: start.plus_millis(ended * 1000) })
+        let ended = teller.at(ended);
+        let Teller { release, drafts, second_ms, .. } = teller;
+        Ok(Self { release, drafts, outcome, start, ended, second_ms })
     }
 }
 
@@ -83,6 +99,11 @@ impl Teller {
         self.chance ^= self.chance >> 7;
         self.chance ^= self.chance << 17;
         self.chance % below
+    }
+
+    /// A second of the story as a time.
+    fn at(&self, second: i64) -> Timestamp {
+        self.start.plus_millis(second * self.second_ms)
     }
 
     fn say(&mut self, kind: Kind, second: i64, actor: Actor, facts: &impl Serialize) -> Result<()> {
@@ -98,7 +119,7 @@ impl Teller {
             wall_us: 21_000,
             idle_joules: None,
         };
-        let payload = Payload::new(kind, self.start.plus_millis(second * 1000), actor, facts)?
+        let payload = Payload::new(kind, self.at(second), actor, facts)?
             .release(self.release.clone())
             .cite(["Argo Rollouts 1.10, Rollout v1alpha1"])
             .energy(energy);
@@ -133,7 +154,7 @@ impl Teller {
         self.say(Kind::CommandAccepted, 0, person.parse()?, &asked)?;
         let planned = STAGES
             .iter()
-            .map(|(s, w)| Ok(PlannedWeight { at_ms: s * 1000, weight: Weight::new(*w)? }))
+            .map(|(s, w)| Ok(PlannedWeight { at_ms: s * self.second_ms, weight: Weight::new(*w)? }))
             .collect::<Result<Vec<_>>>()?;
         let started = CanaryStarted {
             strategy: "canary".to_owned(),
@@ -146,7 +167,8 @@ impl Teller {
             recipe: digest(0),
             steps: 7,
             planned,
-            planned_ms: Some(720_000),
+            planned_ms: Some(PROMOTED_AT_S * self.second_ms),
+            stops: Vec::new(),
             runtime: "local".to_owned(),
         };
         self.say(Kind::CanaryStarted, 0, controller(), &started)?;
@@ -168,7 +190,7 @@ impl Teller {
                 steps: 7,
                 from_weight: Weight::new(from)?,
                 weight: Weight::new(weight)?,
-                applied_at: self.start.plus_millis(second * 1000),
+                applied_at: self.at(second),
                 epoch: Epoch(1),
                 operation: format!("{}/{step}", self.release),
             };
@@ -177,7 +199,7 @@ impl Teller {
             if let Some((until, _)) = STAGES.get(step as usize + 1) {
                 let paused = CanaryPaused {
                     reason: "step".to_owned(),
-                    until: Some(self.start.plus_millis(until * 1000)),
+                    until: Some(self.at(*until)),
                     weight: Weight::new(weight)?,
                     step: step * 2 + 1,
                 };
@@ -185,7 +207,7 @@ impl Teller {
                 if (step as usize) + 1 < stops_at {
                     let resumed = CanaryResumed {
                         reason: "its time was up".to_owned(),
-                        paused_ms: (until - second) * 1000,
+                        paused_ms: (until - second) * self.second_ms,
                         step: step * 2 + 1,
                     };
                     self.say(Kind::CanaryResumed, *until, controller(), &resumed)?;
@@ -201,11 +223,11 @@ impl Teller {
                     digest: digest(n),
                     reason: "every step is done".to_owned(),
                 };
-                self.say(Kind::CanaryPromoted, 720, controller(), &promoted)?;
+                self.say(Kind::CanaryPromoted, PROMOTED_AT_S, controller(), &promoted)?;
                 if outcome == Outcome::RolledBack {
                     self.stopped("p99 rose after all traffic was on it", false, 900, 100)?
                 } else {
-                    721
+                    PROMOTED_AT_S + 1
                 }
             }
         };
@@ -213,7 +235,7 @@ impl Teller {
         let rto = 900 + i64::try_from(self.draw(40_000))?;
         let completed = CanaryCompleted {
             outcome,
-            took_ms: ended * 1000,
+            took_ms: ended * self.second_ms,
             breach_to_zero_ms: timed.then_some(rto / 10),
             breach_to_last_request_ms: None,
             zero_to_drained_ms: timed.then_some(rto - rto / 10),
@@ -241,8 +263,8 @@ impl Teller {
             rule: "threshold".to_owned(),
             measurements: 30,
             segment: None,
-            from: Some(self.start.plus_millis((second - 30).max(0) * 1000)),
-            to: Some(self.start.plus_millis(second * 1000)),
+            from: Some(self.at((second - 30).max(0))),
+            to: Some(self.at(second)),
             canary: Some(stats(590, p99)),
             stable: Some(stats(11_902, 87.0)),
         };
@@ -254,7 +276,7 @@ impl Teller {
             reason: reason.to_owned(),
             automatic,
             weight: Weight::new(weight)?,
-            breach_at: self.start.plus_millis(second * 1000),
+            breach_at: self.at(second),
             command: None,
         };
         let actor = if automatic { Actor::judge() } else { "dana".parse()? };

@@ -8,12 +8,41 @@ use leptos::prelude::*;
 use model::{Environment, evidence::Requirement};
 use projections::{Receipt, ReleaseView, say};
 
-use self::nodes::{Chain, Node};
-use crate::words::Tone;
+use self::nodes::{ATTESTED, Chain, Node};
+use super::evidence::{Item, line};
+use crate::{api::reads::ImageKnown, words::Tone};
 
-/// The section as markup.
-pub(crate) fn markup(view: &ReleaseView, about: &[Receipt], order: &[Environment]) -> String {
-    section(&Chain::of(view, about, order)).to_html()
+/// What the log says of a release's image: a line under the headline, and the section.
+pub(crate) fn known(view: &ReleaseView, about: &[Receipt], order: &[Environment]) -> ImageKnown {
+    let chain = Chain::of(view, about, order);
+    ImageKnown { line: line(items(&chain)).into_string(), section: section(&chain).to_html() }
+}
+
+/// Build, attestations and gates in a word each.
+fn items(chain: &Chain) -> Vec<Item> {
+    if chain.is_empty() {
+        let detail = "nothing known before its release".to_owned();
+        return vec![Item { tone: Tone::Unknown, name: "Image", detail, receipt: None }];
+    }
+    let named = |name: &str| chain.nodes.iter().chain(&chain.about).find(|node| node.name == name);
+    let item = |name: &'static str| {
+        let node = named(name)?;
+        Some(Item { tone: node.tone, name, detail: node.word.to_owned(), receipt: node.receipt })
+    };
+    let stated: Vec<&Node> = ATTESTED.iter().filter_map(|(_, name)| named(name)).collect();
+    let verified = || stated.iter().filter(|node| node.tone == Tone::Good);
+    let names: Vec<String> = verified().map(|node| node.name.to_lowercase()).collect();
+    let attested = Item {
+        tone: if names.is_empty() { Tone::Unknown } else { Tone::Good },
+        name: "Attested",
+        detail: if names.is_empty() { "nothing was verified".to_owned() } else { names.join(", ") },
+        receipt: verified().find_map(|node| node.receipt),
+    };
+    let gates = item("Gates").map(|gates| match named("Gates").and_then(|node| node.details.first()) {
+        Some(more) if gates.receipt.is_some() => Item { detail: format!("{}, {more}", gates.detail), ..gates },
+        _ => gates,
+    });
+    item("Build").into_iter().chain([attested]).chain(gates).collect()
 }
 
 fn section(chain: &Chain) -> AnyView {
@@ -144,6 +173,7 @@ mod tests {
     #[test]
     fn stations_in_their_order_with_their_receipts() {
         let view = crate::gallery::sample_view();
+        let markup = |view: &ReleaseView, about: &[Receipt], order: &[Environment]| known(view, about, order).section;
         let order: Vec<Environment> = ["dev", "staging", "prod"].map(|e| e.parse().unwrap()).to_vec();
         assert!(markup(&view, &[], &[]).contains("Nothing in the log is about this image"));
         let about = [
@@ -187,7 +217,15 @@ mod tests {
             not_run: vec![model::gate::NotRun { tool: "trivy".into(), why: "not installed".into() }],
             segment: Digest::from_sha256(&[2; 32]),
         };
-        let said = markup(&crate::gallery::sample_view(), &[receipt(1, Kind::GatesPassed, &facts)], &[]);
+        let image = known(&crate::gallery::sample_view(), &[receipt(1, Kind::GatesPassed, &facts)], &[]);
+        let said = image.section;
         assert!(said.contains("trivy") && said.contains("not run") && said.contains("not installed"), "{said}");
+        let line = image.line;
+        let gates = "href=\"/receipts/1\"><b>Gates</b> <span>passed, 1 not run</span></a>";
+        assert!(line.contains(gates), "{line}");
+        assert!(line.contains("<b>Build</b> <span>not known</span>"), "{line}");
+        assert!(line.contains("<b>Attested</b> <span>nothing was verified</span>"), "{line}");
+        let nothing = known(&crate::gallery::sample_view(), &[], &[]).line;
+        assert!(nothing.contains("<b>Image</b> <span>nothing known before its release</span>"), "{nothing}");
     }
 }

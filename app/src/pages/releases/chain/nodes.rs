@@ -44,6 +44,13 @@ pub(crate) struct Chain {
     pub(crate) gates: Option<(u64, u64, GatesDecided)>,
 }
 
+/// What is attested of an image itself.
+pub(super) const ATTESTED: [(Kind, &str); 3] = [
+    (Kind::AttestationSignature, "Signature"),
+    (Kind::AttestationSbom, "Bill of materials"),
+    (Kind::AttestationVuln, "Scan"),
+];
+
 /// Refusals shown; the list of receipts has all.
 const MAX_REFUSED: usize = 5;
 
@@ -75,14 +82,7 @@ impl Chain {
             document: None,
         });
         nodes.extend(environments(&all, order));
-        let mut about: Vec<Node> = [
-            (Kind::AttestationSignature, "Signature"),
-            (Kind::AttestationSbom, "Bill of materials"),
-            (Kind::AttestationVuln, "Scan"),
-        ]
-        .into_iter()
-        .map(|(kind, name)| attested(name, last(&[kind])))
-        .collect();
+        let mut about: Vec<Node> = ATTESTED.iter().map(|(kind, name)| attested(name, last(&[*kind]))).collect();
         about.push(gated(gates.as_ref()));
         about.extend(admitted(&all));
         Self { nodes, about, policy, refused: refused(&all), gates }

@@ -1,188 +1,20 @@
 //! Folding in any split is folding at once, and nothing that a receipt may state makes a fold panic.
 
+mod log;
+
 use model::{
-    Digest, Energy, EnergyMethod, Epoch, Kind, ReleaseId, Timestamp, Verdict, Weight,
-    event::{
-        AnalysisEnded, CanaryAborted, CanaryCompleted, CanaryPaused, CanaryPromoted, CanaryResumed, CanaryStarted,
-        CanaryStepped, CommandSeen, Outcome, PlannedWeight, ReleaseCompleted, RollbackArmed,
-    },
+    Epoch, Kind, Verdict,
+    event::{CommandSeen, Outcome},
 };
-use projections::{Overview, Phase, Receipt, ReleaseRow, ReleaseView, describe, thin};
+use projections::{Overview, Phase, Receipt, ReleaseRow, ReleaseView, describe, reason, thin};
 use proptest::prelude::*;
 use receipts::Payload;
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-fn id(n: u8) -> ReleaseId {
-    format!("checkout-{n}").parse().unwrap()
-}
-fn at(s: i64) -> Timestamp {
-    Timestamp::from_millis(1_778_162_792_000 + s * 1000)
-}
-fn w(p: u8) -> Weight {
-    Weight::new(p).unwrap()
-}
-fn digest(b: u8) -> Digest {
-    Digest::from_sha256(&[b; 32])
-}
-fn energy(joules: f64) -> Energy {
-    Energy {
-        joules,
-        low: joules / 2.0,
-        high: joules * 2.0,
-        method: EnergyMethod::ModelCpuTime,
-        scope: "cpu".into(),
-        coefficient: None,
-        cpu_time_us: 1,
-        wall_us: 2,
-        idle_joules: None,
-    }
-}
-
-fn payload(kind: Kind, s: i64, facts: &impl Serialize) -> Payload {
-    Payload::new(kind, at(s), "dana".parse().unwrap(), facts).unwrap().release(id(1))
-}
-
-fn started() -> Payload {
-    let facts = CanaryStarted {
-        strategy: "canary".into(),
-        service: "checkout".parse().unwrap(),
-        environment: "production".parse().unwrap(),
-        version: "v2".parse().unwrap(),
-        digest: digest(2),
-        stable_version: "v1".parse().unwrap(),
-        stable_digest: digest(1),
-        recipe: digest(9),
-        steps: 6,
-        planned: vec![
-            PlannedWeight { at_ms: 0, weight: w(5) },
-            PlannedWeight { at_ms: 120_000, weight: w(25) },
-            PlannedWeight { at_ms: 300_000, weight: w(100) },
-        ],
-        planned_ms: Some(720_000),
-        runtime: "local".into(),
-    };
-    payload(Kind::CanaryStarted, 1, &facts).energy(energy(0.5))
-}
-fn stepped(s: i64, step: u32, from: u8, to: u8) -> Payload {
-    let facts = CanaryStepped {
-        strategy: "canary".into(),
-        step,
-        steps: 6,
-        from_weight: w(from),
-        weight: w(to),
-        applied_at: at(s),
-        epoch: Epoch(1),
-        operation: format!("op-{s}"),
-    };
-    payload(Kind::CanaryStepped, s, &facts).energy(energy(0.25))
-}
-fn paused(s: i64, reason: &str, until: Option<i64>, weight: u8) -> Payload {
-    payload(
-        Kind::CanaryPaused,
-        s,
-        &CanaryPaused { reason: reason.into(), until: until.map(at), weight: w(weight), step: 1 },
-    )
-}
-fn resumed(s: i64, turn: &str) -> Payload {
-    let mut p = payload(
-        Kind::CanaryResumed,
-        s,
-        &CanaryResumed { reason: "cache was warming".into(), paused_ms: 40_000, step: 1 },
-    );
-    p.facts.insert("transition".into(), json!({ "type": turn }));
-    p
-}
-fn analysis(s: i64, kind: Kind, verdict: Verdict, message: &str) -> Payload {
-    let facts = AnalysisEnded {
-        analysis: "built-in".into(),
-        scope: "built-in".into(),
-        verdict,
-        message: message.into(),
-        rule: "threshold".into(),
-        measurements: 3,
-        segment: None,
-        from: None,
-        to: None,
-        canary: None,
-        stable: None,
-    };
-    payload(kind, s, &facts)
-}
-fn armed(s: i64) -> Payload {
-    payload(
-        Kind::RollbackArmed,
-        s,
-        &RollbackArmed {
-            previous_image: digest(1),
-            previous_version: "v1".parse().unwrap(),
-            down_migration: "none".into(),
-            flags_off: vec![],
-            acts: vec!["traffic".into()],
-            rto_s: 90,
-        },
-    )
-}
-fn aborted(s: i64, automatic: bool) -> Payload {
-    payload(
-        Kind::CanaryAborted,
-        s,
-        &CanaryAborted {
-            reason: "5xx 9.4 %, limit 1 %".into(),
-            automatic,
-            weight: w(25),
-            breach_at: at(s - 1),
-            command: None,
-        },
-    )
-}
-fn completed(s: i64, outcome: Outcome) -> Payload {
-    payload(
-        Kind::CanaryCompleted,
-        s,
-        &CanaryCompleted {
-            outcome,
-            took_ms: 47_000,
-            breach_to_zero_ms: Some(12),
-            breach_to_last_request_ms: Some(8),
-            zero_to_drained_ms: Some(3000),
-            rto_ms: Some(3012),
-            exposed: 61,
-        },
-    )
-}
-fn promoted(s: i64) -> Payload {
-    payload(
-        Kind::CanaryPromoted,
-        s,
-        &CanaryPromoted {
-            full: false,
-            version: "v2".parse().unwrap(),
-            digest: digest(2),
-            reason: "all steps done".into(),
-        },
-    )
-}
-fn ended(s: i64, outcome: Outcome) -> Payload {
-    payload(
-        Kind::ReleaseCompleted,
-        s,
-        &ReleaseCompleted { outcome, children: 9, ranges: vec![(0, 8)], root: "00".repeat(32) },
-    )
-    .energy(energy(99.0))
-}
-fn asked(s: i64, command: &str) -> Payload {
-    payload(
-        Kind::CommandAccepted,
-        s,
-        &CommandSeen { command: command.into(), command_id: "12345678".into(), reason: "".into(), refusal: None },
-    )
-    .energy(energy(0.125))
-}
-
-fn log(payloads: Vec<Payload>) -> Vec<Receipt> {
-    payloads.into_iter().enumerate().map(|(i, payload)| Receipt { index: i as u64, payload }).collect()
-}
+use self::log::{
+    aborted, analysis, armed, asked, at, completed, digest, ended, id, log, paused, payload, promoted, resumed,
+    started, stepped, w,
+};
 
 #[test]
 fn a_release_that_was_aborted() {
@@ -216,6 +48,16 @@ fn a_release_that_was_aborted() {
     assert_eq!(view.weights.last(), Some(&(at(10), w(0))));
     assert_eq!(view.envelope.as_ref().unwrap().0, 4);
     assert_eq!(view.aborted().unwrap().0, 6);
+}
+
+#[test]
+fn stages_behind_a_pause_without_an_end_count() {
+    let mut held = started();
+    held.facts.insert("planned".into(), json!([{ "at_ms": 0, "weight": 5 }]));
+    let stage = |held: &Payload| ReleaseRow::of(&log(vec![held.clone(), stepped(2, 0, 0, 5)])).unwrap().stage();
+    assert_eq!(stage(&held), (1, 1), "as the timetable tells where nothing else is stated");
+    held.facts.insert("stops".into(), json!([5, 25, 100]));
+    assert_eq!(stage(&held), (1, 3));
 }
 
 #[test]
@@ -300,13 +142,16 @@ fn phases_cross_the_wire() {
 fn sentences() {
     for (payload, said) in [
         (started(), "checkout v2 started: 6 steps to production, against v1"),
-        (stepped(2, 0, 5, 25), "5 → 25 %: canary stepped, step 1 of 6"),
+        (stepped(2, 0, 5, 25), "5 → 25 %: canary stepped, step 1 of 6 of its recipe"),
         (stepped(2, 0, 25, 0), "25 → 0 %: all traffic on stable"),
         (paused(3, "person", None, 25), "Held at 25 %: by dana"),
         (paused(3, "step", Some(123), 25), "Held at 25 % until 14:08:35: by the recipe"),
         (resumed(3, "released"), "Resumed after 40 s: cache was warming"),
         (aborted(10, true), "Aborted at 25 % by the judge: 5xx 9.4 %, limit 1 %"),
         (aborted(10, false), "Aborted at 25 % by dana: 5xx 9.4 %, limit 1 %"),
+        (given(aborted(10, false), ""), "Aborted at 25 % by dana"),
+        (given(aborted(10, false), "abort by dana"), "Aborted at 25 % by dana"),
+        (given(aborted(10, false), "rollback by lee"), "Aborted at 25 % by dana: rollback by lee"),
         (
             completed(13, Outcome::Aborted),
             "Rollout ended aborted after 47 s: breach to 0 % in 12 ms, 0 % to drained in 3.0 s, recovered in 3.0 s",
@@ -324,7 +169,7 @@ fn sentences() {
                     refusal: None,
                 },
             ),
-            "Data plane brought back to the log: it served v1",
+            "Traffic put back to what the log says: it served v1",
         ),
         (
             analysis(
@@ -336,12 +181,62 @@ fn sentences() {
             "Analysis found no regression: in 900 canary requests: evidence 0.2 to 1",
         ),
         (analysis(1, Kind::AnalysisPassed, Verdict::Successful, "p99 84 ms"), "Analysis passed: p99 84 ms"),
+        (
+            analysis(
+                1,
+                Kind::AnalysisPassed,
+                Verdict::Successful,
+                "Run Terminated; builtin: no regression found in 900 canary requests: evidence against it 0.2 to 1",
+            ),
+            "Analysis found no regression: in 900 canary requests: evidence against it 0.2 to 1",
+        ),
+        (
+            analysis(
+                1,
+                Kind::AnalysisInconclusive,
+                Verdict::Inconclusive,
+                "inconclusive: no request reached the canary",
+            ),
+            "Analysis inconclusive: no request reached the canary",
+        ),
         (gates(0), "Gates passed: 0 reports, 3 findings, policy “strict”"),
         (gates(2), "Gates passed, 2 not run: 0 reports, 3 findings, policy “strict”"),
         (payload(Kind::FlagToggled, 0, &json!({})), "Flag toggled"),
     ] {
         assert_eq!(describe(&Receipt { index: 0, payload }).sentence(), said);
     }
+}
+
+#[test]
+fn a_reason_that_nobody_gave_is_none() {
+    let held = |reason| {
+        let mut p = paused(3, reason, None, 25);
+        p.facts.insert("transition".into(), json!({ "type": "held" }));
+        p
+    };
+    for (payload, said) in [
+        (aborted(1, true), Some("5xx 9.4 %, limit 1 %")),
+        (given(aborted(1, false), "payments fail"), Some("payments fail")),
+        (given(aborted(1, false), " smoke test: result bad "), Some("smoke test: result bad")),
+        (given(aborted(1, true), "errors: result 0.2"), Some("errors is 0.2")),
+        (given(aborted(1, false), ""), None),
+        (given(aborted(1, false), "abort by dana"), None),
+        (given(aborted(1, false), "rollback by dana"), None),
+        (given(aborted(1, false), "abort by lee"), Some("abort by lee")),
+        (given(asked(1, "abort"), "abort by dana"), Some("abort by dana")),
+        (asked(1, "abort"), None),
+        (held("person"), None),
+        (held("lunch"), Some("lunch")),
+        (started(), None),
+    ] {
+        assert_eq!(reason(&payload).as_deref(), said, "{:?}", payload.facts);
+    }
+}
+
+/// The same with another reason.
+fn given(mut p: Payload, reason: &str) -> Payload {
+    p.facts.insert("reason".into(), reason.into());
+    p
 }
 
 fn gates(not_run: usize) -> Payload {
@@ -354,18 +249,24 @@ fn gates(not_run: usize) -> Payload {
 }
 
 #[test]
-fn a_promotion_that_a_person_forced_names_the_person() {
+fn steps_that_a_person_skipped_name_the_person() {
     let forced = |s| {
         let mut p = promoted(s);
         p.facts.insert("full".into(), json!(true));
         p.actor = model::Actor::controller();
         p
     };
-    let view = |more: Vec<Payload>| ReleaseView::of(log([vec![started()], more].concat())).unwrap();
-    assert_eq!(view(vec![promoted(3)]).promoted_by(), None);
-    assert_eq!(view(vec![resumed(2, "promoted-full")]).promoted_by(), None, "not yet");
-    let by = view(vec![resumed(2, "promoted-full"), forced(3)]);
-    assert_eq!(by.promoted_by().map(model::Actor::as_str), Some("dana"));
+    let by = |more: Vec<Payload>| {
+        let view = ReleaseView::of(log([vec![started()], more].concat())).unwrap();
+        view.skipped_by().map(ToString::to_string)
+    };
+    assert_eq!(by(vec![promoted(3)]), None);
+    let dana = Some("dana".to_owned());
+    assert_eq!(by(vec![resumed(2, "promoted-full")]), dana, "before it is stable");
+    assert_eq!(by(vec![resumed(2, "promoted-full"), forced(3)]), dana);
+    let again =
+        vec![resumed(2, "promoted-full"), aborted(3, false), completed(4, Outcome::Aborted), resumed(5, "retried")];
+    assert_eq!(by(again), None, "it begins again with all its steps");
 }
 
 #[test]
