@@ -53,6 +53,10 @@ pub struct Totals {
     pub failed: u64,
     /// Not answered: refused, broken off or timed out.
     pub lost: u64,
+    /// Sent once more, on another connection: the one they were sent on ended before anything of the answer came, as when a
+    /// server closes an idle connection in the same moment. Repeating is the client's part of HTTP/1.1 (RFC 9112 section 9.3.1),
+    /// which browsers do too; what the second sending becomes is counted above.
+    pub repeated: u64,
     /// Not sent: too many under way.
     pub skipped: u64,
     /// 99th percentile of the latency from the moment of sending, ms.
@@ -66,6 +70,7 @@ pub struct Counters {
     ok: AtomicU64,
     failed: AtomicU64,
     lost: AtomicU64,
+    repeated: AtomicU64,
     skipped: AtomicU64,
     latency_us: Mutex<Histogram<u64>>,
 }
@@ -88,7 +93,15 @@ impl Counters {
         // 1 µs to 60 s with 3 digits.
         let latency_us = Mutex::new(Histogram::new_with_bounds(1, 60_000_000, 3).map_err(LoadError::Histogram)?);
         let zero = || AtomicU64::new(0);
-        Ok(Self { sent: zero(), ok: zero(), failed: zero(), lost: zero(), skipped: zero(), latency_us })
+        Ok(Self {
+            sent: zero(),
+            ok: zero(),
+            failed: zero(),
+            lost: zero(),
+            repeated: zero(),
+            skipped: zero(),
+            latency_us,
+        })
     }
 
     /// What became of the requests so far.
@@ -100,6 +113,7 @@ impl Counters {
             ok: get(&self.ok),
             failed: get(&self.failed),
             lost: get(&self.lost),
+            repeated: get(&self.repeated),
             skipped: get(&self.skipped),
             p99_ms: p99 as f64 / 1e3,
         }
@@ -146,16 +160,20 @@ impl Load {
                 counters.skipped.fetch_add(1, Ordering::Relaxed);
                 continue;
             };
-            let request = Request::get(format!("http://{}{path}", self.target))
-                .header(header::USER_AGENT, "deliveryos-demo-load")
-                .body(Empty::<Bytes>::new());
-            let Ok(request) = request else { continue };
+            let Ok(uri) = format!("http://{}{path}", self.target).parse::<http::Uri>() else { continue };
             counters.sent.fetch_add(1, Ordering::Relaxed);
             let (client, counters) = (client.clone(), counters.clone());
             tokio::spawn(async move {
                 let sent = Instant::now();
                 let answered = tokio::time::timeout(TIMEOUT, async {
-                    let response = client.request(request).await.ok()?;
+                    let response = match client.request(get(&uri)).await {
+                        Err(error) if ended_before_an_answer(&error) => {
+                            counters.repeated.fetch_add(1, Ordering::Relaxed);
+                            client.request(get(&uri)).await
+                        }
+                        first => first,
+                    }
+                    .ok()?;
                     let status = response.status();
                     response.into_body().collect().await.ok()?;
                     Some(status)
@@ -175,8 +193,31 @@ impl Load {
     }
 }
 
+fn get(uri: &http::Uri) -> Request<Empty<Bytes>> {
+    let mut request = Request::new(Empty::new());
+    *request.uri_mut() = uri.clone();
+    request.headers_mut().insert(header::USER_AGENT, header::HeaderValue::from_static("deliveryos-demo-load"));
+    request
+}
+
+/// True when the connection that a request was sent on ended without a byte of the answer.
+fn ended_before_an_answer(error: &hyper_util::client::legacy::Error) -> bool {
+    if error.is_connect() {
+        return false;
+    }
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.into_iter().any(|cause| {
+        let broken = cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message);
+        let reset = cause.downcast_ref::<std::io::Error>().is_some_and(|error| {
+            matches!(error.kind(), std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe)
+        });
+        broken || reset
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     use super::*;
@@ -204,6 +245,36 @@ mod tests {
         assert!((0.4..0.6).contains(&share), "{totals:?}");
         assert_eq!((totals.lost, totals.skipped), (0, 0));
         assert!(totals.p99_ms >= 1.0);
+    }
+
+    /// A server that closes connections under its clients' hands: each takes one request, and ends with the second.
+    #[tokio::test]
+    async fn what_an_ended_connection_took_is_sent_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut head = [0; 1_024];
+                    let _ = stream.read(&mut head).await;
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+                    let _ = stream.read(&mut head).await;
+                });
+            }
+        });
+        let load = Load { target, paths: vec!["/".into()], rate: 500.0, seed: 3 };
+        let (counters, task) = load.start(std::future::pending()).unwrap();
+        let totals = loop {
+            let totals = counters.totals();
+            if totals.repeated >= 50 {
+                break totals;
+            }
+            tokio::task::yield_now().await;
+        };
+        task.abort();
+        server.abort();
+        // The second sending may meet another connection that ends: then it is lost, and said to be.
+        assert!(totals.ok > 0 && totals.ok + totals.lost <= totals.sent, "{totals:?}");
     }
 
     #[tokio::test]

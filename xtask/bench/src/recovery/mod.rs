@@ -183,8 +183,8 @@ impl Bench {
             all.len()
         );
         println!(
-            "load: {} sent, {} failed, {} lost, {} not sent, p99 {:.1} ms",
-            totals.sent, totals.failed, totals.lost, totals.skipped, totals.p99_ms
+            "load: {} sent, {} failed, {} lost, {} sent again, {} not sent, p99 {:.1} ms",
+            totals.sent, totals.failed, totals.lost, totals.repeated, totals.skipped, totals.p99_ms
         );
         let p99 = rows.last().map_or(f64::NAN, |row| row.2.p99);
         let met = p99 <= AT_MOST_P99_MS && durable == all.len() && totals.failed + totals.lost == 0;

@@ -103,6 +103,7 @@ impl Traffic {
             ok: sum.ok + t.ok,
             failed: sum.failed + t.failed,
             lost: sum.lost + t.lost,
+            repeated: sum.repeated + t.repeated,
             skipped: sum.skipped + t.skipped,
             p99_ms: sum.p99_ms.max(t.p99_ms),
         })

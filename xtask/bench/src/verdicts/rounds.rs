@@ -70,8 +70,8 @@ impl Bench {
             if met { ", met" } else { ": MISSED" }
         );
         println!(
-            "load: {} sent, {} failed, {} lost, {} not sent, p99 {:.1} ms",
-            totals.sent, totals.failed, totals.lost, totals.skipped, totals.p99_ms
+            "load: {} sent, {} failed, {} lost, {} sent again, {} not sent, p99 {:.1} ms",
+            totals.sent, totals.failed, totals.lost, totals.repeated, totals.skipped, totals.p99_ms
         );
         Ok(json!({
             "asked": count, "promoted": seconds.len(), "seconds": spread.json(), "not_promoted": stopped, "load": totals, "rate": rate,
