@@ -80,8 +80,8 @@ test("after kill -9 an open page goes on by itself, without a gap and with nothi
   }
 });
 
-// What is so today: the server keeps the seconds of a release for some seconds before it writes them down, and asks the splitter, which outlived
-// it and has them, only for those after its start. A page that was open all the time shows them, a page that is opened afterwards has a hole.
-test.fixme("after kill -9 no second is lost that was shown @hydrated", async () => {
+// The server keeps the seconds of a release for some seconds before it writes them down; those that it took with it, and those in which it was
+// not there, the splitter, which outlived it, tells its successor.
+test("after kill -9 no second is lost that was shown @hydrated", async () => {
   expect(seen.open.filter((x) => !seen.opened.includes(x)), "seconds that the server no longer has").toEqual([]);
 });

@@ -57,6 +57,7 @@ async fn ordered(
         Ok(receipt) => Ok(Accepted { kind: kind.to_string(), receipt }),
         Err(CommandError::UnknownRelease(id)) => Err(ApiError::NotFound(format!("release {id}"))),
         Err(CommandError::Refused(why)) => Err(ApiError::Refused(why)),
+        Err(e @ CommandError::NotConfigured(_)) => Err(ApiError::Refused(e.to_string())),
         Err(e @ CommandError::Unfit(_)) => Err(ApiError::Invalid(e.to_string())),
         Err(e @ (CommandError::Unavailable(_) | CommandError::LeftAlone(_) | CommandError::InPart(_))) => {
             Err(ApiError::Unavailable(e.to_string()))

@@ -92,6 +92,7 @@ where
     promote_swaps_once(&make().await).await;
     stop_takes_it_out(&make().await).await;
     ticks_come_in_order(&make().await).await;
+    missed_ticks_are_told_again(&make().await).await;
 }
 
 /// Every [`MetricSource`] passes.
@@ -321,4 +322,30 @@ async fn ticks_come_in_order(s: &RuntimeSubject) {
         }
     };
     tokio::time::timeout(PATIENCE, receive).await.expect("three ticks in time");
+}
+
+async fn missed_ticks_are_told_again(s: &RuntimeSubject) {
+    let mut ticks = s.runtime.ticks();
+    s.ensured().await;
+    let mut told = Vec::new();
+    let receive = async {
+        while told.len() < 3 {
+            let (service, tick) = ticks.recv().await.expect("a tick");
+            if service == s.service {
+                told.push(tick);
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, receive).await.expect("three ticks in time");
+    let missed = async |after| {
+        let asked = tokio::time::timeout(PATIENCE, s.runtime.missed_ticks(&s.service, after));
+        asked.await.expect("an answer in time").unwrap_or_else(|error| panic!("they are told: {error}"))
+    };
+    let again = missed(told[0].at).await;
+    assert!(again.starts_with(&told[1..]), "{again:?}\nis not what was told:\n{told:?}");
+    let last = again.last().map_or(told[2].at, |tick| tick.at);
+    assert!(missed(last.plus_millis(3_600_000)).await.is_empty(), "there is nothing after the last");
+    let nobody = s.service.to_string() + "-x";
+    let nobody = nobody.parse().expect("a service id");
+    assert!(s.runtime.missed_ticks(&nobody, told[0].at).await.unwrap_or_default().is_empty(), "nor of another service");
 }

@@ -199,8 +199,12 @@ impl Delivery for Controller {
         if let Some(left) = service.as_ref().and_then(|service| self.left_alone.get(service)) {
             return left.command(&self.deps, command).await;
         }
-        let Some(inbox) = service.and_then(|service| self.services.get(&service)) else {
-            return Err(CommandError::UnknownRelease(command.release));
+        let Some(inbox) = service.as_ref().and_then(|service| self.services.get(service)) else {
+            let known = self.deps.log.has_release(&command.release).await.unwrap_or(false);
+            return Err(match service.filter(|_| known) {
+                Some(service) => CommandError::NotConfigured(service),
+                None => CommandError::UnknownRelease(command.release),
+            });
         };
         // What takes traffic off the new version never waits behind anything else.
         let lane = if matches!(command.kind, CommandKind::Abort | CommandKind::Rollback) {

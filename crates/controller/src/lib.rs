@@ -52,6 +52,7 @@ mod look;
 pub mod ports;
 mod record;
 mod restore;
+mod seconds;
 pub mod service;
 mod task;
 mod write;

@@ -145,6 +145,9 @@ pub trait Runtime: Send + Sync {
     async fn promote(&self, service: &ServiceId, epoch: Epoch, operation: &str) -> Result<WeightApplied, RuntimeError>;
     /// Takes a version out: no new requests, requests in flight end or are cut at the drain limit, then its process ends. Answers when it is gone.
     async fn stop(&self, service: &ServiceId, epoch: Epoch, track: Track, drain_ms: u64) -> Result<(), RuntimeError>;
+    /// The ticks of a service that ended after a moment, oldest first, as far as it still has them: what a controller missed while it
+    /// was not there, as it would have been told.
+    async fn missed_ticks(&self, service: &ServiceId, after: Timestamp) -> Result<Vec<Tick>, RuntimeError>;
     /// Ticks as they come, one a second and service. A lagging receiver loses the oldest.
     fn ticks(&self) -> broadcast::Receiver<(ServiceId, Tick)>;
 }

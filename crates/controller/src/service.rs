@@ -76,6 +76,11 @@ pub enum CommandError {
     /// No such release.
     #[error("there is no release {0}")]
     UnknownRelease(ReleaseId),
+    /// The release is there, and this server does not carry its service.
+    #[error(
+        "the service {0} is not in this server's configuration: nobody carries the release on. Put [services.{0}] into it and start the server again"
+    )]
+    NotConfigured(ServiceId),
     /// The state does not allow it; recorded as a refusal.
     #[error("{0}")]
     Refused(String),

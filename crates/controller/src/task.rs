@@ -6,10 +6,7 @@ use std::{
     time::Duration,
 };
 
-use judge::{
-    Judge,
-    sequential::{History, Policy},
-};
+use judge::sequential::{History, Policy};
 use model::{Command, Energy, Epoch, ReleaseId, ServiceId, Tick, Timestamp, Weight};
 use receipt_log::{AppendError, Draft};
 use rollout::{Action, Observed, ObservedVersion, Transition, VersionRef};
@@ -26,8 +23,8 @@ use crate::{
     boot::{self, Active, Begun, Loaded},
     controller::{Deps, Failure},
     counting::{self, Counting},
-    evidence::{Judging, rule_of},
-    limits::{BATCH, BATCHES, CALL, JOBS, LOOK, LOOK_IDLE, LOOK_SOON, NAP, PATIENCE_MS, PEERS, ROUNDS},
+    evidence::Judging,
+    limits::{BATCHES, CALL, JOBS, LOOK, LOOK_IDLE, LOOK_SOON, NAP, PATIENCE_MS, PEERS, ROUNDS},
     restore::Restore,
 };
 
@@ -89,7 +86,7 @@ pub(crate) struct Task {
     pub(crate) judging: Option<Judging>,
     /// Stable's recent past, from the seconds in which it had all the traffic.
     pub(crate) past: History,
-    past_at: Option<Timestamp>,
+    pub(crate) past_at: Option<Timestamp>,
     /// Where the judge is fed from, when it is not the data plane.
     pub(crate) counting: Option<Counting>,
     pub(crate) traffic: watch::Sender<Traffic>,
@@ -105,8 +102,8 @@ pub(crate) struct Task {
     pub(crate) outbox: Vec<Draft>,
     /// The command that is being carried out, for the receipts of its transitions.
     pub(crate) command: Option<u64>,
-    batch: Vec<Tick>,
-    batches: mpsc::Sender<(ReleaseId, Vec<Tick>)>,
+    pub(crate) batch: Vec<Tick>,
+    pub(crate) batches: mpsc::Sender<(ReleaseId, Vec<Tick>)>,
     pub(crate) jobs: mpsc::Sender<Done>,
     jobs_rx: Option<mpsc::Receiver<Done>>,
 }
@@ -402,6 +399,7 @@ impl Task {
                 if active.status.outcome.is_none() {
                     tracing::info!(release = %active.release, step = active.status.step, weight = active.status.applied.percent(), "carrying on from the log");
                     self.rebuild_judging().await?;
+                    self.catch_up().await;
                     for transition in rollout::controller_back(&active.recipe, &active.status, last_seen, now) {
                         self.record(transition, None).await?;
                     }
@@ -411,69 +409,6 @@ impl Task {
                 }
                 Ok(())
             }
-        }
-    }
-
-    fn tick(&mut self, mut tick: Tick) {
-        // A data plane that is attached to again tells its latest seconds again.
-        if tick.weight == Weight::ZERO && self.past_at.is_none_or(|at| at < tick.at) {
-            self.past_at = Some(tick.at);
-            self.past.push(&tick.stable);
-            self.tell_traffic();
-        }
-        let Some(active) = self.active.as_mut().filter(|a| a.status.outcome.is_none()) else { return };
-        // A data plane that is attached to again tells its latest ticks again.
-        if active.last_tick.is_some_and(|last| tick.at <= last) || tick.at <= active.status.started_at {
-            return;
-        }
-        active.last_tick = Some(tick.at);
-        active.exposed = active.exposed.saturating_add(boot::served(&tick, active.status.swapped));
-        let release = active.release.clone();
-        if !active.status.swapped && tick.canary.is_some() {
-            self.last_sent = self.last_sent.max(tick.canary_last_sent);
-        }
-        if let Some((_, _, builtin)) = active.status.builtin(&active.recipe) {
-            let (since, attempt) = (active.status.applied_at, active.status.attempt);
-            // The analysis' start made it; a log of an earlier version has none.
-            let fresh = || Judging::new(Judge::new(rule_of(builtin).unwrap_or_default()), attempt, since);
-            let judging = self.judging.get_or_insert_with(fresh);
-            if judging.is_fed_by_counters() {
-                // They were judged when they came.
-                tick.counted = self.counting.as_mut().map(Counting::take_made).unwrap_or_default();
-                tick.judged = judging.judged().filter(|_| !tick.counted.is_empty()).map(Box::new);
-            } else {
-                if judging.since() != since {
-                    judging.begin(since);
-                }
-                let meter = self.deps.probe.start(energy::CpuClock::Thread).ok();
-                tick.judged = judging.push(&tick).map(Box::new);
-                if let Some(energy) = meter.and_then(|m| m.finish().ok()) {
-                    judging.took(energy);
-                }
-            }
-        }
-        let mut shown = tick.clone();
-        shown.counted.clear();
-        shown.stable.histogram.clear();
-        if let Some(canary) = &mut shown.canary {
-            canary.histogram.clear();
-        }
-        // Nobody may be watching.
-        let _ = self.deps.live.send((release, shown));
-        self.batch.push(tick);
-        if self.batch.len() >= BATCH {
-            self.flush_ticks();
-        }
-    }
-
-    pub(crate) fn flush_ticks(&mut self) {
-        let Some(active) = &self.active else { return };
-        if self.batch.is_empty() {
-            return;
-        }
-        let ticks = std::mem::take(&mut self.batch);
-        if let Err(error) = self.batches.try_send((active.release.clone(), ticks)) {
-            tracing::error!(release = %active.release, %error, "ticks were not kept: the sample store is too slow");
         }
     }
 

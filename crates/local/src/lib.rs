@@ -30,14 +30,17 @@ use std::{
 
 use async_trait::async_trait;
 use controller::{ObservedService, Runtime, RuntimeError, WeightApplied, Workload};
-use model::{Epoch, ServiceId, Tick, Track, Weight};
-use splitter::control::{Client, ClientError, Request, Response, ServiceStatus, Status};
+use model::{Epoch, ServiceId, Tick, Timestamp, Track, Weight};
+use splitter::control::{Client, ClientError, Notice, Request, Response, ServiceStatus, Status};
 use splitter::{Limits, ServiceSpec, Sticky};
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Ticks kept for a receiver that is slow: a minute of sixteen services.
 const TICK_BUFFER: usize = 1_024;
+
+/// Ticks asked for beyond the seconds that have passed: clocks are not compared to the second.
+const TICKS_MORE: u64 = 2;
 
 /// Connections kept for the next call: a controller has a call or two under way per service.
 const KEPT_CONNECTIONS: usize = 8;
@@ -337,6 +340,28 @@ impl Runtime for LocalRuntime {
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    async fn missed_ticks(&self, service: &ServiceId, after: Timestamp) -> Result<Vec<Tick>, RuntimeError> {
+        let (status, _) = self.shared.service(service).await?;
+        let seconds = u64::try_from(map::at(status.at).since(after) / 1_000).unwrap_or(0);
+        let since = status.last_tick.saturating_sub(seconds + TICKS_MORE);
+        let client = Client::connect(&self.shared.socket).await.map_err(map::error)?;
+        let mut kept = client.subscribe(Some((status.hello.boot, since))).await.map_err(map::error)?;
+        let mut missed = Vec::new();
+        let mut next = kept.first;
+        while next <= status.last_tick {
+            match kept.next().await.map_err(map::error)? {
+                Notice::Tick(tick) => {
+                    next = tick.seq + 1;
+                    let told = tick.services.iter().filter_map(|told| map::tick(&tick, told));
+                    missed.extend(told.filter(|(of, told)| of == service && told.at > after).map(|(_, told)| told));
+                }
+                Notice::Lost(_, oldest) => next = oldest,
+                Notice::Ending => return Err(RuntimeError::Unreachable("the splitter ends".to_owned())),
+            }
+        }
+        Ok(missed)
     }
 
     fn ticks(&self) -> broadcast::Receiver<(ServiceId, Tick)> {

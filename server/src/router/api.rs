@@ -272,6 +272,7 @@ pub(super) async fn steer(
         Ok(receipt) => Ok((StatusCode::ACCEPTED, Json(Steered { receipt })).into_response()),
         Err(CommandError::UnknownRelease(id)) => Err(Problem::missing(&format!("release {id}"))),
         Err(CommandError::Refused(why)) => Err(Problem::refused(why)),
+        Err(error @ CommandError::NotConfigured(_)) => Err(Problem::refused(error.to_string())),
         Err(error @ CommandError::Unfit(_)) => Err(Problem::invalid(error.to_string())),
         Err(CommandError::Unavailable(why)) => Err(Problem::unavailable(&why)),
         Err(error @ (CommandError::LeftAlone(_) | CommandError::InPart(_))) => {

@@ -1,7 +1,7 @@
 //! A data plane in memory: weights, versions, ticks of a traffic that it is told.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -17,6 +17,9 @@ use crate::{ObservedService, ObservedVersion, Runtime, RuntimeError, WeightAppli
 
 /// Ticks kept for slow receivers: a minute of sixteen services.
 const TICK_BUFFER: usize = 1_024;
+
+/// Ticks that it still has: a quarter of an hour of one service, as the splitter.
+const TICKS_KEPT: usize = 900;
 
 /// What the clients and the versions of a service do.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,6 +92,8 @@ struct World {
     boot: u64,
     seq: u64,
     gap_ms: Option<i64>,
+    /// The latest ticks, oldest first.
+    kept: VecDeque<(ServiceId, Tick)>,
 }
 
 #[derive(Clone)]
@@ -124,6 +129,7 @@ impl FakeRuntime {
             boot: 1,
             seq: 0,
             gap_ms: None,
+            kept: VecDeque::new(),
         };
         let runtime = Self { world: Arc::new(Mutex::new(world)), ticks: broadcast::channel(TICK_BUFFER).0, clock };
         let (weak, sender) = (Arc::downgrade(&runtime.world), runtime.ticks.clone());
@@ -133,7 +139,9 @@ impl FakeRuntime {
             loop {
                 seconds.tick().await;
                 let Some(world) = weak.upgrade() else { break };
-                for tick in lock(&world).second(clock.now()) {
+                let mut world = lock(&world);
+                for tick in world.second(clock.now()) {
+                    world.keep(tick.clone());
                     // Nobody may be listening.
                     let _ = sender.send(tick);
                 }
@@ -179,6 +187,7 @@ impl FakeRuntime {
         let mut world = lock(&self.world);
         world.boot += 1;
         world.seq = 0;
+        world.kept.clear();
         world.gap_ms = Some(gap_ms);
         world.operations.clear();
         for service in world.services.values_mut() {
@@ -270,6 +279,13 @@ impl World {
     }
 
     /// One second of traffic.
+    fn keep(&mut self, tick: (ServiceId, Tick)) {
+        self.kept.push_back(tick);
+        if self.kept.len() > TICKS_KEPT {
+            self.kept.pop_front();
+        }
+    }
+
     fn second(&mut self, at: Timestamp) -> Vec<(ServiceId, Tick)> {
         self.seq += 1;
         let (profile, faults, boot, seq, epoch) =
@@ -503,6 +519,13 @@ impl Runtime for FakeRuntime {
             world.called(at, format!("stop {}", gone.workload.version), "", true);
         }
         answer(lost, ())
+    }
+
+    async fn missed_ticks(&self, service: &ServiceId, after: Timestamp) -> Result<Vec<Tick>, RuntimeError> {
+        self.before(false).await?;
+        let world = lock(&self.world);
+        let kept = world.kept.iter().filter(|(of, tick)| of == service && tick.at > after);
+        Ok(kept.map(|(_, tick)| tick.clone()).collect())
     }
 
     fn ticks(&self) -> broadcast::Receiver<(ServiceId, Tick)> {

@@ -3,7 +3,7 @@
 use model::{Kind, event::CanaryStepped};
 
 use super::*;
-use crate::fake::LogFault;
+use crate::{SampleStore as _, fake::LogFault};
 
 /// What people do in a scenario, by what is seen: told again after a crash, as people would.
 type Script = fn(&World, &ReleaseId) -> Option<CommandKind>;
@@ -203,5 +203,10 @@ async fn killed_at_any_moment() {
         assert!(world.sum(&release).is_some(), "killed every {every} ms: does not end\n{}", world.story());
         world.check_log(&release);
         assert_eq!(world.weights(&release), [5, 25, 50, 100], "killed every {every} ms\n{}", world.story());
+        // The data plane was there all the time: no second of the release is missing, and none is there twice.
+        let kept = world.samples.ticks(&release, model::Timestamp::from_millis(0), u32::MAX).await.unwrap();
+        assert!(kept.len() > 30, "{}", kept.len());
+        let odd: Vec<i64> = kept.windows(2).map(|w| w[1].at.since(w[0].at)).filter(|ms| *ms != 1_000).collect();
+        assert_eq!(odd, [0; 0], "killed every {every} ms");
     }
 }
