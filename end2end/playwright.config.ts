@@ -13,8 +13,9 @@ export default defineConfig({
   // Each worker starts a whole control plane, data plane and load: two would measure each other.
   workers: 1,
   fullyParallel: false,
-  // A test that needs a second try has found something.
-  retries: 0,
+  // A test that needs a second try has found something: on a person's machine it fails. Where the whole check runs by itself, one moment of a
+  // busy machine does not end it; `cargo xtask test` names what needed a second try, with its error.
+  retries: process.env.CI ? 1 : 0,
   forbidOnly: !!process.env.CI,
   // A canary of the demo at the speed of the fixture climbs in well under this.
   timeout: 120_000,

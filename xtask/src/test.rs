@@ -62,11 +62,13 @@ struct Line {
     time: Duration,
     /// What failed, a test each: its name, and how. Repeated at the end, where it is found.
     failed: Vec<String>,
+    /// What passed at its second try only, in the same way.
+    flaky: Vec<String>,
 }
 
 impl Line {
     fn new(name: impl Into<String>, counts: Counts, begun: Instant) -> Self {
-        Self { name: name.into(), counts, time: begun.elapsed(), failed: Vec::new() }
+        Self { name: name.into(), counts, time: begun.elapsed(), failed: Vec::new(), flaky: Vec::new() }
     }
 }
 
@@ -114,10 +116,18 @@ fn summary(lines: &[Line], time: Duration) -> Result<()> {
         println!("{:<44} {passed:>7} {failed:>7} {skipped:>8} {:>12}{mark}", line.name, run::seconds(line.time));
         sum.add(line.counts);
     }
-    for line in lines.iter().filter(|line| !line.failed.is_empty()) {
-        println!("\nfailed in {}:", line.name);
-        for failed in &line.failed {
-            println!("  {}", failed.trim_end().replace('\n', "\n    "));
+    for (what, line, tests) in lines.iter().flat_map(|line| {
+        [
+            ("passed at the second try only, which says something too,", line, &line.flaky),
+            ("failed", line, &line.failed),
+        ]
+    }) {
+        if tests.is_empty() {
+            continue;
+        }
+        println!("\n{what} in {}:", line.name);
+        for test in tests {
+            println!("  {}", test.trim_end().replace('\n', "\n    "));
         }
     }
     println!("all of it in {}", run::seconds(time));
@@ -421,21 +431,22 @@ fn browser(workspace: &Workspace) -> Result<Vec<Line>> {
     let text = std::fs::read_to_string(&report).context("Playwright wrote no report")?;
     let json: Value = serde_json::from_str(&text).context("Playwright's report is not JSON")?;
     let stat = |key: &str| json["stats"][key].as_u64().unwrap_or(0);
-    // A flaky test passed on a second try: for us it has failed, there are no second tries in the configuration.
+    // There are second tries where the whole check runs by itself only.
     let mut counts =
-        Counts { passed: stat("expected"), failed: stat("unexpected") + stat("flaky"), skipped: stat("skipped") };
+        Counts { passed: stat("expected") + stat("flaky"), failed: stat("unexpected"), skipped: stat("skipped") };
     if !status.success() && counts.failed == 0 {
         counts.failed = 1;
     }
     let mut lines = line(counts);
     if let Some(line) = lines.first_mut() {
-        line.failed = failed_specs(&json);
+        line.failed = specs(&json, "unexpected");
+        line.flaky = specs(&json, "flaky");
     }
     Ok(lines)
 }
 
-/// The failed specs of Playwright's report, with the first lines of each error.
-fn failed_specs(report: &Value) -> Vec<String> {
+/// The specs of Playwright's report that ended so, with the first lines of each error.
+fn specs(report: &Value, status: &str) -> Vec<String> {
     fn all<'a>(suite: &'a Value, into: &mut Vec<&'a Value>) {
         let of = |key: &str| suite[key].as_array().into_iter().flatten();
         into.extend(of("specs"));
@@ -443,19 +454,19 @@ fn failed_specs(report: &Value) -> Vec<String> {
     }
     let mut specs = Vec::new();
     all(report, &mut specs);
-    let mut failed = Vec::new();
+    let mut found = Vec::new();
     for spec in specs {
-        for test in spec["tests"].as_array().into_iter().flatten().filter(|test| test["status"] == "unexpected") {
+        for test in spec["tests"].as_array().into_iter().flatten().filter(|test| test["status"] == status) {
             let mut errors =
                 test["results"].as_array().into_iter().flatten().filter_map(|r| r["error"]["message"].as_str());
             let said = without_colours(errors.next_back().unwrap_or("no message"));
             let word = |of: &Value| of.as_str().unwrap_or_default().to_owned();
             let said = said.lines().take(SUMMED_LINES).collect::<Vec<_>>().join("\n");
             let place = format!("{}:{}", word(&spec["file"]), spec["line"]);
-            failed.push(format!("[{}] {place} {}\n{said}", word(&test["projectName"]), word(&spec["title"])));
+            found.push(format!("[{}] {place} {}\n{said}", word(&test["projectName"]), word(&spec["title"])));
         }
     }
-    failed
+    found
 }
 
 /// A text without a terminal's sequences for colours.
@@ -484,10 +495,11 @@ mod tests {
         let report = serde_json::json!({ "suites": [{ "specs": [], "suites": [{ "specs": [
             { "title": "it climbs", "file": "a.spec.ts", "line": 7, "tests": [
                 { "projectName": "hydrated", "status": "unexpected", "results": [{ "error": { "message": "\u{1b}[31mToo\u{1b}[39m late" } }] },
-                { "projectName": "plain", "status": "expected", "results": [{}] },
+                { "projectName": "plain", "status": "flaky", "results": [{ "error": { "message": "Once" } }, {}] },
             ] },
         ] }] }] });
-        assert_eq!(failed_specs(&report), ["[hydrated] a.spec.ts:7 it climbs\nToo late"]);
+        assert_eq!(specs(&report, "unexpected"), ["[hydrated] a.spec.ts:7 it climbs\nToo late"]);
+        assert_eq!(specs(&report, "flaky"), ["[plain] a.spec.ts:7 it climbs\nOnce"]);
     }
 
     #[test]
