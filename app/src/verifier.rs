@@ -117,18 +117,20 @@ impl History {
             Self::RolledBack(h, now) => (
                 Tone::Bad,
                 format!(
-                    "The log was rolled back: this browser saw {}{}, the server now has {now}",
+                    "The log was rolled back: this browser saw {}{}, the server now has {}",
                     receipts(h.size),
-                    when(h)
+                    when(h),
+                    say::count(*now)
                 ),
                 "Receipts that were there are gone. Do not believe this server: its log was put back to an earlier state, by a restored backup or on purpose. This browser keeps the head that it saw; a copy of the log from that time shows what is missing.",
             ),
             Self::Forked(h, now) => (
                 Tone::Bad,
                 format!(
-                    "The log has forked: the {} that this browser saw{} are not the beginning of the {now} that the server shows now",
+                    "The log has forked: the {} that this browser saw{} are not the beginning of the {} that the server shows now",
                     receipts(h.size),
-                    when(h)
+                    when(h),
+                    say::count(*now)
                 ),
                 "Somebody rewrote the log, or shows different logs to different readers. Do not believe this server. This browser keeps the head that it saw: with the signed checkpoint of now it proves the fork.",
             ),

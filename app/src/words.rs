@@ -109,7 +109,11 @@ pub fn headline(view: &ReleaseView) -> Headline {
             said(format!("{} is at ", row.version), row.weight.to_string(), so_far, Tone::Run)
         }
         Phase::Paused { until: None, .. } => {
-            said(format!("{} is ", row.version), state, ", it waits for a decision".to_owned(), Tone::Wait)
+            let why = match held(row) {
+                Some(by) => format!(" {by}"),
+                None => ", it waits for a decision".to_owned(),
+            };
+            said(format!("{} is ", row.version), state, why, Tone::Wait)
         }
         Phase::Aborting if row.weight.percent() > 0 => said(
             format!("{} is at ", row.version),
@@ -134,6 +138,19 @@ pub fn headline(view: &ReleaseView) -> Headline {
             said(format!("{} was ", row.version), state, format!(" to {}", view.stable_version), Tone::Back)
         }
     }
+}
+
+/// Who holds it, and why, when a person does.
+fn held(row: &ReleaseRow) -> Option<String> {
+    /// Characters of a reason that a line has room for; the receipt has all of it.
+    const MAX: usize = 100;
+    let why = row.held.as_deref()?;
+    let by = row.held_by.as_ref().map_or_else(|| "by a person".to_owned(), |who| format!("by {who}"));
+    Some(match why {
+        "" | "person" => by,
+        why if why.chars().count() > MAX => format!("{by}: {}…", why.chars().take(MAX).collect::<String>()),
+        why => format!("{by}: {why}"),
+    })
 }
 
 /// Who promoted it: a person, or its recipe, step by step.
@@ -254,6 +271,9 @@ pub fn waits_because(row: &ReleaseRow) -> String {
         _ => return String::new(),
     };
     let at = row.weight;
+    if let Some(by) = held(row) {
+        return format!("held at {at} {by}");
+    }
     match why {
         "step" => format!("held at {at} by its recipe until somebody promotes it"),
         "person" => format!("held at {at} by a person"),
@@ -416,6 +436,16 @@ mod tests {
                 v.row.phase = Phase::Paused { reason: "person".into(), until: None };
             },
             "v2 is held at 25 %, it waits for a decision",
+            "stage 2 of 4, waits for a decision",
+        );
+        check(
+            |v| {
+                v.row.weight = Weight::new(25).unwrap();
+                v.row.phase = Phase::Paused { reason: "person".into(), until: None };
+                (v.row.held, v.row.held_by) = (Some("support is asked".into()), Some("lena".parse().unwrap()));
+                assert_eq!(super::waits_because(&v.row), "held at 25 % by lena: support is asked");
+            },
+            "v2 is held at 25 % by lena: support is asked",
             "stage 2 of 4, waits for a decision",
         );
         check(

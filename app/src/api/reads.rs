@@ -232,8 +232,17 @@ pub async fn get_release(release: String) -> Result<String, ApiError> {
 fn left_alone(row: &ReleaseRow) -> Option<String> {
     use controller::Delivery;
     let delivery: std::sync::Arc<dyn Delivery> = super::context::service("controller").ok()?;
-    let left = delivery.left_alone().into_iter().find(|left| row.in_flight() && left.service == row.service);
-    left.map(|left| left.to_string())
+    if !row.in_flight() {
+        return None;
+    }
+    let left = delivery.left_alone().into_iter().find(|left| left.service == row.service);
+    match left {
+        Some(left) => Some(left.to_string()),
+        None if delivery.traffic(&row.service).is_none() => {
+            Some(controller::CommandError::NotConfigured(row.service.clone()).to_string())
+        }
+        None => None,
+    }
 }
 
 /// What is known of a release's image by now: an [`ImageKnown`].

@@ -64,9 +64,16 @@ fn me(session: &Session) -> Markup {
     }
 }
 
-/// Says verdicts and turns once, politely; never samples.
+/// Says verdicts and turns once each, politely; never samples. Each is added for itself: of two that come at the same moment none takes the
+/// other's place.
 #[component]
 pub fn LiveRegion() -> impl IntoView {
     let said = use_live().said;
-    view! { <div class="sr" role="status" aria-live="polite">{move || said.get()}</div> }
+    view! {
+        <div class="sr" role="log" aria-live="polite" aria-label="What happened">
+            <For each=move || said.get() key=|(receipt, _)| *receipt let((_, words))>
+                <p>{words}</p>
+            </For>
+        </div>
+    }
 }

@@ -366,7 +366,7 @@ mod tests {
         for (sample, headline) in [
             (0, "v8 is starting, no traffic on it yet"),
             (1, "v8 is at 50 %, no regression found so far"),
-            (3, "v8 is held at 25 %, it waits for a decision"),
+            (3, "v8 is held at 25 % by lee"),
             (5, "v8 is at 0 %, aborted, the canary is being drained"),
             (6, "v8 was aborted after 47 s"),
             (7, "v8 is stable after 12 m 04 s, promoted by its recipe"),
@@ -387,7 +387,7 @@ mod tests {
             (-5, "v8 is starting, no traffic on it yet"),
             (0, "v8 is starting, no traffic on it yet"),
             (60, "v8 is at 5 %, no regression found so far"),
-            (220, "v8 is held at 25 %, it waits for a decision"),
+            (220, "v8 is held at 25 % by lee"),
             (400, "v8 is at 50 %, no regression found so far"),
             (724, "v8 is stable after 12 m 04 s, promoted by its recipe"),
         ] {

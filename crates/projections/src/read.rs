@@ -66,6 +66,9 @@ pub struct ReleaseRow {
     /// While a person holds it: their reason.
     #[serde(default)]
     pub held: Option<String>,
+    /// Who held it last.
+    #[serde(default)]
+    pub held_by: Option<Actor>,
     /// True once the new version is stable, until it is rolled back.
     #[serde(default)]
     pub promoted: bool,

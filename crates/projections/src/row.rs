@@ -58,6 +58,7 @@ impl ReleaseRow {
             phase: Phase::Progressing,
             pause: None,
             held: None,
+            held_by: None,
             promoted: false,
             skipping: false,
             weight: Weight::ZERO,
@@ -97,6 +98,7 @@ impl ReleaseRow {
                 self.step.0 = f.step;
                 if f.reason == PERSON || turn(p) == Some("held") {
                     self.held = Some(f.reason);
+                    self.held_by = Some(p.actor.clone());
                 } else {
                     self.pause = Some(Pause { reason: f.reason, until: f.until });
                 }

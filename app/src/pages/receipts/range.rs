@@ -110,7 +110,7 @@ fn of_progress(progress: &Progress) -> Markup {
     let covered = head.as_ref().map(|head| {
         let goes_on = if goes_on { "; it goes on from the log that this browser saw last" } else { "" };
         format!(
-            "Against the signed checkpoint over {}{goes_on}. {} kB read.",
+            "Whole bundles of 256 are read and checked, against the signed checkpoint over {}{goes_on}. {} kB read.",
             say::plural(head.size, "receipt", "receipts"),
             say::count(bytes / 1000)
         )

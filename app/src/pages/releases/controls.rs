@@ -117,7 +117,7 @@ fn all(p: &Page, with: &Form) -> Markup {
     let v = &p.live;
     html! {
         div.buttons.pending[p.given == Given::Sent] {
-            @for kind in DIRECT { @if sensible(v, kind) { (direct(v, kind, with)) } }
+            @for kind in DIRECT { @if sensible(v, kind) { (direct(p, kind, with)) } }
             // A dialog that somebody is in stays until they leave it.
             @for kind in ASKED {
                 @if sensible(v, kind) || p.asking.as_deref() == Some(kind.as_str()) { (asked(p, kind, with)) }
@@ -127,8 +127,11 @@ fn all(p: &Page, with: &Form) -> Markup {
 }
 
 /// Why a command is not possible now.
-fn refused(v: &ReleaseView, kind: CommandKind) -> Option<&str> {
-    v.commands.iter().find(|c| c.kind == kind).and_then(|c| c.refused.as_deref())
+fn refused(p: &Page, kind: CommandKind) -> Option<&str> {
+    let by_state = p.live.commands.iter().find(|c| c.kind == kind).and_then(|c| c.refused.as_deref());
+    // What takes the traffic away is tried all the same.
+    let alone = p.left_alone.is_some() && p.live.row.in_flight() && kind != CommandKind::Abort;
+    by_state.or(alone.then_some("nobody carries this release on, see above"))
 }
 
 /// A form that gives the command, with or without the browser's code.
@@ -146,8 +149,9 @@ fn form(v: &ReleaseView, kind: CommandKind, with: &Form, fields: &Markup) -> Mar
     }
 }
 
-fn direct(v: &ReleaseView, kind: CommandKind, with: &Form) -> Markup {
-    let (why_not, (name, does)) = (refused(v, kind), words::command(kind));
+fn direct(p: &Page, kind: CommandKind, with: &Form) -> Markup {
+    let v = &p.live;
+    let (why_not, (name, does)) = (refused(p, kind), words::command(kind));
     let title = why_not.map_or_else(|| does.to_owned(), |why| format!("Not now: {why}"));
     let button = html! { button type="submit" class=(kind) disabled[why_not.is_some()] title=(title) { (name) } };
     form(v, kind, with, &button)
@@ -157,7 +161,7 @@ fn direct(v: &ReleaseView, kind: CommandKind, with: &Form) -> Markup {
 /// it is a form, Escape leaves, `a` opens the abort dialog. Whether it is open is said by the browser, and by our code once it is there.
 fn asked(p: &Page, kind: CommandKind, with: &Form) -> Markup {
     let v = &p.live;
-    let (why_not, (name, does)) = (refused(v, kind), words::command(kind));
+    let (why_not, (name, does)) = (refused(p, kind), words::command(kind));
     let title = why_not.map(|why| match v.row.ended.filter(|_| !sensible(v, kind)) {
         Some(end) => format!("Ended at {}: {}.", end.clock(), words::headline(v).plain()),
         None => format!("Not now: {why}"),
@@ -222,6 +226,21 @@ mod tests {
     use projections::Phase;
 
     use super::{super::page::Address, *};
+
+    #[test]
+    fn nobody_carries_it_on_and_only_an_abort_is_taken() {
+        let view = crate::gallery::sample_view();
+        let now = view.row.started.plus_millis(400_000);
+        let with = Form { token: "t".to_owned(), key: "k".to_owned() };
+        let mut page = Page::new(view, Vec::new(), Reader::Operator(with), Address::default(), now);
+        let off = |page: &Page| {
+            let kinds = page.live.commands.iter().map(|c| c.kind);
+            kinds.filter(|kind| refused(page, *kind).is_none()).collect::<Vec<_>>()
+        };
+        assert!(off(&page).len() > 2, "{:?}", off(&page));
+        page.left_alone = Some("receipt 7 is damaged".to_owned());
+        assert_eq!(off(&page), [CommandKind::Abort]);
+    }
 
     #[test]
     fn a_dialog_that_somebody_is_in_stays_and_says_what_happened() {

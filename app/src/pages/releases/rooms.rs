@@ -156,7 +156,7 @@ pub(super) fn page(p: &Page, written: &[String]) -> String {
             }
         }
         @if let Some(why) = &p.left_alone {
-            p.note.bad role="alert" { b { "Not carried on: " } (why) ". " a href="/settings" { "Health" } }
+            p.note.bad role="alert" { b { "Not carried on: " } (code(why)) ". " a href="/settings" { "Health" } }
         }
         div.room data-room="answer" { (of("answer")) }
         div.room data-room="evidence" { (of("evidence")) }
@@ -192,6 +192,15 @@ pub(super) fn page(p: &Page, written: &[String]) -> String {
 
 fn text(said: &str) -> String {
     html! { (said) }.into_string()
+}
+
+/// A sentence in which commands stand between backticks.
+fn code(said: &str) -> maud::Markup {
+    html! {
+        @for (i, part) in said.split('`').enumerate() {
+            @if i % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
 }
 
 /// Written anew as a whole: it is another sentence then.
@@ -269,8 +278,9 @@ mod tests {
         let mut left = sample();
         let page = |p: &Page| page(p, &all(p));
         assert!(!page(&left).contains("Not carried on"));
-        left.left_alone = Some("receipt 7 is <damaged>".to_owned());
-        assert!(page(&left).contains("</b>receipt 7 is &lt;damaged&gt;. <a href=\"/settings\">"));
+        left.left_alone = Some("receipt 7 is <damaged>: say `deliveryos log verify`".to_owned());
+        let said = "</b>receipt 7 is &lt;damaged&gt;: say <code>deliveryos log verify</code>. <a href=\"/settings\">";
+        assert!(page(&left).contains(said), "{}", page(&left));
     }
 
     #[test]

@@ -10,8 +10,11 @@ use super::stages::setter;
 pub(super) fn markup(v: &ReleaseView, seen: &[Tick]) -> String {
     let sticky = seen.last().is_some_and(|t| t.sticky);
     let set_by = v.weights.last().and_then(|(at, weight)| setter(v, *at, *weight));
-    let canary: u64 = seen.iter().filter_map(|t| t.canary.as_ref()).map(|c| c.n).sum();
-    let all = canary.saturating_add(seen.iter().map(|t| t.stable.n).sum());
+    let counted: u64 = seen.iter().filter_map(|t| t.canary.as_ref()).map(|c| c.n).sum();
+    let all = counted.saturating_add(seen.iter().map(|t| t.stable.n).sum());
+    // A receipt knows of seconds that are not kept, and of those in which the version was stable already.
+    let canary = counted.max(v.row.exposed);
+    let all = all.max(canary);
     let last = seen.last().filter(|_| v.row.in_flight());
     html! {
         section.who-has aria-labelledby="who-has" {
@@ -70,6 +73,10 @@ mod tests {
         assert!(shared(&view, true).starts_with("nobody: every request goes to "));
         let mut tick: Tick = serde_json::from_str(crate::gallery::SECOND).unwrap();
         tick.at = view.row.started.plus_millis(3_000);
+        view.row.exposed = 8;
+        let known = markup(&view, std::slice::from_ref(&tick));
+        assert!(known.contains("<dd>8 of 20 requests, 40 %</dd>"), "{known}");
+        view.row.exposed = 0;
         let some = markup(&view, &[tick]);
         assert!(some.contains("<dt>Until 14:06:35</dt><dd>5 of 20 requests, 25 %</dd>"), "{some}");
         let none = markup(&view, &[]);
