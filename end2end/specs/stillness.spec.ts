@@ -2,7 +2,8 @@
 import type { Page } from "@playwright/test";
 import { ABORTED, PROMOTED, RELEASE_LIMIT_MS, headline, live, openEnded, openRolling } from "../fixtures/pages";
 import { shifts, shiftsBesideRows, watchShifts } from "../fixtures/shifts";
-import { expect, test } from "../fixtures/test";
+import { Deliveryos } from "../fixtures/deliveryos";
+import { expect, logIn, test } from "../fixtures/test";
 
 test.setTimeout(2 * RELEASE_LIMIT_MS);
 
@@ -55,6 +56,29 @@ for (const width of WIDTHS) {
     expect({ release: await shifts(page), overview: await shifts(overview) }).toEqual({ release: [], overview: [] });
   });
 }
+
+// The recipe of the demo as it is started by hand, in half a minute: its judge speaks second by second, in the check, in the evidence, in the lanes.
+test("nothing moves while the sequential judge gathers evidence @hydrated", async ({ stranger: page }) => {
+  const demo = await Deliveryos.start(["--no-history", "--speed", "24", "--rate", "60"]);
+  try {
+    await logIn(page, demo);
+    const flying = page.getByRole("region", { name: /^Rolling out now/ }).getByRole("link");
+    const path = (await flying.getAttribute("href", { timeout: RELEASE_LIMIT_MS })) ?? "";
+    const phone = await page.context().newPage();
+    await phone.setViewportSize({ width: 390, height: 900 });
+    const tabs = { "1280": page, "390": phone };
+    for (const tab of Object.values(tabs)) {
+      await watchShifts(tab);
+      await tab.goto(demo.origin + path);
+      await live(tab);
+    }
+    await expect(headline(page)).toHaveText(/(is stable|was aborted) after/, { timeout: RELEASE_LIMIT_MS });
+    await expect(headline(phone)).toHaveText(/(is stable|was aborted) after/);
+    expect({ "1280": await shifts(page), "390": await shifts(phone) }).toEqual({ "1280": [], "390": [] });
+  } finally {
+    await demo.stop();
+  }
+});
 
 for (const width of WIDTHS) {
   test(`a new row pushes rows down and moves nothing else, ${width} px wide @hydrated`, async ({ page, context }) => {
