@@ -44,11 +44,16 @@ pub(super) fn RangeCheck(
     let state = RwSignal::new(State::Idle);
     // Counts the checks: who began an older one stops at its next step.
     let turn = StoredValue::new(0_u32);
-    let (first, last) = (RwSignal::new(None::<u64>), RwSignal::new(None::<u64>));
-    let asked = move || (first.get().unwrap_or(range.get().0), last.get().unwrap_or(range.get().1));
+    // What somebody has typed, from its first character: what is proposed follows the list, and must not write over it.
+    let (first, last) = (RwSignal::new(None::<String>), RwSignal::new(None::<String>));
+    let shown = move |typed: RwSignal<Option<String>>, proposed: u64| typed.get().unwrap_or_else(|| proposed.to_string());
+    let number = move |typed: RwSignal<Option<String>>, proposed: u64| {
+        shown(typed, proposed).trim().parse::<u64>().unwrap_or(proposed)
+    };
     let start = move |ev: leptos::ev::SubmitEvent| {
         ev.prevent_default();
-        let (first, last) = asked();
+        let proposed = range.get_untracked();
+        let (first, last) = (number(first, proposed.0), number(last, proposed.1));
         turn.update_value(|turn| *turn = turn.wrapping_add(1));
         state.set(State::Running(Progress::default()));
         #[cfg(feature = "hydrate")]
@@ -75,12 +80,12 @@ pub(super) fn RangeCheck(
             <h2 id="verify">"Verify a range "<span>"in this browser"</span></h2>
             <form class="filters woken" on:submit=start>
                 <label>"From "
-                    <input inputmode="numeric" pattern="[0-9]+" maxlength="20" prop:value=move || asked().0.to_string()
-                        on:change=move |e| first.set(event_target_value(&e).trim().parse().ok())/>
+                    <input inputmode="numeric" pattern="[0-9]+" maxlength="20" prop:value=move || shown(first, range.get().0)
+                        on:input=move |e| first.set(Some(event_target_value(&e)))/>
                 </label>
                 <label>"to "
-                    <input inputmode="numeric" pattern="[0-9]+" maxlength="20" prop:value=move || asked().1.to_string()
-                        on:change=move |e| last.set(event_target_value(&e).trim().parse().ok())/>
+                    <input inputmode="numeric" pattern="[0-9]+" maxlength="20" prop:value=move || shown(last, range.get().1)
+                        on:input=move |e| last.set(Some(event_target_value(&e)))/>
                 </label>
                 <button type="submit" disabled=running>"Verify"</button>
                 <button type="button" hidden=move || !running() on:click=stop>"Stop"</button>
