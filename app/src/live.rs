@@ -3,8 +3,6 @@
 //! A page gives its `as_of` and gets every later receipt once, in order, across reconnects: the id of a stream's event is the index
 //! in the log. Ticks come without an id; after a gap the page asks for them again by time.
 
-use std::collections::VecDeque;
-
 use leptos::prelude::*;
 use model::{ReleaseId, Tick, Timestamp};
 use projections::Receipt;
@@ -45,6 +43,9 @@ pub const STALE_AFTER_MS: i64 = 8_000;
 /// hangs closes nothing.
 pub const SILENT_AFTER_MS: i64 = 12_000;
 
+/// Id of the live region.
+pub const VOICE: &str = "said";
+
 /// Turns that the live region keeps: each is read out once when it comes, and can be found again.
 #[cfg(feature = "hydrate")]
 const SAID: usize = 5;
@@ -56,8 +57,6 @@ pub struct Live {
     pub now: ReadSignal<Timestamp>,
     /// How the stream is.
     pub stream: RwSignal<Stream>,
-    /// What the live region says: the last [`SAID`] turns, by receipt.
-    pub said: RwSignal<VecDeque<(u64, String)>>,
     /// True once the browser's code is in charge.
     pub awake: ReadSignal<bool>,
 }
@@ -88,8 +87,7 @@ pub fn provide_live() -> Live {
     let (now, set_now) = signal(start);
     // On the server, and in tests, nobody wakes it.
     let awake = use_context::<Awake>().unwrap_or_default().0.read_only();
-    let live =
-        Live { now, stream: RwSignal::new(Stream::Off), said: RwSignal::default(), awake: ReadSignal::from(awake) };
+    let live = Live { now, stream: RwSignal::new(Stream::Off), awake: ReadSignal::from(awake) };
     provide_context(live);
     Effect::new(move |_| {
         // Not before: what changes while the browser's code takes the page over would not be seen.
@@ -128,7 +126,7 @@ mod browser {
     use wasm_bindgen::{JsCast, closure::Closure};
     use web_sys::{Event, EventSource, MessageEvent};
 
-    use super::{Arrival, Live, SAID, SILENT_AFTER_MS, STALE_AFTER_MS, Stream, read_event};
+    use super::{Arrival, Live, SAID, SILENT_AFTER_MS, STALE_AFTER_MS, Stream, VOICE, read_event};
 
     /// Waits between attempts when the browser has given up by itself, ms.
     const RETRY_MS: [i64; 4] = [1_000, 2_000, 5_000, 10_000];
@@ -152,6 +150,19 @@ mod browser {
         };
         turn();
         clear_on_cleanup(set_interval_with_handle(turn, Duration::from_secs(1)).ok());
+    }
+
+    /// Adds a sentence to the live region, which the page's code leaves alone.
+    fn say(words: &str) {
+        let Some(voice) = document().get_element_by_id(VOICE) else { return };
+        let Ok(sentence) = document().create_element("p") else { return };
+        sentence.set_text_content(Some(words));
+        if voice.append_child(&sentence).is_ok()
+            && voice.child_element_count() as usize > SAID
+            && let Some(oldest) = voice.first_element_child()
+        {
+            oldest.remove();
+        }
     }
 
     fn clear_on_cleanup(handle: Option<IntervalHandle>) {
@@ -282,12 +293,7 @@ mod browser {
             if let Arrival::Receipt(receipt) = &arrival {
                 self.index.set(Some(receipt.index));
                 if let Some(words) = crate::words::announcement(receipt, self.page_of.as_ref()) {
-                    self.live.said.update(|said| {
-                        said.push_back((receipt.index, words));
-                        while said.len() > SAID {
-                            said.pop_front();
-                        }
-                    });
+                    say(&words);
                 }
             }
             (self.take)(arrival);

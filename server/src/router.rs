@@ -289,25 +289,35 @@ fn is_text(headers: &HeaderMap) -> bool {
     ["text/html", "application/json"].contains(&media_type.split(';').next().unwrap_or_default().trim())
 }
 
-/// Counts, and sets the headers that every answer carries.
+/// What every answer carries.
+const OF_ALL: [(HeaderName, &str); 2] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+
+/// What every answer carries that could be shown by itself. The parts of pages are scripts, modules and style sheets: a first visit asks for a
+/// good dozen of them.
+const OF_DOCUMENTS: [(HeaderName, &str); 5] = [
+    // Pages bring their own, with a nonce: all else is data.
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'",
+    ),
+    // Not `no-referrer`: browsers would then send `Origin: null` with our own forms.
+    (header::REFERRER_POLICY, "same-origin"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+];
+
+/// Counts, and sets headers.
 async fn around(State(app): State<App>, request: Request, next: Next) -> Response {
+    let part_of_a_page = request.uri().path().starts_with("/pkg/");
     let mut response = next.run(request).await;
     app.counts.answered(response.status());
     let headers = response.headers_mut();
-    for (name, value) in [
-        // Pages bring their own, with a nonce: all else is data.
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'",
-        ),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        // Not `no-referrer`: browsers would then send `Origin: null` with our own forms.
-        (header::REFERRER_POLICY, "same-origin"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-        (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
-    ] {
+    let of_documents = OF_DOCUMENTS.into_iter().filter(|_| !part_of_a_page);
+    for (name, value) in OF_ALL.into_iter().chain(of_documents) {
         if !headers.contains_key(&name) {
             headers.insert(name, HeaderValue::from_static(value));
         }

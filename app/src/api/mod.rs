@@ -19,6 +19,7 @@ pub mod lists;
 pub mod metrics;
 #[allow(missing_docs)]
 pub mod reads;
+mod rows;
 #[allow(missing_docs)]
 pub mod settings;
 #[allow(missing_docs)]

@@ -46,6 +46,7 @@ pub struct ReleasePage {
     /// The last receipt of the log that was looked at.
     pub as_of: u64,
     /// What the data plane counted, thinned to [`MAX_POINTS`].
+    #[serde(with = "super::rows")]
     pub ticks: Vec<Tick>,
     /// The release of this service before it.
     pub previous: Option<Previous>,
@@ -219,7 +220,6 @@ pub async fn get_release(release: String) -> Result<String, ApiError> {
             let key = |who| crate::words::form_key(super::context::form_secret(&who), who.actor.as_str(), id.as_str());
             let operator = super::context::identity().filter(|who| who.role >= access::Role::Operator);
             let form_key = operator.map(key).unwrap_or_default();
-            let ticks = ticks.into_iter().map(drawn).collect();
             let (as_of, receipts) = (view.as_of, view.receipts);
             written(&ReleasePage { receipts, as_of, ticks, previous, image, left_alone, form_key })
         }

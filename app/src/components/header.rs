@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::{Palette, awaited, shown};
 use crate::{
     api::{ApiError, reads::Session},
-    live::{Stream, use_live},
+    live::{Stream, VOICE, use_live},
 };
 
 /// Name, pages, stream, who is logged in.
@@ -68,12 +68,5 @@ fn me(session: &Session) -> Markup {
 /// other's place.
 #[component]
 pub fn LiveRegion() -> impl IntoView {
-    let said = use_live().said;
-    view! {
-        <div class="sr" role="log" aria-live="polite" aria-label="What happened">
-            <For each=move || said.get() key=|(receipt, _)| *receipt let((_, words))>
-                <p>{words}</p>
-            </For>
-        </div>
-    }
+    view! { <div id=VOICE class="sr" role="log" aria-live="polite" aria-label="What happened"></div> }
 }

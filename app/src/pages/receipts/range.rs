@@ -46,7 +46,8 @@ pub(super) fn RangeCheck(
     let turn = StoredValue::new(0_u32);
     // What somebody has typed, from its first character: what is proposed follows the list, and must not write over it.
     let (first, last) = (RwSignal::new(None::<String>), RwSignal::new(None::<String>));
-    let shown = move |typed: RwSignal<Option<String>>, proposed: u64| typed.get().unwrap_or_else(|| proposed.to_string());
+    let shown =
+        move |typed: RwSignal<Option<String>>, proposed: u64| typed.get().unwrap_or_else(|| proposed.to_string());
     let number = move |typed: RwSignal<Option<String>>, proposed: u64| {
         shown(typed, proposed).trim().parse::<u64>().unwrap_or(proposed)
     };

@@ -1,0 +1,220 @@
+//! Ticks as rows of numbers: the better part of a release's page, which is read before anything is drawn. Written so they are a quarter of
+//! the names and values that a tick is elsewhere.
+//!
+//! A row: ms and seconds since the row before (the first one: since 1970, and the tick's own number), weight, bits, epoch, the stable version,
+//! the canary when there is one, what the judge said when it did. What no page shows is not there.
+
+use model::{Epoch, Judged, Tick, Timestamp, VersionTick, Weight};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
+
+/// Bits of a row.
+const CHANGED: u8 = 1;
+const STICKY: u8 = 2;
+const CANARY: u8 = 4;
+const JUDGED: u8 = 8;
+
+/// Ticks, as they are sent.
+#[derive(Serialize, Deserialize)]
+struct Rows {
+    /// The runs of the data plane: the row that each begins with.
+    boots: Vec<(usize, String)>,
+    /// What the judge's last numbers stand for.
+    verdicts: Vec<String>,
+    rows: Vec<Vec<Number>>,
+}
+
+/// A number, or that there is none. A whole one is written without a point.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Number(Option<f64>);
+
+impl Serialize for Number {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(n) if n.fract() == 0.0 && n.abs() < 9e15 => to.serialize_i64(n as i64),
+            Some(n) => to.serialize_f64(n),
+            None => to.serialize_none(),
+        }
+    }
+}
+
+/// Writes ticks; what is finer than a drawing is rounded.
+pub(super) fn serialize<S: Serializer>(ticks: &[Tick], to: S) -> Result<S::Ok, S::Error> {
+    let mut out = Rows { boots: Vec::new(), verdicts: Vec::new(), rows: Vec::with_capacity(ticks.len()) };
+    let (mut at, mut seq) = (0, 0);
+    for (i, tick) in ticks.iter().enumerate() {
+        if out.boots.last().is_none_or(|(_, boot)| *boot != tick.boot) {
+            out.boots.push((i, tick.boot.clone()));
+        }
+        let Tick { canary, judged, .. } = tick;
+        let bits = [tick.weight_changed, tick.sticky, canary.is_some(), judged.is_some()];
+        let bits = bits.iter().rev().fold(0_u8, |bits, set| bits << 1 | u8::from(*set));
+        let ms = tick.at.since(Timestamp::from_millis(0));
+        let (weight, epoch) = (f64::from(tick.weight.percent()), whole(tick.epoch.0));
+        let mut row = vec![
+            Some((ms - at) as f64),
+            Some(whole(tick.seq) - seq as f64),
+            Some(weight),
+            Some(f64::from(bits)),
+            Some(epoch),
+        ];
+        (at, seq) = (ms, i64::try_from(tick.seq).map_err(S::Error::custom)?);
+        for version in std::iter::once(&tick.stable).chain(canary) {
+            row.extend([Some(whole(version.n)), Some(whole(version.errors)), version.p99_ms.map(|ms| fine(ms, 1e3))]);
+        }
+        if let Some(judged) = judged {
+            let verdict = out.verdicts.iter().position(|known| *known == judged.verdict).unwrap_or_else(|| {
+                out.verdicts.push(judged.verdict.clone());
+                out.verdicts.len() - 1
+            });
+            let Judged { joint, abs, rel, p99, ratio: [from, to], difference: [low, high], exposed, .. } = **judged;
+            row.extend([joint, abs, rel, p99].map(|ln| Some(fine(ln, 1e4))));
+            row.extend([from, to, Some(low), Some(high)].map(|end| end.map(|end| fine(end, 1e6))));
+            row.extend([Some(whole(exposed)), Some(verdict as f64)]);
+        }
+        out.rows.push(row.into_iter().map(Number).collect());
+    }
+    out.serialize(to)
+}
+
+fn fine(value: f64, parts: f64) -> f64 {
+    (value * parts).round() / parts
+}
+
+/// Counts of a second are far below what a number with a point holds exactly.
+fn whole(n: u64) -> f64 {
+    n as f64
+}
+
+/// Reads ticks.
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Tick>, D::Error> {
+    let Rows { boots, verdicts, rows } = Rows::deserialize(from)?;
+    let mut boots = boots.into_iter().peekable();
+    let (mut boot, mut at, mut seq) = (String::new(), 0, 0);
+    let mut ticks = Vec::with_capacity(rows.len());
+    for (i, row) in rows.into_iter().enumerate() {
+        if let Some((_, next)) = boots.next_if(|(first, _)| *first <= i) {
+            boot = next;
+        }
+        let tick = read(&mut row.into_iter().map(|n| n.0), &verdicts, (&mut at, &mut seq), &boot);
+        ticks.push(tick.ok_or_else(|| D::Error::custom(format!("row {i} of the ticks is not whole")))?);
+    }
+    Ok(ticks)
+}
+
+fn read(
+    row: &mut dyn Iterator<Item = Option<f64>>,
+    verdicts: &[String],
+    (at, seq): (&mut i64, &mut i64),
+    boot: &str,
+) -> Option<Tick> {
+    *at = at.saturating_add(row.next()?? as i64);
+    *seq = seq.saturating_add(row.next()?? as i64);
+    let (weight, bits, epoch) = (row.next()?? as u8, row.next()?? as u8, row.next()?? as u64);
+    let version = |row: &mut dyn Iterator<Item = Option<f64>>| {
+        let (n, errors, p99_ms) = (row.next()?? as u64, row.next()?? as u64, row.next()?);
+        Some(VersionTick { n, errors, p99_ms, ..VersionTick::default() })
+    };
+    let stable = version(row)?;
+    let canary = if bits & CANARY == 0 { None } else { Some(version(row)?) };
+    let judged = if bits & JUDGED == 0 {
+        None
+    } else {
+        Some(Box::new(Judged {
+            joint: row.next()??,
+            abs: row.next()??,
+            rel: row.next()??,
+            p99: row.next()??,
+            ratio: [row.next()?, row.next()?],
+            difference: [row.next()??, row.next()??],
+            certificate: None,
+            exposed: row.next()?? as u64,
+            verdict: verdicts.get(row.next()?? as usize)?.clone(),
+        }))
+    };
+    Some(Tick {
+        seq: u64::try_from(*seq).ok()?,
+        boot: boot.to_owned(),
+        at: Timestamp::from_millis(*at),
+        weight: Weight::new(weight).ok()?,
+        weight_changed: bits & CHANGED != 0,
+        epoch: Epoch(epoch),
+        stable,
+        canary,
+        canary_last_sent: None,
+        sticky: bits & STICKY != 0,
+        judged,
+        counted: Vec::new(),
+    })
+}
+
+#[cfg(all(test, feature = "ssr"))]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Page {
+        #[serde(with = "super")]
+        ticks: Vec<Tick>,
+    }
+
+    fn ticks() -> Vec<Tick> {
+        let second: Tick = serde_json::from_str(crate::gallery::SECOND).unwrap();
+        let judged = r#"{"joint":0.5,"abs":-1.25,"rel":0,"p99":0.5,"ratio":[null,1.3],"difference":[-0.01,0.01],"exposed":7,"verdict":"unrefuted"}"#;
+        let version = |n, p99_ms| VersionTick { n, errors: n / 9, p99_ms, ..VersionTick::default() };
+        (0..6_u64)
+            .map(|i| Tick {
+                seq: if i < 4 { 10 + i } else { i - 3 },
+                boot: if i < 4 { "a" } else { "b" }.to_owned(),
+                at: second.at.plus_millis(1_000 * i as i64 + 3),
+                weight: Weight::new(i as u8 * 20).unwrap(),
+                weight_changed: i == 1,
+                epoch: Epoch(i / 2),
+                stable: version(200 - i, Some(81.631)),
+                canary: (i > 0).then(|| version(i, (i > 1).then_some(84.0))),
+                canary_last_sent: None,
+                sticky: i == 5,
+                judged: (i > 2).then(|| {
+                    let verdict = if i > 3 { "certified" } else { "unrefuted" }.to_owned();
+                    Box::new(Judged { exposed: i, verdict, ..serde_json::from_str(judged).unwrap() })
+                }),
+                counted: Vec::new(),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn ticks_come_back_as_they_were_in_a_quarter_of_the_room() {
+        let page = Page { ticks: ticks() };
+        let sent = serde_json::to_string(&page).unwrap();
+        assert_eq!(serde_json::from_str::<Page>(&sent).unwrap(), page);
+        let long = serde_json::to_string(&page.ticks).unwrap();
+        assert!(sent.len() * 4 < long.len(), "{} of {}: {sent}", sent.len(), long.len());
+        let none = Page { ticks: Vec::new() };
+        assert_eq!(serde_json::from_str::<Page>(&serde_json::to_string(&none).unwrap()).unwrap(), none);
+    }
+
+    #[test]
+    fn what_is_finer_than_a_drawing_is_rounded() {
+        let mut all = ticks();
+        all[2].stable.p99_ms = Some(81.631_499);
+        let sent = serde_json::to_string(&Page { ticks: all }).unwrap();
+        assert!(sent.contains("81.631,") && !sent.contains("81.6314"), "{sent}");
+    }
+
+    #[test]
+    fn rows_that_are_not_whole_are_refused() {
+        for rows in [
+            "[[1,2]]",
+            "[[]]",
+            "[[1,2,101,0,1,5,0,1]]",
+            "[[1,2,5,4,1,5,0,1]]",
+            "[[1,-2,5,0,1,5,0,1]]",
+            "[[1,2,5,0,1,5,null,1]]",
+        ] {
+            let page = format!(r#"{{"ticks":{{"boots":[[0,"a"]],"verdicts":[],"rows":{rows}}}}}"#);
+            let refused = serde_json::from_str::<Page>(&page).unwrap_err().to_string();
+            assert!(refused.contains("row 0 of the ticks is not whole"), "{rows}: {refused}");
+        }
+    }
+}
