@@ -256,7 +256,11 @@ pub fn clock(row: &ReleaseRow, now: Timestamp) -> String {
         (Phase::Paused { until: None, .. }, _) => "waits for a decision".to_owned(),
         (_, Some(next)) if next > now => {
             let to = row.stops.iter().filter(|stop| **stop > row.weight).min();
-            let to = to.map(|weight| format!(": {weight}")).unwrap_or_default();
+            let to = match to {
+                Some(weight) => format!(": {weight}"),
+                None if row.weight == Weight::FULL => ": stable".to_owned(),
+                None => String::new(),
+            };
             format!("next in {}{to}", say::clock(next.since(now).saturating_add(999)))
         }
         (_, Some(_)) => "next now".to_owned(),

@@ -50,6 +50,8 @@ pub struct ReleasePage {
     pub ticks: Vec<Tick>,
     /// The release of this service before it.
     pub previous: Option<Previous>,
+    /// The newest release of this service, when it is another one.
+    pub newest: Option<Newest>,
     /// What is known of its image.
     pub image: ImageKnown,
     /// Why the controller does not carry it on, if it does not.
@@ -65,6 +67,17 @@ pub struct ImageKnown {
     pub line: String,
     /// All of it, from the source to the environments.
     pub section: String,
+}
+
+/// The release that came last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Newest {
+    /// Its id.
+    pub id: String,
+    /// Its version.
+    pub version: String,
+    /// Where it stands, in a word.
+    pub state: String,
 }
 
 /// A release beside which another one is put.
@@ -215,13 +228,24 @@ pub async fn get_release(release: String) -> Result<String, ApiError> {
                 version: row.version.to_string(),
                 environment: row.environment.to_string(),
             });
+            let last = projections::ReleaseFilter {
+                service: Some(view.row.service.clone()),
+                limit: 1,
+                ..projections::ReleaseFilter::default()
+            };
+            let newest = read.releases(last).await.map_err(could_not)?.pop().filter(|row| row.id != id);
+            let newest = newest.map(|row| Newest {
+                id: row.id.to_string(),
+                version: row.version.to_string(),
+                state: crate::words::state(&row).1,
+            });
             let image = image(&*read, &view).await?;
             let left_alone = left_alone(&view.row);
             let key = |who| crate::words::form_key(super::context::form_secret(&who), who.actor.as_str(), id.as_str());
             let operator = super::context::identity().filter(|who| who.role >= access::Role::Operator);
             let form_key = operator.map(key).unwrap_or_default();
             let (as_of, receipts) = (view.as_of, view.receipts);
-            written(&ReleasePage { receipts, as_of, ticks, previous, image, left_alone, form_key })
+            written(&ReleasePage { receipts, as_of, ticks, previous, newest, image, left_alone, form_key })
         }
         .await,
     )

@@ -18,10 +18,10 @@ pub(crate) const MEASURING: usize = 64;
 pub(crate) const PEERS: usize = 8;
 
 /// Batches of ticks waiting for the sample store: five minutes.
-pub(crate) const BATCHES: usize = 64;
+pub(crate) const BATCHES: usize = 300;
 
-/// Ticks in a batch: samples are durable within so many seconds.
-pub(crate) const BATCH: usize = 5;
+/// Ticks in a batch: whoever opens a page reads them from the store, which sees to it that several are written in a go.
+pub(crate) const BATCH: usize = 1;
 
 /// Live ticks kept for slow readers: a minute of a few services.
 pub(crate) const LIVE: usize = 256;

@@ -127,7 +127,7 @@ fn known(p: &Payload) -> Option<Description> {
         Kind::CanaryCompleted => {
             let f: CanaryCompleted = p.facts().ok()?;
             let clocks = [
-                ("breach to 0 % in ", f.breach_to_zero_ms),
+                ("to 0 % in ", f.breach_to_zero_ms),
                 ("0 % to drained in ", f.zero_to_drained_ms),
                 ("recovered in ", f.rto_ms),
             ];

@@ -131,7 +131,10 @@ fn refused(p: &Page, kind: CommandKind) -> Option<&str> {
     let by_state = p.live.commands.iter().find(|c| c.kind == kind).and_then(|c| c.refused.as_deref());
     // What takes the traffic away is tried all the same.
     let alone = p.left_alone.is_some() && p.live.row.in_flight() && kind != CommandKind::Abort;
-    by_state.or(alone.then_some("nobody carries this release on, see above"))
+    let over = p.newest.is_some() && !p.live.row.in_flight();
+    by_state
+        .or(alone.then_some("nobody carries this release on, see above"))
+        .or(over.then_some("a newer release of this service came after it"))
 }
 
 /// A form that gives the command, with or without the browser's code.
@@ -172,7 +175,7 @@ fn asked(p: &Page, kind: CommandKind, with: &Form) -> Markup {
             div.past[title.is_some()] { p { (does) } p.mute { (consequence(kind, p)) } }
             p.state.bad role="alert" hidden[title.is_none()] { @if let Some(title) = &title { (title) } }
         }
-        label for={ "reason-" (kind) } { "Reason, it goes into the receipt" }
+        label for={ "reason-" (kind) } { "Reason, it goes into the receipt; may stay empty" }
         input id={ "reason-" (kind) } name="reason" maxlength=(Command::MAX_REASON) autocomplete="off" readonly[title.is_some()];
         div.dialog-buttons {
             button type="submit" class={ "confirm " (kind) } disabled[why_not.is_some()] { (name) " now" }
@@ -240,6 +243,11 @@ mod tests {
         assert!(off(&page).len() > 2, "{:?}", off(&page));
         page.left_alone = Some("receipt 7 is damaged".to_owned());
         assert_eq!(off(&page), [CommandKind::Abort]);
+        page.live.row.phase = Phase::Ended(Outcome::Promoted);
+        (page.live.row.ended, page.live.row.promoted) = (Some(now), true);
+        page.live.commands = projections::commands(&page.live.row, &page.live.receipts);
+        page.newest = Some(crate::api::reads::Newest { id: "a-2".into(), version: "v9".into(), state: "5 %".into() });
+        assert_eq!(off(&page), []);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{
     judge::Again,
 };
 use crate::{
-    api::reads::{self, ImageKnown, MAX_POINTS, Previous},
+    api::reads::{self, ImageKnown, MAX_POINTS, Newest, Previous},
     timeline::{self, Axis, Limits, Point, Reading, Zoom},
     verifier::Progress,
 };
@@ -84,6 +84,8 @@ pub(super) struct Page {
     pub(super) fine: Option<(Zoom, Vec<Tick>)>,
     /// The release of this service before it.
     pub(super) previous: Option<Previous>,
+    /// The newest release of this service, when it is another one.
+    pub(super) newest: Option<Newest>,
     /// What is known of its image.
     pub(super) image: ImageKnown,
     /// Why the controller does not carry it on, if it does not.
@@ -123,6 +125,7 @@ impl Page {
             ticks,
             fine: None,
             previous: None,
+            newest: None,
             image: ImageKnown::default(),
             left_alone: None,
             address,
@@ -157,8 +160,8 @@ impl Page {
     ) -> Option<Self> {
         let mut live = ReleaseView::of(loaded.receipts)?;
         live.as_of = loaded.as_of.max(live.as_of);
-        let (previous, image, left_alone) = (loaded.previous, loaded.image, loaded.left_alone);
-        Some(Self { previous, image, left_alone, ..Self::new(live, loaded.ticks, reader, address, clock) })
+        let (previous, newest, image, left_alone) = (loaded.previous, loaded.newest, loaded.image, loaded.left_alone);
+        Some(Self { previous, newest, image, left_alone, ..Self::new(live, loaded.ticks, reader, address, clock) })
     }
 
     /// Begins where the address says: a part of the axis, a moment that is looked back at.

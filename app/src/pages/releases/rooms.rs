@@ -64,7 +64,7 @@ pub(super) const ROOMS: [Room; 30] = [
     room("replay", VIEW | REPLAY, replay::markup),
     room("stages", VIEW | TICKS | CLOCK, |p| stages::markup(p.view(), &p.ticks, p.until())),
     room("envelope", VIEW, |p| envelope::markup(p.view())),
-    room("who-has", VIEW | TICKS | CLOCK, |p| who::markup(p.view(), p.seen())),
+    room("who-has", VIEW | TICKS | CLOCK, |p| who::markup(p.view(), p.seen(), p.newest.is_none())),
     room("chain", IMAGE, |p| p.image.section.clone()),
     room("receipts-head", VIEW | ADDRESS, receipts::head),
     room("receipts-check", VIEW | CHECK, receipts::check),
@@ -154,6 +154,9 @@ pub(super) fn page(p: &Page, written: &[String]) -> String {
                 div.room data-room="controls" { (of("controls")) }
                 div.room data-room="outcome" hidden[p.past().is_some()] { (of("outcome")) }
             }
+        }
+        @if let Some(newest) = p.newest.as_ref().filter(|_| !row.in_flight()) {
+            p.mute.since { "How it ended. The newest release of " (row.service) " is " a.door href={ "/releases/" (newest.id) } { (newest.version) } ", " (newest.state) "." }
         }
         @if let Some(why) = &p.left_alone {
             p.note.bad role="alert" { b { "Not carried on: " } (code(why)) ". " a href="/settings" { "Health" } }

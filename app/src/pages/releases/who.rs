@@ -7,7 +7,7 @@ use projections::{ReleaseView, say};
 use super::stages::setter;
 
 /// The card, from the ticks until the moment that is shown.
-pub(super) fn markup(v: &ReleaseView, seen: &[Tick]) -> String {
+pub(super) fn markup(v: &ReleaseView, seen: &[Tick], newest: bool) -> String {
     let sticky = seen.last().is_some_and(|t| t.sticky);
     let set_by = v.weights.last().and_then(|(at, weight)| setter(v, *at, *weight));
     let counted: u64 = seen.iter().filter_map(|t| t.canary.as_ref()).map(|c| c.n).sum();
@@ -20,7 +20,7 @@ pub(super) fn markup(v: &ReleaseView, seen: &[Tick]) -> String {
         section.who-has aria-labelledby="who-has" {
             h2 #who-has { "Who has it " span { (v.row.version) } }
             dl {
-                dt { "Now" }
+                dt { @if newest || v.row.in_flight() { "Now" } @else { "At its end" } }
                 dd {
                     @if let Some(index) = set_by { a.door href={ "/receipts/" (index) } { (shared(v, sticky)) } } @else { (shared(v, sticky)) }
                 }
@@ -74,12 +74,12 @@ mod tests {
         let mut tick: Tick = serde_json::from_str(crate::gallery::SECOND).unwrap();
         tick.at = view.row.started.plus_millis(3_000);
         view.row.exposed = 8;
-        let known = markup(&view, std::slice::from_ref(&tick));
+        let known = markup(&view, std::slice::from_ref(&tick), true);
         assert!(known.contains("<dd>8 of 20 requests, 40 %</dd>"), "{known}");
         view.row.exposed = 0;
-        let some = markup(&view, &[tick]);
+        let some = markup(&view, &[tick], true);
         assert!(some.contains("<dt>Until 14:06:35</dt><dd>5 of 20 requests, 25 %</dd>"), "{some}");
-        let none = markup(&view, &[]);
+        let none = markup(&view, &[], true);
         assert!(none.contains("n/a, no second with requests") && !none.contains("Last second"), "{none}");
     }
 }

@@ -154,7 +154,7 @@ fn sentences() {
         (given(aborted(10, false), "rollback by lee"), "Aborted at 25 % by dana: rollback by lee"),
         (
             completed(13, Outcome::Aborted),
-            "Rollout ended aborted after 47 s: breach to 0 % in 12 ms, 0 % to drained in 3.0 s, recovered in 3.0 s",
+            "Rollout ended aborted after 47 s: to 0 % in 12 ms, 0 % to drained in 3.0 s, recovered in 3.0 s",
         ),
         (ended(14, Outcome::Promoted), "Release promoted: one receipt over 9 receipts, ≈ 99 J"),
         (asked(0, "pause"), "dana asked to pause"),
