@@ -228,17 +228,7 @@ pub async fn get_release(release: String) -> Result<String, ApiError> {
                 version: row.version.to_string(),
                 environment: row.environment.to_string(),
             });
-            let last = projections::ReleaseFilter {
-                service: Some(view.row.service.clone()),
-                limit: 1,
-                ..projections::ReleaseFilter::default()
-            };
-            let newest = read.releases(last).await.map_err(could_not)?.pop().filter(|row| row.id != id);
-            let newest = newest.map(|row| Newest {
-                id: row.id.to_string(),
-                version: row.version.to_string(),
-                state: crate::words::state(&row).1,
-            });
+            let newest = newest(&*read, &view.row).await?;
             let image = image(&*read, &view).await?;
             let left_alone = left_alone(&view.row);
             let key = |who| crate::words::form_key(super::context::form_secret(&who), who.actor.as_str(), id.as_str());
@@ -249,6 +239,22 @@ pub async fn get_release(release: String) -> Result<String, ApiError> {
         }
         .await,
     )
+}
+
+/// The newest release of a release's service, when it is another one: while one is under way no other begins.
+#[cfg(feature = "ssr")]
+async fn newest(read: &dyn projections::ReadModel, row: &ReleaseRow) -> Result<Option<Newest>, ApiError> {
+    use projections::ReleaseFilter;
+    if row.in_flight() {
+        return Ok(None);
+    }
+    let last = ReleaseFilter { service: Some(row.service.clone()), limit: 1, ..ReleaseFilter::default() };
+    let last = read.releases(last).await.map_err(could_not)?.pop().filter(|last| last.id != row.id);
+    Ok(last.map(|last| Newest {
+        id: last.id.to_string(),
+        version: last.version.to_string(),
+        state: crate::words::state(&last).1,
+    }))
 }
 
 /// Why the controller does not carry a release on, if it does not.

@@ -382,6 +382,24 @@ fn silence(points: &[Point], axis: Axis) -> Option<String> {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "ssr")]
+    fn second(at: model::Timestamp, canary_p99: f64, limit: f64, gap: bool) -> Point {
+        Point {
+            at,
+            weight: 5,
+            canary_p99: Some(canary_p99),
+            stable_p99: Some(80.0),
+            band: None,
+            limit: Some(limit),
+            canary_errors: Some(0.0),
+            stable_errors: Some(0.0),
+            burn_fast: Some(0.0),
+            burn_slow: Some(0.0),
+            canary_n: 7,
+            gap,
+        }
+    }
+
     #[test]
     fn a_part_of_the_axis_has_the_weights_in_force_there() {
         let weights = [(0, 0), (1, 5), (20, 25), (50, 50), (80, 100)];
@@ -397,20 +415,7 @@ mod tests {
     fn lanes_have_their_values_at_the_edge() {
         let view = crate::gallery::sample_view();
         let at = |s: i64| view.row.started.plus_millis(s * 1000);
-        let point = |s, limit: f64| Point {
-            at: at(s),
-            weight: 5,
-            canary_p99: Some(90.0),
-            stable_p99: Some(80.0),
-            band: Some((80.0, 2.0)),
-            limit: Some(limit),
-            canary_errors: Some(0.0),
-            stable_errors: Some(0.0),
-            burn_fast: Some(0.0),
-            burn_slow: Some(0.0),
-            canary_n: 7,
-            gap: s == 1,
-        };
+        let point = |s, limit: f64| Point { band: Some((80.0, 2.0)), ..second(at(s), 90.0, limit, s == 1) };
         let edge = |points: &[Point]| {
             let svg = chart(&view, points, Axis::of(&view, at(3)));
             let names = svg.split_once("class=\"tl-names\"").unwrap().1.to_owned();
@@ -434,20 +439,7 @@ mod tests {
         let axis = Axis { until: at(60), ..Axis::of(&view, at(60)) };
         let mut points = Vec::new();
         for (s, p99) in [(1, 90.0), (2, 411.0), (3, 1_250.0), (4, 90.0)] {
-            points.push(Point {
-                at: at(s),
-                weight: 5,
-                canary_p99: Some(p99),
-                stable_p99: Some(80.0),
-                band: None,
-                limit: Some(88.0),
-                canary_errors: Some(0.0),
-                stable_errors: Some(0.0),
-                burn_fast: Some(0.0),
-                burn_slow: Some(0.0),
-                canary_n: 7,
-                gap: s == 1,
-            });
+            points.push(second(at(s), p99, 88.0, s == 1));
         }
         let far = |points: &[Point]| chart(&view, points, axis).matches('↑').count();
         assert!(chart(&view, &points, axis).contains(">↑ 1,250</text>"));

@@ -17,11 +17,8 @@ pub(crate) const MEASURING: usize = 64;
 /// Most sources cited with one verdict: a recipe asks one or two.
 pub(crate) const PEERS: usize = 8;
 
-/// Batches of ticks waiting for the sample store: five minutes.
-pub(crate) const BATCHES: usize = 300;
-
-/// Ticks in a batch: whoever opens a page reads them from the store, which sees to it that several are written in a go.
-pub(crate) const BATCH: usize = 1;
+/// Ticks waiting for the sample store, which sees to it that several are written in a go: five minutes.
+pub(crate) const TICKS_WAITING: usize = 300;
 
 /// Live ticks kept for slow readers: a minute of a few services.
 pub(crate) const LIVE: usize = 256;

@@ -7,7 +7,7 @@ use crate::{
     boot,
     counting::Counting,
     evidence::{Judging, rule_of},
-    limits::{BATCH, CALL},
+    limits::CALL,
     task::Task,
 };
 
@@ -32,10 +32,9 @@ impl Task {
         let seconds = missed.len();
         for tick in missed {
             // The task that keeps them gets its turn: a quarter of an hour is more than may wait.
-            drop(self.batches.reserve().await);
+            drop(self.keep.reserve().await);
             self.take(tick);
         }
-        self.flush_ticks();
         tracing::info!(service = %self.service, seconds, "caught up with the data plane");
     }
 
@@ -90,21 +89,9 @@ impl Task {
                 }
             }
         }
-        self.batch.push(tick.clone());
-        if self.batch.len() >= BATCH {
-            self.flush_ticks();
+        if let Err(error) = self.keep.try_send((release.clone(), tick.clone())) {
+            tracing::error!(%release, %error, "a tick was not kept: the sample store is too slow");
         }
         Some((release, tick))
-    }
-
-    pub(crate) fn flush_ticks(&mut self) {
-        let Some(active) = &self.active else { return };
-        if self.batch.is_empty() {
-            return;
-        }
-        let ticks = std::mem::take(&mut self.batch);
-        if let Err(error) = self.batches.try_send((active.release.clone(), ticks)) {
-            tracing::error!(release = %active.release, %error, "ticks were not kept: the sample store is too slow");
-        }
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     controller::{Deps, Failure},
     counting::{self, Counting},
     evidence::Judging,
-    limits::{BATCHES, CALL, JOBS, LOOK, LOOK_IDLE, LOOK_SOON, NAP, PATIENCE_MS, PEERS, ROUNDS},
+    limits::{CALL, JOBS, LOOK, LOOK_IDLE, LOOK_SOON, NAP, PATIENCE_MS, PEERS, ROUNDS, TICKS_WAITING},
     restore::Restore,
 };
 
@@ -102,8 +102,7 @@ pub(crate) struct Task {
     pub(crate) outbox: Vec<Draft>,
     /// The command that is being carried out, for the receipts of its transitions.
     pub(crate) command: Option<u64>,
-    pub(crate) batch: Vec<Tick>,
-    pub(crate) batches: mpsc::Sender<(ReleaseId, Vec<Tick>)>,
+    pub(crate) keep: mpsc::Sender<(ReleaseId, Tick)>,
     pub(crate) jobs: mpsc::Sender<Done>,
     jobs_rx: Option<mpsc::Receiver<Done>>,
 }
@@ -139,12 +138,12 @@ impl Task {
         if let Some(seen) = &seen {
             deps.raise_epoch(Epoch(seen.epoch.0 + 1));
         }
-        let (batches, mut batches_rx) = mpsc::channel::<(ReleaseId, Vec<Tick>)>(BATCHES);
+        let (keep, mut kept) = mpsc::channel::<(ReleaseId, Tick)>(TICKS_WAITING);
         let samples = deps.samples.clone();
         tokio::spawn(async move {
-            while let Some((release, ticks)) = batches_rx.recv().await {
-                if let Err(error) = samples.append_ticks(&release, &ticks).await {
-                    tracing::error!(%release, %error, lost = ticks.len(), "ticks were not kept");
+            while let Some((release, tick)) = kept.recv().await {
+                if let Err(error) = samples.append_ticks(&release, &[tick]).await {
+                    tracing::error!(%release, %error, "a tick was not kept");
                 }
             }
         });
@@ -177,8 +176,7 @@ impl Task {
             wake_at: None,
             outbox: Vec::new(),
             command: None,
-            batch: Vec::new(),
-            batches,
+            keep,
             jobs,
             jobs_rx: Some(jobs_rx),
         })
@@ -192,7 +190,6 @@ impl Task {
         stop: CancellationToken,
     ) {
         let halt = self.work(&mut urgent, &mut normal, &stop).await.err();
-        self.flush_ticks();
         let Some(halt) = halt else { return };
         let failure = match halt {
             Halt::Log(error) => Failure::Log(error.to_string()),
@@ -499,6 +496,5 @@ impl Task {
         self.wake_at = None;
         self.long = None;
         self.restore = None;
-        self.batch.clear();
     }
 }

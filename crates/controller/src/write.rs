@@ -301,8 +301,6 @@ impl Task {
     pub(crate) async fn sum_up(&mut self) -> Result<(), Halt> {
         let Some(active) = self.active.as_ref().filter(|a| !a.summed) else { return Ok(()) };
         let Some(outcome) = active.status.outcome else { return Ok(()) };
-        self.flush_ticks();
-        let Some(active) = &self.active else { return Ok(()) };
         let receipts = self.deps.log.of_release(&active.release).await.map_err(Halt::Log)?;
         let (facts, energy) = complete::completed(outcome, &receipts);
         let key = format!("{}/sum/{}", active.release, active.sums);

@@ -35,6 +35,10 @@ pub(super) fn parse(line: &[OsString]) -> Option<Args> {
 mod tests {
     use super::*;
 
+    fn words(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
     #[test]
     fn the_short_way_and_the_whole_one_read_the_same() {
         let lines = [
@@ -44,7 +48,7 @@ mod tests {
             "deliveryos verify-bundle --bundle b --certificate-identity-regexp i --certificate-oidc-issuer-regexp u --insecure-ignore-tlog a",
         ];
         for line in lines {
-            let line: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            let line = words(line);
             let whole = Args::try_parse_from(&line).unwrap();
             assert_eq!(format!("{:?}", parse(&line).unwrap()), format!("{whole:?}"), "{line:?}");
         }
@@ -63,7 +67,7 @@ mod tests {
             "deliveryos verify-bundle --bundle b --key k --wrong a.txt",
         ];
         for line in lines {
-            let line: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            let line = words(line);
             assert!(parse(&line).is_none(), "{line:?}");
         }
     }

@@ -48,8 +48,9 @@ pub(super) fn RangeCheck(
     let (first, last) = (RwSignal::new(None::<String>), RwSignal::new(None::<String>));
     let shown =
         move |typed: RwSignal<Option<String>>, proposed: u64| typed.get().unwrap_or_else(|| proposed.to_string());
+    // The form takes digits alone: what is no number then is more than there can be.
     let number = move |typed: RwSignal<Option<String>>, proposed: u64| {
-        shown(typed, proposed).trim().parse::<u64>().unwrap_or(proposed)
+        shown(typed, proposed).trim().parse::<u64>().unwrap_or(u64::MAX)
     };
     let start = move |ev: leptos::ev::SubmitEvent| {
         ev.prevent_default();
@@ -81,11 +82,11 @@ pub(super) fn RangeCheck(
             <h2 id="verify">"Verify a range "<span>"in this browser"</span></h2>
             <form class="filters woken" on:submit=start>
                 <label>"From "
-                    <input inputmode="numeric" pattern="[0-9]+" maxlength="20" prop:value=move || shown(first, range.get().0)
+                    <input inputmode="numeric" pattern="[0-9]+" maxlength="20" required prop:value=move || shown(first, range.get().0)
                         on:input=move |e| first.set(Some(event_target_value(&e)))/>
                 </label>
                 <label>"to "
-                    <input inputmode="numeric" pattern="[0-9]+" maxlength="20" prop:value=move || shown(last, range.get().1)
+                    <input inputmode="numeric" pattern="[0-9]+" maxlength="20" required prop:value=move || shown(last, range.get().1)
                         on:input=move |e| last.set(Some(event_target_value(&e)))/>
                 </label>
                 <button type="submit" disabled=running>"Verify"</button>

@@ -225,17 +225,23 @@ fn consequence(kind: CommandKind, p: &Page) -> String {
 
 #[cfg(all(test, feature = "ssr"))]
 mod tests {
-    use model::event::Outcome;
+    use model::{Timestamp, event::Outcome};
     use projections::Phase;
 
     use super::{super::page::Address, *};
 
-    #[test]
-    fn nobody_carries_it_on_and_only_an_abort_is_taken() {
+    /// A release under way as an operator sees it, and when.
+    fn operated() -> (Page, Timestamp) {
         let view = crate::gallery::sample_view();
         let now = view.row.started.plus_millis(400_000);
         let with = Form { token: "t".to_owned(), key: "k".to_owned() };
-        let mut page = Page::new(view, Vec::new(), Reader::Operator(with), Address::default(), now);
+        let page = Page::new(view, Vec::new(), Reader::Operator(with), Address::default(), now);
+        (page, now)
+    }
+
+    #[test]
+    fn nobody_carries_it_on_and_only_an_abort_is_taken() {
+        let (mut page, now) = operated();
         let off = |page: &Page| {
             let kinds = page.live.commands.iter().map(|c| c.kind);
             kinds.filter(|kind| refused(page, *kind).is_none()).collect::<Vec<_>>()
@@ -252,10 +258,7 @@ mod tests {
 
     #[test]
     fn a_dialog_that_somebody_is_in_stays_and_says_what_happened() {
-        let view = crate::gallery::sample_view();
-        let now = view.row.started.plus_millis(400_000);
-        let with = Form { token: "t".to_owned(), key: "k".to_owned() };
-        let mut page = Page::new(view, Vec::new(), Reader::Operator(with), Address::default(), now);
+        let (mut page, now) = operated();
         let abort = |page: &Page| {
             let all = buttons(page);
             all.split_once("class=\"ask abort\"").map(|(_, rest)| rest.split("</details>").next().unwrap().to_owned())

@@ -41,7 +41,8 @@ const STEPS: i64 = 100;
 /// Time between two steps: 12 s for a release.
 const STEP: Duration = Duration::from_millis(120);
 
-/// Seconds are stored in batches: the last ones before the stream was there may not be found at the first try, but are after this.
+/// A server that has come back first asks the data plane for the seconds that it missed: they may not be found at the first try, but are
+/// after this.
 const STORED_AFTER: Duration = Duration::from_secs(6);
 /// How often they are asked for.
 const STORED_TRIES: u32 = 3;
