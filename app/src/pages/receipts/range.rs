@@ -127,7 +127,7 @@ fn of_progress(progress: &Progress) -> Markup {
         progress max=(of.max(1)) value=(done) aria-label="Receipts verified" {}
         p class={ "verdict state " (tone.class()) } role=[ended.then_some("status")] { (said) }
         p.mute { @if let Some(covered) = covered { (covered) } }
-        @if ended { p.mute { "Root " code.hash { @if let Some(head) = head { (head.root.to_string()) } } } }
+        @if let Some(head) = head.as_ref().filter(|_| ended) { p.mute { "Root " code.hash { (head.root.to_string()) } } }
     }
 }
 
