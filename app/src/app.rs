@@ -9,7 +9,10 @@ use leptos_router::{
 };
 
 use crate::{
-    api::reads::get_session,
+    api::{
+        page::asked_for,
+        reads::{SessionText, get_session},
+    },
     components::{Header, LiveRegion, Settle},
     live::provide_live,
     pages::{Login, NotFound},
@@ -23,7 +26,9 @@ use crate::{
 pub fn App() -> impl IntoView {
     provide_meta_context();
     provide_live();
-    let session = Resource::new_blocking(|| (), |()| get_session());
+    #[cfg(feature = "ssr")]
+    provide_context(crate::api::page::Kept::default());
+    let session = SessionText(asked_for(String::new, |_| get_session()));
     provide_context(session);
     // Rendered whole on the server: fragments that need a script to find their place would not be there without JavaScript.
     const WHOLE: SsrMode = SsrMode::Async;

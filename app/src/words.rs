@@ -222,8 +222,9 @@ fn ended(receipt: &Receipt) -> Option<AnalysisEnded> {
     receipt.payload.facts().ok()
 }
 
-/// Where in its recipe a release is and when it goes on: `stage 3 of 4, next in 1 m 28 s: 100 %`.
-pub fn stage(view: &ReleaseView, now: Timestamp) -> String {
+/// Where in its recipe a release is and when it goes on: `stage 3 of 4, next in 1 m 28 s: 100 %`. Without a now, what comes next is not
+/// known.
+pub fn stage(view: &ReleaseView, now: Option<Timestamp>) -> String {
     let row = &view.row;
     let (at, of) = row.stage();
     let highest = view.weights.iter().map(|(_, w)| *w).max().unwrap_or_default();
@@ -242,6 +243,7 @@ pub fn stage(view: &ReleaseView, now: Timestamp) -> String {
         (0, of) => format!("before stage 1 of {of}"),
         (at, of) => format!("stage {at} of {of}"),
     };
+    let Some(now) = now else { return format!("{stage}; what comes next is not known while nothing arrives") };
     match clock(row, now) {
         said if said.is_empty() || row.phase == Phase::Aborting => stage,
         said => format!("{stage}, {said}"),
@@ -421,7 +423,7 @@ mod tests {
             let mut v = view();
             change(&mut v);
             assert_eq!(super::headline(&v).plain(), headline);
-            assert_eq!(super::stage(&v, at(100)), stage, "{headline}");
+            assert_eq!(super::stage(&v, Some(at(100))), stage, "{headline}");
         };
         check(|_| {}, "v2 is starting, no traffic on it yet", "before stage 1 of 4");
         check(
@@ -492,7 +494,7 @@ mod tests {
         v.fold(&Receipt { index: 5, payload: payload.release(v.row.id.clone()) });
         let check = |v: &ReleaseView, says: &str, next: &str| {
             assert_eq!(super::headline(v).plain(), format!("v2 is {says}, promoted in full by lee"));
-            assert_eq!(super::stage(v, at(100)), next);
+            assert_eq!(super::stage(v, Some(at(100))), next);
         };
         check(&v, "at 25 %", "steps skipped, rollback armed first");
         v.envelope = Some((6, crate::gallery::sample_view().envelope.unwrap().1));

@@ -5,7 +5,9 @@ use model::Kind;
 use projections::ReleaseRow;
 use serde::{Deserialize, Serialize};
 
-use super::{ApiError, encoding::TextJson};
+#[cfg(feature = "ssr")]
+use super::page::written;
+use super::{ApiError, encoding::Written};
 
 /// Releases that a search shows; the list shows the others.
 pub const MAX_RELEASES: u32 = 8;
@@ -32,9 +34,9 @@ pub struct FoundReceipt {
     pub said: String,
 }
 
-/// Receipts by index, releases by words or digest.
-#[server(prefix = "/api", endpoint = "get_found", output = Post<TextJson>)]
-pub async fn get_found(q: String) -> Result<Found, ApiError> {
+/// Receipts by index, releases by words or digest: what was [`Found`].
+#[server(prefix = "/api", endpoint = "get_found", output = Post<Written>)]
+pub async fn get_found(q: String) -> Result<String, ApiError> {
     use super::{context::answered, reads::could_not};
     use projections::{ReceiptFilter, ReleaseFilter, describe};
     /// More than anybody types.
@@ -44,7 +46,7 @@ pub async fn get_found(q: String) -> Result<Found, ApiError> {
             let read = super::context::reader()?;
             let text = q.trim();
             if text.is_empty() || text.chars().count() > MAX_TEXT {
-                return Ok(Found { receipt: None, releases: Vec::new(), of: 0 });
+                return written(Found { receipt: None, releases: Vec::new(), of: 0 });
             }
             // `18,204` as pages write it, and `#18204`.
             let digits = text.trim_start_matches('#').replace(',', "");
@@ -58,7 +60,7 @@ pub async fn get_found(q: String) -> Result<Found, ApiError> {
             };
             let filter = ReleaseFilter { text: Some(text.to_owned()), limit: MAX_RELEASES, ..Default::default() };
             let list = read.release_list(filter).await.map_err(could_not)?;
-            Ok(Found {
+            written(Found {
                 receipt: receipt.map(|r| FoundReceipt {
                     index: r.index,
                     kind: r.payload.kind,

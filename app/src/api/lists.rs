@@ -4,7 +4,9 @@ use leptos::{prelude::*, server_fn::codec::Post};
 use projections::{Receipt, ReleaseRow};
 use serde::{Deserialize, Serialize};
 
-use super::{ApiError, encoding::TextJson};
+#[cfg(feature = "ssr")]
+use super::page::written;
+use super::{ApiError, encoding::Written};
 
 /// Rows of a page of a list.
 pub const PAGE: u32 = 50;
@@ -78,9 +80,9 @@ pub struct ReleasesPage {
     pub as_of: Option<u64>,
 }
 
-/// Releases. With a place, only those after it.
-#[server(prefix = "/api", endpoint = "get_releases", output = Post<TextJson>)]
-pub async fn get_releases(asked: ReleasesAsked) -> Result<ReleasesPage, ApiError> {
+/// Releases, a [`ReleasesPage`]. With a place, only those after it.
+#[server(prefix = "/api", endpoint = "get_releases", output = Post<Written>)]
+pub async fn get_releases(asked: ReleasesAsked) -> Result<String, ApiError> {
     use super::context::{answered, reader};
     answered(
         async {
@@ -92,7 +94,7 @@ pub async fn get_releases(asked: ReleasesAsked) -> Result<ReleasesPage, ApiError
             let more = rows.len() > PAGE as usize;
             rows.truncate(PAGE as usize);
             let next = rows.last().filter(|_| more).map(|row| projections::Place::of(sort, row).to_string());
-            Ok(ReleasesPage { next, rows, of, as_of })
+            written(ReleasesPage { next, rows, of, as_of })
         }
         .await,
     )
@@ -180,9 +182,9 @@ pub struct ReceiptsPage {
     pub as_of: Option<u64>,
 }
 
-/// Receipts, newest first.
-#[server(prefix = "/api", endpoint = "get_receipts", output = Post<TextJson>)]
-pub async fn get_receipts(asked: ReceiptsAsked) -> Result<ReceiptsPage, ApiError> {
+/// Receipts, newest first: a [`ReceiptsPage`].
+#[server(prefix = "/api", endpoint = "get_receipts", output = Post<Written>)]
+pub async fn get_receipts(asked: ReceiptsAsked) -> Result<String, ApiError> {
     use super::context::{answered, now, reader};
     use super::reads::{could_not, parsed};
     use crate::range::{End, moment};
@@ -208,7 +210,7 @@ pub async fn get_receipts(asked: ReceiptsAsked) -> Result<ReceiptsPage, ApiError
             let mut receipts = read.receipts(filter).await.map_err(could_not)?;
             let more = receipts.len() > PAGE as usize;
             receipts.truncate(PAGE as usize);
-            Ok(ReceiptsPage {
+            written(ReceiptsPage {
                 next_before: receipts.last().filter(|_| more).map(|r| r.index),
                 // The list may already hold one that came after the size was read.
                 as_of: size.receipts.checked_sub(1).max(receipts.first().map(|r| r.index)),

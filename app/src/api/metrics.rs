@@ -4,7 +4,12 @@ use dora::{Rollout, Tile, Window};
 use leptos::{prelude::*, server_fn::codec::Post};
 use serde::{Deserialize, Serialize};
 
-use super::{ApiError, encoding::TextJson};
+#[cfg(feature = "ssr")]
+use super::page::written;
+use super::{
+    ApiError,
+    encoding::{TextJson, Written},
+};
 
 /// Rows of a page of a metric.
 pub const PAGE: usize = 100;
@@ -57,9 +62,9 @@ pub async fn get_tiles() -> Result<Tiles, ApiError> {
     answered(async { tiles(&*reader()?).await }.await)
 }
 
-/// One metric and its rows below this receipt.
-#[server(prefix = "/api", endpoint = "get_metric", output = Post<TextJson>)]
-pub async fn get_metric(metric: String, below: String) -> Result<MetricPage, ApiError> {
+/// One metric and its rows below this receipt: a [`MetricPage`].
+#[server(prefix = "/api", endpoint = "get_metric", output = Post<Written>)]
+pub async fn get_metric(metric: String, below: String) -> Result<String, ApiError> {
     use super::context::{answered, reader};
     answered(
         async {
@@ -78,7 +83,7 @@ pub async fn get_metric(metric: String, below: String) -> Result<MetricPage, Api
             let more = rows.len() > PAGE;
             rows.truncate(PAGE);
             let tile = dora::tiles(window, &rollouts).into_iter().find(|tile| tile.metric == metric);
-            Ok(MetricPage {
+            written(MetricPage {
                 window,
                 tile: tile.ok_or_else(|| ApiError::NotFound(format!("delivery metric {metric:?}")))?,
                 of: measured.rows.len() as u64,

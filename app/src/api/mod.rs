@@ -17,6 +17,7 @@ pub mod find;
 pub mod lists;
 #[allow(missing_docs)]
 pub mod metrics;
+pub mod page;
 #[allow(missing_docs)]
 pub mod reads;
 mod rows;

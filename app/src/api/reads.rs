@@ -7,9 +7,17 @@ use projections::{Overview, Receipt, ReceiptProof};
 use projections::{ReleaseRow, ReleaseView};
 use serde::{Deserialize, Serialize};
 
-use super::{ApiError, encoding::TextJson, metrics::Tiles, waiting::PromotionAsked};
+#[cfg(feature = "ssr")]
+use super::page::written;
+use super::{
+    ApiError,
+    encoding::{TextJson, Written},
+    metrics::Tiles,
+    waiting::PromotionAsked,
+};
 
-/// Points of a timeline: two a pixel of its widest drawing would not be seen.
+/// Seconds of a release that come as they are; a longer one comes in half as many points, which are still two or more for each that is drawn.
+/// A part of it that is looked at comes for itself, with as many.
 pub const MAX_POINTS: u32 = 720;
 
 /// Who is logged in, and what their forms carry.
@@ -24,6 +32,10 @@ pub struct Session {
     /// What forms carry as `form_token`; empty when none is needed.
     pub form_token: String,
 }
+
+/// The session of who reads, as every page has it by context: none or a [`Session`], in JSON.
+#[derive(Clone, Copy)]
+pub struct SessionText(pub super::page::PageResource);
 
 /// The overview with the last second of each release under way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,7 +57,7 @@ pub struct ReleasePage {
     pub receipts: Vec<Receipt>,
     /// The last receipt of the log that was looked at.
     pub as_of: u64,
-    /// What the data plane counted, thinned to [`MAX_POINTS`].
+    /// What the data plane counted; see [`MAX_POINTS`].
     #[serde(with = "super::rows")]
     pub ticks: Vec<Tick>,
     /// The release of this service before it.
@@ -91,20 +103,6 @@ pub struct Previous {
     pub environment: String,
     /// What is said of it, line by line.
     pub said: Vec<String>,
-}
-
-/// Reads what a page is made of from the JSON in which it came. Such pages come as text, and are read where their code is: so one type of
-/// resource serves all of them.
-///
-/// # Errors
-/// When it is something else.
-pub fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, ApiError> {
-    serde_json::from_str(text).map_err(|e| ApiError::Unavailable(format!("the answer cannot be read: {e}")))
-}
-
-#[cfg(feature = "ssr")]
-fn written(page: &impl Serialize) -> Result<String, ApiError> {
-    serde_json::to_string(page).map_err(|e| ApiError::Unavailable(format!("the answer cannot be written: {e}")))
 }
 
 /// A receipt with what is needed to check it.
@@ -155,11 +153,11 @@ pub(super) fn parsed<T: std::str::FromStr<Err = model::ParseError>>(text: &str) 
     }
 }
 
-/// Who is logged in; `None` when nobody is.
-#[server(prefix = "/api", endpoint = "get_session", output = Post<TextJson>)]
-pub async fn get_session() -> Result<Option<Session>, ApiError> {
+/// Who is logged in: a [`Session`], or none when nobody is.
+#[server(prefix = "/api", endpoint = "get_session", output = Post<Written>)]
+pub async fn get_session() -> Result<String, ApiError> {
     use super::context::{form_token, identity};
-    Ok(identity().map(|who| Session {
+    written(identity().map(|who| Session {
         form_token: form_token(&who),
         commands: who.role >= access::Role::Operator,
         role: format!("{:?}", who.role).to_lowercase(),
@@ -167,9 +165,9 @@ pub async fn get_session() -> Result<Option<Session>, ApiError> {
     }))
 }
 
-/// The overview.
-#[server(prefix = "/api", endpoint = "get_overview", output = Post<TextJson>)]
-pub async fn get_overview() -> Result<OverviewPage, ApiError> {
+/// The overview: an [`OverviewPage`].
+#[server(prefix = "/api", endpoint = "get_overview", output = Post<Written>)]
+pub async fn get_overview() -> Result<String, ApiError> {
     use super::context::{answered, now, reader};
     /// A second that is older says nothing about now.
     const FRESH_MS: i64 = 10_000;
@@ -183,7 +181,7 @@ pub async fn get_overview() -> Result<OverviewPage, ApiError> {
     }
     let metrics = answered(super::metrics::tiles(&*read).await)?;
     let asked = answered(super::waiting::open(&*read, now).await.map_err(could_not))?;
-    Ok(OverviewPage { overview, latest, asked, metrics })
+    written(OverviewPage { overview, latest, asked, metrics })
 }
 
 /// A tick as it is drawn: without what no page shows, and no finer than a drawing is. It is a good half of what a release weighs.
@@ -194,7 +192,10 @@ fn drawn(mut tick: Tick) -> Tick {
         (version.p50_ms, version.mean_ms, version.sigma_ms) = (None, None, None);
         version.p99_ms.iter_mut().for_each(|ms| fine(ms, 1e3));
     }
+    tick.canary_last_sent = None;
+    tick.counted.clear();
     if let Some(judged) = &mut tick.judged {
+        judged.certificate = None;
         for ln in [&mut judged.joint, &mut judged.abs, &mut judged.rel, &mut judged.p99] {
             fine(ln, 1e4);
         }
@@ -204,7 +205,7 @@ fn drawn(mut tick: Tick) -> Tick {
 }
 
 /// One release with its ticks: a [`ReleasePage`].
-#[server(prefix = "/api", endpoint = "get_release", output = Post<TextJson>)]
+#[server(prefix = "/api", endpoint = "get_release", output = Post<Written>)]
 pub async fn get_release(release: String) -> Result<String, ApiError> {
     use super::context::{answered, now, reader};
     answered(
@@ -214,8 +215,11 @@ pub async fn get_release(release: String) -> Result<String, ApiError> {
             let id: ReleaseId = release.parse().map_err(|_| missing())?;
             let view = read.release(&id).await.map_err(could_not)?.ok_or_else(missing)?;
             let until = view.row.ended.map_or_else(now, |end| end.plus_millis(5_000));
-            let ticks =
-                read.ticks(&id, view.row.started.plus_millis(-5_000), until, MAX_POINTS).await.map_err(could_not)?;
+            let from = view.row.started.plus_millis(-5_000);
+            let long = until.since(from) > i64::from(MAX_POINTS) * 1_000;
+            let points = if long { MAX_POINTS / 2 } else { MAX_POINTS };
+            let ticks = read.ticks(&id, from, until, points).await.map_err(could_not)?;
+            let ticks = ticks.into_iter().map(drawn).collect();
             let before = projections::ReleaseFilter {
                 service: Some(view.row.service.clone()),
                 before: Some(view.row.started),
@@ -235,7 +239,7 @@ pub async fn get_release(release: String) -> Result<String, ApiError> {
             let operator = super::context::identity().filter(|who| who.role >= access::Role::Operator);
             let form_key = operator.map(key).unwrap_or_default();
             let (as_of, receipts) = (view.as_of, view.receipts);
-            written(&ReleasePage { receipts, as_of, ticks, previous, newest, image, left_alone, form_key })
+            written(ReleasePage { receipts, as_of, ticks, previous, newest, image, left_alone, form_key })
         }
         .await,
     )
@@ -276,7 +280,7 @@ fn left_alone(row: &ReleaseRow) -> Option<String> {
 }
 
 /// What is known of a release's image by now: an [`ImageKnown`].
-#[server(prefix = "/api", endpoint = "get_image", output = Post<TextJson>)]
+#[server(prefix = "/api", endpoint = "get_image", output = Post<Written>)]
 pub async fn get_image(release: String) -> Result<String, ApiError> {
     use super::context::{answered, reader};
     answered(
@@ -285,7 +289,7 @@ pub async fn get_image(release: String) -> Result<String, ApiError> {
             let missing = || ApiError::NotFound(format!("release {release}"));
             let id: ReleaseId = release.parse().map_err(|_| missing())?;
             let view = read.release(&id).await.map_err(could_not)?.ok_or_else(missing)?;
-            written(&image(&*read, &view).await?)
+            written(image(&*read, &view).await?)
         }
         .await,
     )
@@ -336,7 +340,7 @@ pub async fn get_ticks(release: ReleaseId, from: Timestamp, to: Timestamp) -> Re
 }
 
 /// One receipt with its proof: a [`ReceiptPage`]. `seen` is the size of the log that the browser saw last, 0 for none.
-#[server(prefix = "/api", endpoint = "get_receipt", output = Post<TextJson>)]
+#[server(prefix = "/api", endpoint = "get_receipt", output = Post<Written>)]
 pub async fn get_receipt(index: String, #[server(default)] seen: u64) -> Result<String, ApiError> {
     use super::context::{LogKey, answered, reader, service};
     use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -359,7 +363,7 @@ pub async fn get_receipt(index: String, #[server(default)] seen: u64) -> Result<
                 }
                 _ => None,
             };
-            written(&ReceiptPage { receipt: Receipt { index: at, payload }, proof, history, vkey })
+            written(ReceiptPage { receipt: Receipt { index: at, payload }, proof, history, vkey })
         }
         .await,
     )

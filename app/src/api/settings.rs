@@ -5,7 +5,9 @@ use model::Timestamp;
 use projections::StoreSize;
 use serde::{Deserialize, Serialize};
 
-use super::{ApiError, encoding::TextJson};
+#[cfg(feature = "ssr")]
+use super::page::written;
+use super::{ApiError, encoding::Written};
 
 /// The page.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,9 +51,9 @@ pub struct Entry {
     pub this: bool,
 }
 
-/// The settings.
-#[server(prefix = "/api", endpoint = "get_settings", output = Post<TextJson>)]
-pub async fn get_settings() -> Result<SettingsPage, ApiError> {
+/// The settings: a [`SettingsPage`].
+#[server(prefix = "/api", endpoint = "get_settings", output = Post<Written>)]
+pub async fn get_settings() -> Result<String, ApiError> {
     use super::context::{LogHealth, LogKey, answered, form_token, now, require, service};
     use access::{Access, Credential, CredentialKind, Role, Via};
     use receipt_log::Store;
@@ -93,7 +95,7 @@ pub async fn get_settings() -> Result<SettingsPage, ApiError> {
                 shown.reverse();
                 Ok::<_, ApiError>(shown)
             };
-            Ok(SettingsPage {
+            written(SettingsPage {
                 origin: key.name().to_owned(),
                 keyid: receipt_key.keyid().to_owned(),
                 vkey,

@@ -3,12 +3,16 @@
 //! Every page does this once. The framework makes its own code for each type of future and of closure that it is given, so there is one
 //! of each here, for all pages.
 
-use std::pin::Pin;
+use std::{pin::Pin, sync::Arc};
 
 use leptos::prelude::*;
+use serde::de::DeserializeOwned;
 
 use super::{ProblemLine, ProblemNote, Settle};
-use crate::api::ApiError;
+use crate::api::{
+    ApiError,
+    page::{self, PageResource},
+};
 
 /// A view on its way.
 pub type Coming = Pin<Box<dyn Future<Output = AnyView> + Send>>;
@@ -27,33 +31,35 @@ pub fn awaited(view: impl Fn() -> Coming + Send + Sync + 'static) -> AnyView {
 }
 
 /// What a page is made of. Instead of what could not be read stands why, as the whole page.
-pub fn read_page<T: Clone + Send + Sync + 'static>(
-    page: Resource<Result<T, ApiError>>,
-    draw: impl Fn(T) -> AnyView + Clone + Send + Sync + 'static,
+pub fn read_page<T: DeserializeOwned + Send + 'static>(
+    page: PageResource,
+    draw: impl Fn(T) -> AnyView + Send + Sync + 'static,
 ) -> AnyView {
     read(page, draw, |error| view! { <ProblemNote error/> }.settled())
 }
 
 /// What a part of a page is made of. Instead of what could not be read stands a line that says why.
-pub fn read_line<T: Clone + Send + Sync + 'static>(
-    page: Resource<Result<T, ApiError>>,
-    draw: impl Fn(T) -> AnyView + Clone + Send + Sync + 'static,
+pub fn read_line<T: DeserializeOwned + Send + 'static>(
+    page: PageResource,
+    draw: impl Fn(T) -> AnyView + Send + Sync + 'static,
 ) -> AnyView {
     read(page, draw, |error| view! { <ProblemLine error/> }.settled())
 }
 
-fn read<T: Clone + Send + Sync + 'static>(
-    page: Resource<Result<T, ApiError>>,
-    draw: impl Fn(T) -> AnyView + Clone + Send + Sync + 'static,
+fn read<T: DeserializeOwned + Send + 'static>(
+    page: PageResource,
+    draw: impl Fn(T) -> AnyView + Send + Sync + 'static,
     problem: fn(ApiError) -> AnyView,
 ) -> AnyView {
-    awaited(move || {
-        let draw = draw.clone();
-        Box::pin(async move {
-            match page.await {
-                Ok(loaded) => draw(loaded),
-                Err(error) => problem(error),
-            }
+    fn of(
+        page: PageResource,
+        draw: Arc<dyn Fn(&str) -> Result<AnyView, ApiError> + Send + Sync>,
+        problem: fn(ApiError) -> AnyView,
+    ) -> AnyView {
+        awaited(move || {
+            let draw = draw.clone();
+            Box::pin(async move { page.await.and_then(|text| draw(&text)).unwrap_or_else(problem) })
         })
-    })
+    }
+    of(page, Arc::new(move |text| page::read(text).map(&draw)), problem)
 }

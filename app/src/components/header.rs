@@ -6,7 +6,10 @@ use maud::{Markup, html};
 
 use super::{Palette, awaited, shown};
 use crate::{
-    api::{ApiError, reads::Session},
+    api::{
+        page::read,
+        reads::{Session, SessionText},
+    },
     live::{Stream, VOICE, use_live},
 };
 
@@ -14,7 +17,7 @@ use crate::{
 #[component]
 pub fn Header(
     /// Who is logged in.
-    session: Resource<Result<Option<Session>, ApiError>>,
+    session: SessionText,
 ) -> impl IntoView {
     let stream = use_live().stream;
     let word = move || match stream.get() {
@@ -39,7 +42,7 @@ pub fn Header(
                 <Palette/>
                 {awaited(move || {
                     Box::pin(async move {
-                        shown(match session.await {
+                        shown(match session.0.await.and_then(|text| read(&text)) {
                             Ok(Some(session)) => me(&session),
                             _ => html! { a.me.door href="/login" { "Log in" } },
                         })

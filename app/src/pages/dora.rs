@@ -9,7 +9,10 @@ use model::Timestamp;
 use projections::say;
 
 use crate::{
-    api::metrics::{MetricPage, get_metric},
+    api::{
+        metrics::{MetricPage, get_metric},
+        page::asked_for,
+    },
     components::{Heading, Settle, ago, read_page, shown, spark, state},
     live::use_live,
     metrics, words,
@@ -22,7 +25,13 @@ pub fn DoraPage() -> impl IntoView {
     let asked = Memo::new(move |_| {
         (params.read().get("metric").unwrap_or_default(), query.read().get("below").unwrap_or_default())
     });
-    let page = Resource::new_blocking(move || asked.get(), |(metric, below)| get_metric(metric, below));
+    let page = asked_for(
+        move || asked.with(|(metric, below)| format!("{metric} {below}")),
+        move |_| {
+            let (metric, below) = asked.get_untracked();
+            get_metric(metric, below)
+        },
+    );
     view! {
         <Title text="Delivery metrics"/>
         {read_page(page, |loaded| view! { <Loaded loaded/> }.settled())}

@@ -9,8 +9,8 @@ use projections::{ReleaseRow, say};
 use super::releases::release_table;
 use crate::{
     api::{
-        ApiError,
         metrics::get_tiles,
+        page::{PageResource, asked_for},
         reads::{self, get_overview},
         waiting::PromotionAsked,
     },
@@ -22,7 +22,7 @@ use crate::{
 /// The first page.
 #[component]
 pub fn OverviewPage() -> impl IntoView {
-    let page = Resource::new_blocking(|| (), |()| get_overview());
+    let page = asked_for(String::new, |_| get_overview());
     view! {
         <Title text="Overview"/>
         {read_page(page, move |loaded| view! { <Loaded loaded page/> }.settled())}
@@ -30,7 +30,7 @@ pub fn OverviewPage() -> impl IntoView {
 }
 
 #[component]
-fn Loaded(loaded: reads::OverviewPage, page: Resource<Result<reads::OverviewPage, ApiError>>) -> impl IntoView {
+fn Loaded(loaded: reads::OverviewPage, page: PageResource) -> impl IntoView {
     let as_of = loaded.overview.as_of;
     let overview = RwSignal::new(loaded.overview);
     let latest = RwSignal::new(loaded.latest);

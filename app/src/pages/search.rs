@@ -12,6 +12,7 @@ use crate::{
     api::{
         find::{Found, get_found},
         lists::ReleasesAsked,
+        page::asked_for,
     },
     components::{Heading, read_line, shown},
     live::use_live,
@@ -23,7 +24,7 @@ use crate::{
 pub fn SearchPage() -> impl IntoView {
     let query = use_query_map();
     let asked = Memo::new(move |_| query.read().get("q").unwrap_or_default());
-    let page = Resource::new_blocking(move || asked.get(), get_found);
+    let page = asked_for(move || asked.get(), get_found);
     view! {
         <Title text="Search"/>
         <section class="page search">

@@ -9,7 +9,10 @@ use model::Timestamp;
 use projections::say;
 
 use crate::{
-    api::settings::{Entry, SettingsPage as Loaded, get_settings},
+    api::{
+        page::asked_for,
+        settings::{Entry, SettingsPage as Loaded, get_settings},
+    },
     components::{Heading, Settle, ago, read_page, shown},
     live::use_live,
 };
@@ -17,7 +20,7 @@ use crate::{
 /// The settings.
 #[component]
 pub fn SettingsPage() -> impl IntoView {
-    let page = Resource::new_blocking(|| (), |()| get_settings());
+    let page = asked_for(String::new, |_| get_settings());
     view! {
         <Title text="Settings"/>
         {read_page(page, |loaded| {

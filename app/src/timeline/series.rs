@@ -9,7 +9,7 @@ pub const ERRORS_OVER_MS: i64 = 10_000;
 /// The band and the limit follow stable's p99 over so many milliseconds.
 pub const BAND_OVER_MS: i64 = 30_000;
 
-/// A line is broken where ticks are farther apart than this, or than three times their usual distance.
+/// A line is broken where ticks are farther apart than this, and than three times the distance of most of those around.
 pub const GAP_MS: i64 = 3_500;
 
 /// One point in time of everything that is drawn: the seconds since the point before.
@@ -45,10 +45,6 @@ pub struct Point {
 /// share; without it there is no limit.
 pub fn points(ticks: &[Tick], increase: Option<f64>, grain: i64) -> Vec<Point> {
     let grain = grain.max(1);
-    let usual = usual_distance(ticks);
-    let is_gap = |before: Option<&Tick>, tick: &Tick| {
-        before.is_none_or(|b| b.boot != tick.boot || tick.at.since(b.at) > GAP_MS.max(usual * 3))
-    };
     let (mut first_error, mut first_band, mut begin) = (0, 0, 0);
     let [(_, _, _, fast), (_, _, _, slow)] = judge::BURN_ALERTS;
     let (mut fast, mut slow) = (Burned::over(fast), Burned::over(slow));
@@ -58,13 +54,12 @@ pub fn points(ticks: &[Tick], increase: Option<f64>, grain: i64) -> Vec<Point> {
         slow.take(ticks, i);
         let next = ticks.get(i + 1);
         let ends = next.is_none_or(|n| {
-            n.at.as_millis() / grain != tick.at.as_millis() / grain || n.weight != tick.weight || is_gap(Some(tick), n)
+            n.at.as_millis() / grain != tick.at.as_millis() / grain || n.weight != tick.weight || is_gap(ticks, i + 1)
         });
         if !ends {
             continue;
         }
         let own = ticks.get(begin..=i).unwrap_or_default();
-        let before = begin.checked_sub(1).and_then(|b| ticks.get(b));
         let since = |first: &mut usize, over: i64| {
             while ticks.get(*first).is_some_and(|t| tick.at.since(t.at) >= over) {
                 *first += 1;
@@ -87,7 +82,7 @@ pub fn points(ticks: &[Tick], increase: Option<f64>, grain: i64) -> Vec<Point> {
             burn_fast: tick.canary.as_ref().and_then(|_| fast.rate()),
             burn_slow: tick.canary.as_ref().and_then(|_| slow.rate()),
             canary_n: own.iter().filter_map(|t| t.canary.as_ref()).map(|v| v.n).sum(),
-            gap: own.first().is_none_or(|first| is_gap(before, first)),
+            gap: is_gap(ticks, begin),
         });
         begin = i + 1;
     }
@@ -164,16 +159,22 @@ fn band(window: &[Tick]) -> Option<(f64, f64)> {
     Some((mean, variance.sqrt()))
 }
 
-/// The mean of what is not longer than twice the mean: a median would take a sort, which is a good part of the drawing's code. Not the mean
-/// itself: of distances that are all the same but for a shorter last one, only that would be left.
-fn usual_distance(ticks: &[Tick]) -> i64 {
-    let mean = |most: i64| {
-        let distances = ticks.windows(2).filter_map(|w| Some(w.get(1)?.at.since(w.first()?.at)));
-        let (sum, n) =
-            distances.filter(|d| *d <= most).fold((0_i64, 0_i64), |(sum, n), d| (sum.saturating_add(d), n + 1));
-        sum / n.max(1)
+/// Whether no line leads to tick `i` from the one before: another run of the data plane, or much more time than between most of the ticks
+/// around. Around and not everywhere: the first hours of a long release come thinned, what is counted while somebody watches does not.
+fn is_gap(ticks: &[Tick], i: usize) -> bool {
+    let distance = |i: usize| {
+        let (before, tick) = (ticks.get(i.checked_sub(1)?)?, ticks.get(i)?);
+        (before.boot == tick.boot).then(|| tick.at.since(before.at))
     };
-    mean(mean(i64::MAX).saturating_mul(2))
+    let Some(own) = distance(i) else { return true };
+    let around = [i.checked_sub(2), i.checked_sub(1), i.checked_add(1), i.checked_add(2)];
+    let around = around.into_iter().flatten().filter_map(distance);
+    let (mut all, mut shorter) = (0, 0);
+    for distance in around {
+        all += 1;
+        shorter += i32::from(own > distance.saturating_mul(3));
+    }
+    own > GAP_MS && shorter * 2 > all
 }
 
 #[cfg(test)]
@@ -263,6 +264,18 @@ pub(super) mod tests {
                 "{apart} s apart, with a hole"
             );
         }
+    }
+
+    #[test]
+    fn what_is_counted_while_somebody_watches_leaves_the_thinned_line_whole() {
+        let far = (0..300).map(|i| i * 60);
+        let near = (1..=700).map(|i| 299 * 60 + i);
+        let ticks: Vec<Tick> = far.chain(near).map(|s| tick(s, 5, Some(80.0), Some((10, 0, Some(80.0))))).collect();
+        assert_eq!(runs(&points(&ticks, Some(0.1), 1_000), |p| p.stable_p99).len(), 1);
+        // Two holes beside each other are two.
+        let ticks: Vec<Tick> = [0, 1, 2, 22, 42, 43, 44].map(|s| tick(s, 5, Some(80.0), None)).into();
+        let lengths: Vec<usize> = runs(&points(&ticks, None, 1_000), |p| p.stable_p99).iter().map(Vec::len).collect();
+        assert_eq!(lengths, [3, 1, 3]);
     }
 
     #[test]

@@ -96,5 +96,8 @@ impl Drop for Serving {
 
 /// A client that keeps its connections.
 pub(crate) fn client() -> Result<reqwest::Client> {
-    Ok(reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).tcp_nodelay(true).build()?)
+    // Sooner than the server closes an idle connection: a request sent into that would be lost.
+    const IDLE: std::time::Duration = std::time::Duration::from_secs(2);
+    let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    Ok(client.tcp_nodelay(true).pool_idle_timeout(IDLE).build()?)
 }

@@ -3,6 +3,7 @@
 //! `cargo xtask build` calls this program; it is a crate of its own so that `xtask` starts in seconds on a bare machine. The library
 //! `wasm-bindgen-cli-support` has the very version of `wasm-bindgen` in `Cargo.lock`, so no tool has to be installed and none can mismatch.
 
+mod bare;
 mod minify;
 mod parts;
 
@@ -56,7 +57,8 @@ fn main() -> Result<()> {
             let Some(programs) = minify else { return Ok(()) };
             let mut written = vec![out.join(format!("{name}.wasm")), out.join(format!("{name}.js"))];
             written.extend(split.then(|| out.join(format!("{name}.parts.js"))));
-            minify::files(programs, &written)
+            minify::files(programs, &written)?;
+            shorten(&out.join(format!("{name}.wasm")), &out.join(format!("{name}.js")))
         }
         Verb::Minify { programs, files } => minify::files(&programs, &files),
         Verb::Compress { files } => files.iter().try_for_each(|file| compress(file)),
@@ -82,6 +84,14 @@ fn bind(module: &Path, name: &str, out: &Path, split: bool, keep_names: bool) ->
     let script = out.join(format!("{name}.js"));
     let text = std::fs::read_to_string(&script)?;
     std::fs::write(&script, text.replace(&from, &to))?;
+    Ok(())
+}
+
+/// Short names for what the module takes from its script.
+fn shorten(module: &Path, script: &Path) -> Result<()> {
+    let (short, text) = bare::with_short_imports(&std::fs::read(module)?, &std::fs::read_to_string(script)?)?;
+    std::fs::write(module, short)?;
+    std::fs::write(script, text)?;
     Ok(())
 }
 

@@ -19,12 +19,15 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::bare;
+
 /// Hexadecimal digits of the hash in a part's name.
 const HASH: usize = 12;
 
 /// Writes the parts of `module` into `out`, made smaller by the programs in `minify`, and returns the module that is left.
 pub(crate) fn split(module: &Path, name: &str, out: &Path, keep_names: bool, minify: Option<&Path>) -> Result<PathBuf> {
     let bytes = std::fs::read(module).with_context(|| format!("cannot read {}", module.display()))?;
+    let bytes = if keep_names { bytes } else { bare::without_places(&bytes)? };
     let hash = hex::encode(Sha256::digest(&bytes));
     let hash = hash.get(..HASH).unwrap_or(&hash);
     let main = module.with_extension("main.wasm");
@@ -46,7 +49,7 @@ pub(crate) fn split(module: &Path, name: &str, out: &Path, keep_names: bool, min
     for module in &cut.split_modules {
         let stem = module.file_stem().and_then(|stem| stem.to_str()).context("a part without a name")?;
         let bytes = std::fs::read(module)?;
-        let bytes = if keep_names { bytes } else { without_notes(&bytes)? };
+        let bytes = if keep_names { bytes } else { bare::without_notes(&bytes)? };
         let file = format!("{stem}.{hash}.wasm");
         std::fs::write(out.join(&file), &bytes)?;
         std::fs::remove_file(module)?;
@@ -102,36 +105,6 @@ fn replaced(text: &str, from: &str, to: &str) -> Result<String> {
     Ok(text.replace(from, to))
 }
 
-/// A module without its custom sections: names of functions and tools, which only people read.
-fn without_notes(module: &[u8]) -> Result<Vec<u8>> {
-    /// Magic number and version.
-    const HEAD: usize = 8;
-    let (head, mut rest) = module.split_at_checked(HEAD).context("not a module")?;
-    let mut out = head.to_vec();
-    while let Some((&id, after)) = rest.split_first() {
-        let (length, digits) = number(after)?;
-        let whole = 1 + digits + length;
-        let Some((section, next)) = rest.split_at_checked(whole) else { bail!("a section ends after the module") };
-        if id != 0 {
-            out.extend_from_slice(section);
-        }
-        rest = next;
-    }
-    Ok(out)
-}
-
-/// An unsigned LEB128 number of 32 bits, and how many bytes it takes.
-fn number(bytes: &[u8]) -> Result<(usize, usize)> {
-    let mut value = 0_usize;
-    for (index, byte) in bytes.iter().take(5).enumerate() {
-        value |= usize::from(byte & 0x7f) << (7 * index);
-        if byte & 0x80 == 0 {
-            return Ok((value, index + 1));
-        }
-    }
-    bail!("a number without an end")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,16 +125,5 @@ mod tests {
         assert_eq!(replaced("a b", "a", "c").unwrap(), "c b");
         assert!(replaced("a a", "a", "c").is_err());
         assert!(replaced("b", "a", "c").is_err());
-    }
-
-    #[test]
-    fn notes_are_left_out_and_the_rest_stays() {
-        let head = *b"\0asm\x01\0\0\0";
-        let types = [1, 4, 1, 0x60, 0, 0];
-        let long = [&[0, 0x84, 0x01][..], &[7; 132]].concat();
-        let module = [&head[..], &long, &types, &[0, 1, 9]].concat();
-        assert_eq!(without_notes(&module).unwrap(), [&head[..], &types].concat());
-        assert!(without_notes(&module[..module.len() - 1]).is_err());
-        assert!(without_notes(b"\0as").is_err());
     }
 }

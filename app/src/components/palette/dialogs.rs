@@ -8,7 +8,10 @@ use projections::say;
 
 use super::Wanted;
 use crate::{
-    api::find::{Found, get_found},
+    api::{
+        find::{Found, get_found},
+        page::read,
+    },
     components::{Settle, room, shown, written},
     places::{KEYS, PLACES, matching, means},
     words,
@@ -106,7 +109,10 @@ pub(crate) fn draw(wanted: Wanted) -> AnyView {
                 }
                 let q = text.get_untracked();
                 leptos::task::spawn_local(async move {
-                    let answer = if q.trim().is_empty() { None } else { get_found(q).await.ok() };
+                    let answer = match q.trim() {
+                        "" => None,
+                        _ => get_found(q).await.and_then(|text| read(&text)).ok(),
+                    };
                     if asked.try_get_value() == Some(number) {
                         let _ = found.try_set(answer);
                         let _ = at.try_set(0);

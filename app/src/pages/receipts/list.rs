@@ -12,6 +12,7 @@ use crate::{
     api::{
         ApiError,
         lists::{self, ReceiptsAsked, get_receipts},
+        page::{asked_for, read},
     },
     components::{Heading, MoreLink, Settle, ago, chip, read_line, room, shown, written},
     live::{Arrival, follow, use_live},
@@ -39,7 +40,7 @@ pub fn ReceiptsPage() -> impl IntoView {
             until: get("until"),
         }
     });
-    let page = Resource::new_blocking(move || asked.get(), get_receipts);
+    let page = asked_for(move || asked.with(|asked| asked.href()), move |_| get_receipts(asked.get_untracked()));
     view! {
         <Title text="Receipts"/>
         <section class="page">
@@ -124,7 +125,7 @@ fn Loaded(loaded: lists::ReceiptsPage, asked: ReceiptsAsked) -> impl IntoView {
         busy.set(true);
         let asked = ReceiptsAsked { before: before.to_string(), ..more_of.clone() };
         leptos::task::spawn_local(async move {
-            match get_receipts(asked).await {
+            match get_receipts(asked).await.and_then(|text| read::<lists::ReceiptsPage>(&text)) {
                 Ok(page) => {
                     let _ = rows.try_update(|rows| rows.extend(page.receipts));
                     let _ = next.try_set(page.next_before);

@@ -139,7 +139,13 @@ mod browser {
     use wasm_bindgen_futures::JsFuture;
 
     use super::{Progress, State};
-    use crate::api::settings::get_settings;
+    use crate::api::{page::read, settings::get_settings};
+
+    /// What of the settings is needed here.
+    #[derive(serde::Deserialize)]
+    struct Stated {
+        vkey: String,
+    }
 
     /// Where a browser keeps key and last head: what the check of one receipt kept holds here, and the other way round.
     const KEY: &str = "deliveryos.log.vkey";
@@ -192,7 +198,10 @@ mod browser {
         let stored = |name: &str| storage.as_ref().and_then(|s| s.get_item(name).ok().flatten());
         let (vkey, pinned_now) = match stored(KEY) {
             Some(kept) => (kept, false),
-            None => (get_settings().await.map_err(|e| e.to_string())?.vkey, true),
+            None => {
+                let stated = get_settings().await.and_then(|text| read::<Stated>(&text));
+                (stated.map_err(|e| e.to_string())?.vkey, true)
+            }
         };
         let seen: Option<Seen> = stored(HEAD).and_then(|text| serde_json::from_str(&text).ok());
         let request = serde_json::json!({ "vkey": vkey, "seen": seen, "first": first, "last": last }).to_string();

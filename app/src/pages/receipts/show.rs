@@ -13,7 +13,10 @@ use super::{
     verify::Verification,
 };
 use crate::{
-    api::reads::{self, get_receipt},
+    api::{
+        page::{self, asked_for},
+        reads::{self, get_receipt},
+    },
     components::{Heading, ProblemNote, Settle, ago, awaited, clock, copy_pressed, digest, shown},
     live::use_live,
     verifier::seen_size,
@@ -24,13 +27,11 @@ use crate::{
 #[component]
 pub fn ReceiptPage() -> impl IntoView {
     let params = use_params_map();
-    let page = Resource::new_blocking(
-        move || params.read().get("index").unwrap_or_default(),
-        |index| get_receipt(index, seen_size()),
-    );
+    let page =
+        asked_for(move || params.read().get("index").unwrap_or_default(), |index| get_receipt(index, seen_size()));
     awaited(move || {
         Box::pin(async move {
-            match page.await.and_then(|text| reads::read(&text)) {
+            match page.await.and_then(|text| page::read(&text)) {
                 Ok(loaded) => view! { <Loaded loaded/> }.settled(),
                 Err(error) => view! { <Title text="Receipt"/><ProblemNote error/> }.settled(),
             }

@@ -9,7 +9,7 @@ use projections::{describe, say};
 use serde_json::{Map, Value};
 
 use crate::{
-    api::{ApiError, reads},
+    api::{ApiError, page::read, reads::ReceiptPage},
     components::{ProblemLine, Settle, room, written},
     pages::receipts::{Fields, Proofs},
     words,
@@ -21,7 +21,7 @@ pub(crate) struct Asked {
     pub(crate) places: RwSignal<Vec<u64>>,
     /// As it stands in the address.
     pub(crate) index: String,
-    /// What the server said: a [`reads::ReceiptPage`].
+    /// What the server said: a [`ReceiptPage`].
     pub(crate) loaded: Result<String, ApiError>,
 }
 
@@ -31,7 +31,7 @@ pub(crate) fn draw(asked: Asked) -> AnyView {
     view! {
         <section class="drawer" role="dialog" aria-labelledby="drawer-title">
             {head(places, index.clone())}
-            {match loaded.and_then(|text| reads::read(&text)) {
+            {match loaded.and_then(|text| read(&text)) {
                 Ok(loaded) => view! { <Body loaded/> }.settled(),
                 Err(error) => view! { <h2 id="drawer-title" tabindex="-1">"Receipt "{index}</h2><ProblemLine error/> }.settled(),
             }}
@@ -71,7 +71,7 @@ fn head(places: RwSignal<Vec<u64>>, index: String) -> AnyView {
 }
 
 #[component]
-fn Body(loaded: reads::ReceiptPage) -> impl IntoView {
+fn Body(loaded: ReceiptPage) -> impl IntoView {
     let said = describe(&loaded.receipt);
     let detail = (!said.detail.is_empty()).then_some(said.detail);
     let title = NodeRef::<html::H2>::new();

@@ -10,7 +10,10 @@ use super::aside::Asked;
 #[cfg(feature = "hydrate")]
 use crate::components::copy_pressed;
 use crate::{
-    api::{ApiError, reads::get_receipt},
+    api::{
+        page::{PageResource, asked_for},
+        reads::get_receipt,
+    },
     components::{awaited, typing, use_step, written},
     parts,
     verifier::seen_size,
@@ -39,7 +42,7 @@ fn link_to_receipt(e: &ev::MouseEvent) -> Option<u64> {
 #[derive(Clone, Copy)]
 pub struct Beside {
     asked: Memo<String>,
-    page: Resource<Result<String, ApiError>>,
+    page: PageResource,
 }
 
 impl Beside {
@@ -48,7 +51,7 @@ impl Beside {
     pub fn begin() -> Self {
         let query = use_query_map();
         let asked = written(move || query.read().get("receipt").unwrap_or_default());
-        let page = Resource::new_blocking(
+        let page = asked_for(
             move || asked.get(),
             |asked| async move { if asked.is_empty() { Ok(String::new()) } else { get_receipt(asked, seen_size()).await } },
         );

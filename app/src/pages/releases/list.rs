@@ -15,6 +15,7 @@ use crate::{
     api::{
         ApiError,
         lists::{self, ReleasesAsked, get_releases},
+        page::{asked_for, read},
     },
     components::{Heading, MoreLink, Settle, chip, read_line, room, shown, written},
     live::{Arrival, follow, use_live},
@@ -47,7 +48,7 @@ pub fn ReleasesPage() -> impl IntoView {
             after: get("after"),
         }
     });
-    let page = Resource::new_blocking(move || asked.get(), get_releases);
+    let page = asked_for(move || asked.with(|asked| asked.href()), move |_| get_releases(asked.get_untracked()));
     view! {
         <Title text="Releases"/>
         <section class="page">
@@ -116,7 +117,8 @@ fn Loaded(loaded: lists::ReleasesPage, asked: ReleasesAsked) -> impl IntoView {
             // Whether it fits the filters is for the server to say.
             let asked = again.clone();
             leptos::task::spawn_local(async move {
-                let Ok(fresh) = get_releases(asked).await else { return };
+                let fresh = get_releases(asked).await.and_then(|text| read::<lists::ReleasesPage>(&text));
+                let Ok(fresh) = fresh else { return };
                 let _ = of.try_set(fresh.of);
                 if newest_first {
                     put_on_top(rows, known, fresh);
@@ -134,7 +136,7 @@ fn Loaded(loaded: lists::ReleasesPage, asked: ReleasesAsked) -> impl IntoView {
         busy.set(true);
         let asked = ReleasesAsked { after, ..more_of.clone() };
         leptos::task::spawn_local(async move {
-            match get_releases(asked).await {
+            match get_releases(asked).await.and_then(|text| read::<lists::ReleasesPage>(&text)) {
                 Ok(page) => {
                     let _ = known.try_update_value(|known| known.push((page.rows.len(), page.as_of)));
                     let _ = rows.try_update(|rows| rows.extend(page.rows));

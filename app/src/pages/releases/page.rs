@@ -1,6 +1,6 @@
 //! What a release's page is made of, and what follows from it. Plain values: no document, no clock of its own.
 
-use model::{Tick, Timestamp};
+use model::{Kind, Tick, Timestamp};
 use projections::{Receipt, ReleaseView, say};
 
 use super::{
@@ -11,6 +11,7 @@ use crate::{
     api::reads::{self, ImageKnown, MAX_POINTS, Newest, Previous},
     timeline::{self, Axis, Limits, Point, Reading, Zoom},
     verifier::Progress,
+    words,
 };
 
 /// What changed, as bits: a room is written again when one of its bits is among them.
@@ -47,6 +48,10 @@ pub(super) mod changed {
     pub(in super::super) const EVIDENCE_ROWS: u32 = 1 << 14;
     /// The ends of the axis moved.
     pub(in super::super) const PLACED: u32 = 1 << 15;
+    /// The stream was lost, or is there again.
+    pub(in super::super) const STREAM: u32 = 1 << 16;
+    /// Another release of the service is the newest one.
+    pub(in super::super) const NEWEST: u32 = 1 << 17;
 }
 
 /// Where the cursor is: a moment, and the receipt that it was brought to, if it was.
@@ -110,6 +115,8 @@ pub(super) struct Page {
     pub(super) awake: bool,
     /// Now.
     pub(super) clock: Timestamp,
+    /// When something last arrived, while the stream is lost.
+    pub(super) lost: Option<Timestamp>,
     axis: Axis,
     points: Vec<Point>,
     reading: Reading,
@@ -142,6 +149,7 @@ impl Page {
             evidence_open: false,
             awake: false,
             clock,
+            lost: None,
             axis,
             points: Vec::new(),
             reading: timeline::reading(&live, &[], axis, axis.until, None),
@@ -348,15 +356,36 @@ impl Page {
     /// The title of the window.
     pub(super) fn title(&self) -> String {
         let v = self.view();
-        format!("{} {}", v.row.service, crate::words::headline(v).plain())
+        format!("{} {}", v.row.service, words::headline(v).plain())
     }
 
-    /// `as of receipt 18,204`, or the moment that is looked back at.
+    /// `as of receipt 18,204`, or the moment that is looked back at, or that nothing arrives any more.
     pub(super) fn as_of(&self) -> String {
         let count = say::count(self.view().as_of);
-        match self.past {
-            Some(_) => format!("as it was at {}, receipt {count}", self.now().clock()),
-            None => format!("as of receipt {count}"),
+        match (&self.past, self.lost) {
+            (Some(_), _) => format!("as it was at {}, receipt {count}", self.now().clock()),
+            (None, Some(since)) => format!("as of receipt {count}; nothing has arrived since {}", since.clock()),
+            (None, None) => format!("as of receipt {count}"),
         }
+    }
+
+    /// Where it is among its stages, and what comes next: not while nothing arrives, for then that is not known.
+    pub(super) fn stage(&self) -> String {
+        let lost = self.lost.filter(|_| self.past.is_none() && self.live.row.in_flight());
+        words::stage(self.view(), if lost.is_some() { None } else { Some(self.now()) })
+    }
+
+    /// Takes what tells that a release of the same service began after this one.
+    pub(super) fn take_newer(&mut self, receipt: &Receipt) -> u32 {
+        let (p, row) = (&receipt.payload, &self.live.row);
+        let fact = |name| p.facts.get(name).and_then(|fact| fact.as_str());
+        let (Some(id), Some(version)) = (&p.release, fact("version")) else { return 0 };
+        let ours = p.kind == Kind::CanaryStarted && fact("service") == Some(row.service.as_str());
+        if !ours || *id == row.id || row.in_flight() {
+            return 0;
+        }
+        let (id, version, state) = (id.to_string(), version.to_owned(), "under way".to_owned());
+        self.newest = Some(Newest { id, version, state });
+        changed::NEWEST
     }
 }

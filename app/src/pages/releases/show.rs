@@ -13,26 +13,25 @@ use super::{
 use crate::{
     api::{
         ApiError,
-        reads::{self, Session, get_release},
+        page::{asked_for, read},
+        reads::{self, Session, SessionText, get_release},
     },
     components::{ProblemNote, Settle, awaited},
     live::use_live,
 };
 
-type SessionResource = Resource<Result<Option<Session>, ApiError>>;
-
 /// The page of one release.
 #[component]
 pub fn ReleasePage() -> impl IntoView {
     let params = use_params_map();
-    let page = Resource::new_blocking(move || params.read().get("id").unwrap_or_default(), get_release);
-    let session = use_context::<SessionResource>();
+    let page = asked_for(move || params.read().get("id").unwrap_or_default(), get_release);
+    let session = use_context::<SessionText>();
     let beside = Beside::begin();
     awaited(move || {
         Box::pin(async move {
-            let loaded = page.await.and_then(|text| reads::read(&text));
+            let loaded = page.await.and_then(|text| read(&text));
             let session = match session {
-                Some(session) => session.await,
+                Some(session) => session.0.await.and_then(|text| read(&text)),
                 None => Ok(None),
             };
             let unreadable = || ApiError::Unavailable("its receipts do not say how it started".to_owned());

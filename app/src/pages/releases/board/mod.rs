@@ -26,12 +26,17 @@ use super::{
     judge::{self, Again},
     page::{
         Address, Page,
-        changed::{ADDRESS, AGAIN, AWAKE, CHECK, CLOCK, EVIDENCE_ROWS, GIVEN, IMAGE, REPLAY, ROWS, TICKS, VIEW, ZOOM},
+        changed::{
+            ADDRESS, AGAIN, AWAKE, CHECK, CLOCK, EVIDENCE_ROWS, GIVEN, IMAGE, REPLAY, ROWS, STREAM, TICKS, VIEW, ZOOM,
+        },
     },
     rooms,
 };
 use crate::{
-    api::reads::{self, ImageKnown, get_image, get_release, get_ticks},
+    api::{
+        page,
+        reads::{self, ImageKnown, get_image, get_release, get_ticks},
+    },
     components::{Changes, arrived, check_all, check_pressed, put, use_rest, use_step},
     live::{Arrival, Stream, follow, use_live},
 };
@@ -105,13 +110,21 @@ impl Board {
         let owned = board.clone();
         Effect::new(move |_| {
             let (now, awake, address) = (live.now.get(), live.awake.get(), address());
+            let lost = if let Stream::Stale(since) = live.stream.get() { Some(since) } else { None };
             let Some(root) = root.get() else { return };
-            owned.turn(root.into(), now, awake, address);
+            owned.turn(root.into(), now, awake, address, lost);
         });
     }
 
     /// The clock, the address, and the first time: the document is there.
-    fn turn(self: &Rc<Self>, root: Element, now: model::Timestamp, awake: bool, address: Address) {
+    fn turn(
+        self: &Rc<Self>,
+        root: Element,
+        now: model::Timestamp,
+        awake: bool,
+        address: Address,
+        lost: Option<model::Timestamp>,
+    ) {
         let first = self.root.borrow().is_none();
         if first {
             self.root.replace(Some(root.clone()));
@@ -126,12 +139,15 @@ impl Board {
         let unknown = first && self.written.borrow().iter().any(Option::is_none);
         self.change(|page| {
             let mut what = if unknown { u32::MAX & !(ROWS | EVIDENCE_ROWS) } else { 0 };
-            for (differs, bit) in
-                [(page.clock != now, CLOCK), (page.awake != awake, AWAKE), (page.address != address, ADDRESS)]
-            {
+            for (differs, bit) in [
+                (page.clock != now, CLOCK),
+                (page.awake != awake, AWAKE),
+                (page.address != address, ADDRESS),
+                (page.lost != lost, STREAM),
+            ] {
                 what |= if differs { bit } else { 0 };
             }
-            (page.clock, page.awake, page.address) = (now, awake, address);
+            (page.clock, page.awake, page.address, page.lost) = (now, awake, address, lost);
             what
         });
     }
@@ -226,16 +242,17 @@ impl Board {
     fn take(self: &Rc<Self>, receipt: &Receipt) {
         self.change(|page| {
             page.take(receipt);
+            let newer = page.take_newer(receipt);
             // Another command came after it: what came of this one is past.
             let answered = match &page.given {
                 Given::Answered(Ok(done)) => done.receipt,
-                _ => return VIEW,
+                _ => return VIEW | newer,
             };
             if matches!(receipt.payload.kind, Kind::CommandAccepted) && receipt.index > answered {
                 page.given = Given::Nothing;
-                return VIEW | GIVEN;
+                return VIEW | GIVEN | newer;
             }
-            VIEW
+            VIEW | newer
         });
         let receipts: Vec<u64> = self.page.borrow().live.receipts.iter().map(|r| r.index).collect();
         if self.places.try_with_untracked(|p| *p != receipts) == Some(true) {
@@ -250,7 +267,7 @@ impl Board {
     fn ask_image(self: &Rc<Self>) {
         let (board, release) = (self.clone(), self.release());
         leptos::task::spawn_local(async move {
-            if let Ok(fresh) = get_image(release).await.and_then(|text| reads::read::<ImageKnown>(&text)) {
+            if let Ok(fresh) = get_image(release).await.and_then(|text| page::read::<ImageKnown>(&text)) {
                 board.change(|page| {
                     page.image = fresh;
                     IMAGE
@@ -309,7 +326,7 @@ impl Board {
         const EVERY: Duration = Duration::from_secs(1);
         leptos::task::spawn_local(async move {
             let fresh = get_release(self.release()).await;
-            if let Ok(fresh) = fresh.and_then(|text| reads::read::<reads::ReleasePage>(&text)) {
+            if let Ok(fresh) = fresh.and_then(|text| page::read::<reads::ReleasePage>(&text)) {
                 for receipt in &fresh.receipts {
                     self.take(receipt);
                 }
