@@ -6,6 +6,7 @@ import { type Browser, type BrowserContextOptions, type Page, expect, test } fro
 import { writeFile } from "node:fs/promises";
 import { Deliveryos } from "../fixtures/deliveryos";
 import { logIn } from "../fixtures/test";
+import { shifts, watchShifts } from "../fixtures/shifts";
 
 /** First visits of each page. */
 const VISITS = Number(process.env.DELIVERYOS_BENCH_VISITS ?? 5);
@@ -154,6 +155,7 @@ test("live updates", async ({ browser }) => {
   const page = await context.newPage();
   await logIn(page, demo);
   await watched(page);
+  await watchShifts(page);
   await page.goto("/");
   const live = page.getByRole("region", { name: /^Rolling out now/ }).locator("a[href^='/releases/']").first();
   await live.waitFor({ timeout: 120_000 });
@@ -176,7 +178,7 @@ test("live updates", async ({ browser }) => {
   const trace = JSON.parse((await browser.stopTracing()).toString()) as { traceEvents: TraceEvent[] };
   const tasks = mainThreadTasks(trace.traceEvents);
   const { tasks: long, shift } = await seen(page);
-  results.live = { updates: updates - from, seconds, longest_tasks_ms: tasks.slice(0, 20), tasks: tasks.length, long_tasks_ms: long, shift };
+  results.live = { updates: updates - from, seconds, longest_tasks_ms: tasks.slice(0, 20), tasks: tasks.length, long_tasks_ms: long, shift, shifts: await shifts(page) };
   await context.close();
   await demo.stop();
 });

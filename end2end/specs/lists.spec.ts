@@ -96,6 +96,12 @@ test("the search is a plain form", async ({ page }) => {
   await page.getByRole("main").getByRole("searchbox").fill("0");
   await page.getByRole("main").getByRole("button", { name: "Search" }).click();
   await expect(page.getByRole("region", { name: "Receipt" }).getByRole("link", { name: "0" })).toHaveAttribute("href", "/receipts/0");
+  await page.goto("/search?q=receipt%200");
+  await expect(page.getByRole("region", { name: "Receipt" }).getByRole("link", { name: "0" })).toHaveAttribute("href", "/receipts/0");
+  await page.goto("/search?q=controller");
+  await expect(page.getByRole("region", { name: "Somebody" }).getByRole("link", { name: "receipts" })).toHaveAttribute("href", "/receipts?actor=controller");
+  await page.goto("/search?q=contro");
+  await expect(page.getByRole("region", { name: "Somebody" })).toHaveCount(0);
   // By its whole id: the demo goes on, and of the service's releases only the newest stand here.
   await page.goto(`/search?q=${PROMOTED.split("/").pop()}`);
   await expect(page.getByRole("region", { name: /^Releases/ }).locator(`a[href="${PROMOTED}"]`)).toBeVisible();

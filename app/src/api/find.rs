@@ -17,6 +17,8 @@ pub const MAX_RELEASES: u32 = 8;
 pub struct Found {
     /// The receipt with this index.
     pub receipt: Option<FoundReceipt>,
+    /// Somebody of this name, of whom there are receipts.
+    pub actor: Option<String>,
     /// Releases whose words or digest begin so, newest first.
     pub releases: Vec<ReleaseRow>,
     /// How many there are.
@@ -46,10 +48,11 @@ pub async fn get_found(q: String) -> Result<String, ApiError> {
             let read = super::context::reader()?;
             let text = q.trim();
             if text.is_empty() || text.chars().count() > MAX_TEXT {
-                return written(Found { receipt: None, releases: Vec::new(), of: 0 });
+                return written(Found { receipt: None, actor: None, releases: Vec::new(), of: 0 });
             }
-            // `18,204` as pages write it, and `#18204`.
-            let digits = text.trim_start_matches('#').replace(',', "");
+            // `18,204` as pages write it, `receipt 18,204`, and `#18204`.
+            let number = text.strip_prefix("receipt ").unwrap_or(text);
+            let digits = number.trim_start().trim_start_matches('#').replace(',', "");
             let receipt = match digits.parse::<u64>().ok().filter(|index| *index < u64::MAX) {
                 Some(index) => {
                     let filter =
@@ -57,6 +60,13 @@ pub async fn get_found(q: String) -> Result<String, ApiError> {
                     read.receipts(filter).await.map_err(could_not)?.pop()
                 }
                 None => None,
+            };
+            let actor = match text.parse::<model::Actor>() {
+                Ok(actor) => {
+                    let by = ReceiptFilter { actor: Some(actor), limit: 1, ..Default::default() };
+                    read.receipts(by).await.map_err(could_not)?.pop().map(|r| r.payload.actor.to_string())
+                }
+                Err(_) => None,
             };
             let filter = ReleaseFilter { text: Some(text.to_owned()), limit: MAX_RELEASES, ..Default::default() };
             let list = read.release_list(filter).await.map_err(could_not)?;
@@ -66,6 +76,7 @@ pub async fn get_found(q: String) -> Result<String, ApiError> {
                     kind: r.payload.kind,
                     said: describe(&r).sentence(),
                 }),
+                actor,
                 releases: list.rows,
                 of: list.of,
             })

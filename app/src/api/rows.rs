@@ -2,7 +2,8 @@
 //! the names and values that a tick is elsewhere.
 //!
 //! A row: ms and seconds since the row before (the first one: since 1970, and the tick's own number), weight, bits, epoch, the stable version,
-//! the canary when there is one, what the judge said when it did. What no page shows is not there.
+//! the canary when there is one, what the judge said when it did. What no page shows is not there. All rows are one list of numbers, for the bits
+//! say how long each is.
 
 use model::{Epoch, Judged, Tick, Timestamp, VersionTick, Weight};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
@@ -20,7 +21,7 @@ struct Rows {
     boots: Vec<(usize, String)>,
     /// What the judge's last numbers stand for.
     verdicts: Vec<String>,
-    rows: Vec<Vec<Number>>,
+    rows: Vec<Number>,
 }
 
 /// A number, or that there is none. A whole one is written without a point.
@@ -40,7 +41,7 @@ impl Serialize for Number {
 
 /// Writes ticks; what is finer than a drawing is rounded.
 pub(super) fn serialize<S: Serializer>(ticks: &[Tick], to: S) -> Result<S::Ok, S::Error> {
-    let mut out = Rows { boots: Vec::new(), verdicts: Vec::new(), rows: Vec::with_capacity(ticks.len()) };
+    let mut out = Rows { boots: Vec::new(), verdicts: Vec::new(), rows: Vec::new() };
     let (mut at, mut seq) = (0, 0);
     for (i, tick) in ticks.iter().enumerate() {
         if out.boots.last().is_none_or(|(_, boot)| *boot != tick.boot) {
@@ -72,7 +73,7 @@ pub(super) fn serialize<S: Serializer>(ticks: &[Tick], to: S) -> Result<S::Ok, S
             row.extend([from, to, Some(low), Some(high)].map(|end| end.map(|end| fine(end, 1e6))));
             row.extend([Some(whole(exposed)), Some(verdict as f64)]);
         }
-        out.rows.push(row.into_iter().map(Number).collect());
+        out.rows.extend(row.into_iter().map(Number));
     }
     out.serialize(to)
 }
@@ -91,12 +92,14 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Tick
     let Rows { boots, verdicts, rows } = Rows::deserialize(from)?;
     let mut boots = boots.into_iter().peekable();
     let (mut boot, mut at, mut seq) = (String::new(), 0, 0);
-    let mut ticks = Vec::with_capacity(rows.len());
-    for (i, row) in rows.into_iter().enumerate() {
+    let mut ticks = Vec::new();
+    let mut rows = rows.into_iter().map(|n| n.0).peekable();
+    while rows.peek().is_some() {
+        let i = ticks.len();
         if let Some((_, next)) = boots.next_if(|(first, _)| *first <= i) {
             boot = next;
         }
-        let tick = read(&mut row.into_iter().map(|n| n.0), &verdicts, (&mut at, &mut seq), &boot);
+        let tick = read(&mut rows, &verdicts, (&mut at, &mut seq), &boot);
         ticks.push(tick.ok_or_else(|| D::Error::custom(format!("row {i} of the ticks is not whole")))?);
     }
     Ok(ticks)
@@ -206,12 +209,11 @@ mod tests {
     #[test]
     fn rows_that_are_not_whole_are_refused() {
         for rows in [
-            "[[1,2]]",
-            "[[]]",
-            "[[1,2,101,0,1,5,0,1]]",
-            "[[1,2,5,4,1,5,0,1]]",
-            "[[1,-2,5,0,1,5,0,1]]",
-            "[[1,2,5,0,1,5,null,1]]",
+            "[1,2]",
+            "[1,2,101,0,1,5,0,1]",
+            "[1,2,5,4,1,5,0,1]",
+            "[1,-2,5,0,1,5,0,1]",
+            "[1,2,5,0,1,5,null,1]",
         ] {
             let page = format!(r#"{{"ticks":{{"boots":[[0,"a"]],"verdicts":[],"rows":{rows}}}}}"#);
             let refused = serde_json::from_str::<Page>(&page).unwrap_err().to_string();

@@ -42,17 +42,17 @@ fn form(q: &str) -> Markup {
         form.filters method="get" action="/search" role="search" {
             label { "Find " input.find type="search" name="q" value=(q) autocomplete="off" maxlength="500"; }
             button type="submit" { "Search" }
-            span.mute { "words of a release, the beginning of a digest, the number of a receipt, the name of a page" }
+            span.mute { "words of a release, the beginning of a digest, the number of a receipt, somebody's name, the name of a page" }
         }
     }
 }
 
 fn results(found: &Found, q: &str, now: Timestamp) -> Markup {
-    let Found { receipt, releases, of } = found;
+    let Found { receipt, actor, releases, of } = found;
     let pages = if q.trim().is_empty() { Vec::new() } else { places::matching(q) };
-    let nothing = !q.trim().is_empty() && receipt.is_none() && releases.is_empty() && pages.is_empty();
+    let nothing = !q.trim().is_empty() && receipt.is_none() && actor.is_none() && releases.is_empty() && pages.is_empty();
     html! {
-        @if nothing { p.none { "Nothing is called so, and no digest begins so." } }
+        @if nothing { p.none { "Nothing and nobody is called so, and no digest begins so." } }
         @if !pages.is_empty() {
             section aria-labelledby="found-pages" {
                 h2 #found-pages { "Pages" }
@@ -65,6 +65,16 @@ fn results(found: &Found, q: &str, now: Timestamp) -> Markup {
                 p {
                     a.door href={ "/receipts/" (receipt.index) } { (say::count(receipt.index)) }
                     " " span.mute { (words::kind_name(receipt.kind)) } " " (receipt.said)
+                }
+            }
+        }
+        @if let Some(actor) = actor {
+            section aria-labelledby="found-actor" {
+                h2 #found-actor { "Somebody" }
+                p {
+                    (actor) ": "
+                    a.door href=(words::query("/receipts", &[("actor", actor)])) { "receipts" } ", "
+                    a.door href=(words::query("/releases", &[("actor", actor)])) { "releases started" }
                 }
             }
         }

@@ -202,7 +202,7 @@ fn known(p: &Payload) -> Option<Description> {
                 Kind::AttestationSbom => "Bill of materials verified",
                 _ => "Vulnerability scan verified",
             };
-            let logged = if f.logged.is_empty() { "in no log" } else { "logged" };
+            let logged = if f.logged.is_empty() { "not in a transparency log" } else { "in a transparency log" };
             // A key's fingerprint is as long as a digest; who signed without one is said whole.
             let signer =
                 f.signer.strip_prefix("key ").map_or(f.signer.clone(), |key| format!("key {}", say::short(key)));

@@ -134,7 +134,7 @@ fn paths_of_sources(bytes: &[u8]) -> Vec<(usize, usize)> {
 fn beginning(run: &[u8]) -> Option<usize> {
     let text = std::str::from_utf8(run).ok()?;
     // The last of them: before it the end of another text may look like a path.
-    let rooted = ["/rustc/", "library/"].iter().filter_map(|root| text.find(root)).min();
+    let rooted = ["/rustc/", "/rust/deps/", "library/"].iter().filter_map(|root| text.find(root)).min();
     let registry = text.find("/registry/src/").or_else(|| text.find("/git/checkouts/"));
     let absolute = registry.and_then(|at| text.get(..at)?.find('/').or(Some(at)));
     let crates = ["app/src/", "crates/"].iter().filter_map(|root| text.rfind(root)).max();
@@ -297,6 +297,7 @@ mod tests {
         );
         assert_eq!(text("a receiptapp/src/api/reads.rs"), ["app/src/api/reads.rs"]);
         assert_eq!(text("Some/rustc/0a1b/library/core/src/str/mod.rs"), ["/rustc/0a1b/library/core/src/str/mod.rs"]);
+        assert_eq!(text("Sum/rust/deps/hashbrown-0.16.1/src/raw.rs"), ["/rust/deps/hashbrown-0.16.1/src/raw.rs"]);
         assert_eq!(text("say main.rs, or a/b.rs"), [""; 0]);
     }
 

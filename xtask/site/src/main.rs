@@ -52,7 +52,15 @@ fn main() -> Result<()> {
     match Args::parse().verb {
         Verb::Bind { module, name, out, split, keep_names, minify } => {
             let minify = minify.as_deref();
-            let main = if split { parts::split(&module, &name, &out, keep_names, minify)? } else { module };
+            let main = if split {
+                parts::split(&module, &name, &out, keep_names, minify)?
+            } else if keep_names {
+                module
+            } else {
+                let bare = module.with_extension("bare.wasm");
+                std::fs::write(&bare, bare::without_places(&std::fs::read(&module)?)?)?;
+                bare
+            };
             bind(&main, &name, &out, split, keep_names)?;
             let Some(programs) = minify else { return Ok(()) };
             let mut written = vec![out.join(format!("{name}.wasm")), out.join(format!("{name}.js"))];

@@ -52,7 +52,7 @@ struct Offered {
 #[derive(Debug, Clone, PartialEq)]
 struct Goal {
     way: Way,
-    /// What it is: `command`, `page`, `receipt`, `release`.
+    /// What it is: `command`, `page`, `receipt`, `somebody`, `release`.
     what: &'static str,
     name: String,
     more: String,
@@ -231,6 +231,12 @@ fn goals(text: &str, offered: &[Offered], found: Option<&Found>) -> Vec<Goal> {
         name: say::count(receipt.index),
         more: receipt.said.clone(),
     }));
+    goals.extend(found.actor.iter().map(|actor| Goal {
+        way: Way::To(words::query("/receipts", &[("actor", actor)])),
+        what: "somebody",
+        name: actor.clone(),
+        more: "their receipts".to_owned(),
+    }));
     goals.extend(found.releases.iter().map(|row| Goal {
         way: Way::To(format!("/releases/{}", row.id)),
         what: "release",
@@ -335,6 +341,7 @@ mod tests {
                 kind: model::Kind::KeyRotated,
                 said: "Key rotated".to_owned(),
             }),
+            actor: None,
             releases: Vec::new(),
             of: 0,
         };

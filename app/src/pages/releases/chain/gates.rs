@@ -18,12 +18,12 @@ pub(super) fn decided(index: u64, count: u64, facts: GatesDecided) -> AnyView {
     let more_reasons = facts.reasons_total.saturating_sub(facts.reasons.len() as u64);
     let all = format!("/api/v1/segments/{}", facts.segment);
     let sentence = format!(
-        "{} in {}, {} not let pass, {} waived, by the policy “{}”",
+        "{} in {}. The policy “{}” stops {} of them and waives {}",
         say::plural(facts.findings, "finding", "findings"),
         say::plural(facts.reports.len() as u64, "report", "reports"),
+        facts.policy,
         say::count(facts.failing),
         say::count(facts.waived),
-        facts.policy,
     );
     view! {
         <section aria-labelledby="gates" class="gates">
@@ -41,7 +41,7 @@ pub(super) fn decided(index: u64, count: u64, facts: GatesDecided) -> AnyView {
                 </ul>
             })}
             <div class="wide"><table>
-                <thead><tr><th scope="col">"tool"</th><th scope="col">"report"</th><th scope="col">"scan of"</th><th scope="col" class="n">"findings"</th><th scope="col" class="n">"not let pass"</th></tr></thead>
+                <thead><tr><th scope="col">"tool"</th><th scope="col">"report"</th><th scope="col">"scan of"</th><th scope="col" class="n">"findings"</th><th scope="col" class="n">"stopped"</th></tr></thead>
                 <tbody>
                     {facts.reports.into_iter().map(report).collect_view()}
                     {facts.not_run.into_iter().map(not_run).collect_view()}

@@ -176,7 +176,7 @@ fn attested(name: &str, receipt: Option<&Receipt>) -> Node {
             word: "verified",
             details: vec![
                 signed_by(&f),
-                if f.logged.is_empty() { "in no log".to_owned() } else { f.logged.join(", ") },
+                if f.logged.is_empty() { "not in a transparency log".to_owned() } else { f.logged.join(", ") },
             ],
             receipt: Some(index),
             document: Some(f.bundle),
