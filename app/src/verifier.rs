@@ -266,6 +266,8 @@ pub fn seen_size() -> u64 {
 pub(crate) mod all;
 #[cfg(feature = "hydrate")]
 pub use browser::{Keeper, check, pause};
+#[cfg(feature = "hydrate")]
+pub(crate) use browser::{begin_range, turn_range};
 
 #[cfg(feature = "hydrate")]
 mod browser {
@@ -279,18 +281,36 @@ mod browser {
     use super::{Consistency, Head, History, Known};
     use crate::api::reads::{Between, get_consistency};
 
+    // In one place: each is a file of its own, which every page loads. One turn of the loop fetches what is wanted or works for a few
+    // milliseconds, and then lets the page live.
     #[wasm_bindgen(inline_js = "
         let loaded;
-        export function verify(request) {
+        function verifier(use) {
             loaded ??= import('/pkg/verifier.js').then(async (m) => { await m.default({ module_or_path: '/pkg/verifier.wasm' }); return m; });
-            return loaded.then((m) => m.verify(request), (e) => { loaded = undefined; throw e; });
+            return loaded.then(use, (e) => { loaded = undefined; throw e; });
         }
+        export function verify(request) { return verifier((m) => m.verify(request)); }
+        export function begin_range(request) { return verifier((m) => new m.Range(request)); }
         export function rest() { return new Promise((done) => setTimeout(done)); }
+        export async function turn_range(range) {
+            const path = range.wanted();
+            if (path !== undefined) {
+                const answer = await fetch(path);
+                if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+                range.feed(new Uint8Array(await answer.arrayBuffer()));
+            }
+            const until = performance.now() + 16;
+            while (range.work() && performance.now() < until);
+            await rest();
+            return range.progress();
+        }
     ")]
     extern "C" {
         #[wasm_bindgen(catch)]
         fn verify(request: &str) -> Result<js_sys::Promise, JsValue>;
         fn rest() -> js_sys::Promise;
+        pub(crate) fn begin_range(request: &str) -> js_sys::Promise;
+        pub(crate) fn turn_range(range: &JsValue) -> js_sys::Promise;
     }
 
     /// Where the key and the last head are kept, per log.

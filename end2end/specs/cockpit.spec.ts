@@ -1,7 +1,7 @@
 // The release page as an instrument: one cursor and one zoom over all lanes, receipts beside the page, a release checked in the browser,
 // looking back, and the states that are not the usual ones.
 import type { Page } from "@playwright/test";
-import { ABORTED, PROMOTED, RELEASE_LIMIT_MS, headline, live, mark, marked, openEnded, openRolling, receipts } from "../fixtures/pages";
+import { ABORTED, PROMOTED, RELEASE_LIMIT_MS, alongTheAxis, headline, live, mark, marked, openEnded, openRolling, receipts } from "../fixtures/pages";
 import { expect, test } from "../fixtures/test";
 
 test.setTimeout(2 * RELEASE_LIMIT_MS);
@@ -164,7 +164,7 @@ test("a verdict that was recomputed here says so beside its receipt, after looki
 test("what is looked back at is drawn on one axis, evidence and seconds @hydrated", async ({ page }) => {
   await openEnded(page, PROMOTED);
   // Where the lines end, in units of the drawing.
-  const end = (line: string) => page.locator(line).first().evaluate((line) => Number((line.getAttribute("points") ?? "").split(" ").at(-1)?.split(",")[0]));
+  const end = async (line: string) => alongTheAxis((await page.locator(line).first().getAttribute("d")) ?? "").at(-1) ?? Number.NaN;
   const seen = new Set<number>();
   for (const part of ["at=4", "at=4&from=0&to=6"]) {
     await page.goto(`${PROMOTED}?${part}`);

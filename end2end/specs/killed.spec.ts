@@ -1,7 +1,7 @@
 // The server dies without a word and comes back: a page that was open shows afterwards what the log has, each receipt once, each second once.
 import type { Page } from "@playwright/test";
 import { Deliveryos } from "../fixtures/deliveryos";
-import { RELEASE_LIMIT_MS, headline, live, mark, marked, receipts } from "../fixtures/pages";
+import { RELEASE_LIMIT_MS, alongTheAxis, headline, live, mark, marked, receipts } from "../fixtures/pages";
 import { QUIET, expect, logIn, test } from "../fixtures/test";
 
 test.setTimeout(3 * RELEASE_LIMIT_MS);
@@ -21,8 +21,7 @@ async function written(page: Page, demo: Deliveryos, path: string): Promise<numb
 
 /** The seconds of the timeline, by where they are drawn: the points of the line that has a value whenever stable had a request. */
 async function seconds(page: Page): Promise<number[]> {
-  const drawn = page.locator(".timeline .tl-chart .tl-stable[points]");
-  const all = await drawn.evaluateAll((lines) => lines.map((line) => (line.getAttribute("points") ?? "").split(" ").map((point) => Number(point.split(",")[0]))));
+  const all = (await page.locator(".timeline .tl-chart path.tl-stable").evaluateAll((lines) => lines.map((line) => line.getAttribute("d") ?? ""))).map(alongTheAxis);
   // Those of p99 come first, those of failures after: a line that begins further left is the other measure's.
   const next = all.findIndex((line, i) => i > 0 && (line[0] ?? 0) <= (all[i - 1]?.at(-1) ?? 0));
   return all.slice(next).flat();

@@ -190,7 +190,7 @@ fn drawn(mut tick: Tick) -> Tick {
     let fine = |value: &mut f64, parts: f64| *value = (*value * parts).round() / parts;
     for version in std::iter::once(&mut tick.stable).chain(tick.canary.as_mut()) {
         (version.p50_ms, version.mean_ms, version.sigma_ms) = (None, None, None);
-        version.p99_ms.iter_mut().for_each(|ms| fine(ms, 1e3));
+        version.p99_ms.iter_mut().for_each(|ms| fine(ms, 1e2));
     }
     tick.canary_last_sent = None;
     tick.counted.clear();

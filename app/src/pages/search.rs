@@ -50,7 +50,8 @@ fn form(q: &str) -> Markup {
 fn results(found: &Found, q: &str, now: Timestamp) -> Markup {
     let Found { receipt, actor, releases, of } = found;
     let pages = if q.trim().is_empty() { Vec::new() } else { places::matching(q) };
-    let nothing = !q.trim().is_empty() && receipt.is_none() && actor.is_none() && releases.is_empty() && pages.is_empty();
+    let nothing =
+        !q.trim().is_empty() && receipt.is_none() && actor.is_none() && releases.is_empty() && pages.is_empty();
     html! {
         @if nothing { p.none { "Nothing and nobody is called so, and no digest begins so." } }
         @if !pages.is_empty() {

@@ -194,13 +194,11 @@ fn verdicts(out: &mut String, view: &ReleaseView, axis: Axis) {
 /// A link to a receipt that says in its title what the receipt says. All marks together are one stop of the Tab key: the page's
 /// code moves the focus among them, and the table of receipts has the same links for readers without it.
 ///
-/// What is read at a mark begins its name: who speaks to the page says what they see.
+/// What is read at a mark begins its name, which is its title: who speaks to the page says what they see.
 fn link(out: &mut String, r: &Receipt, read: &str, inner: &str) {
     let between = if read.is_empty() { "" } else { ", " };
     let said = format!("{read}{between}{} {}", r.payload.time.clock(), describe(r).sentence());
-    let _ = write!(out, "<a class=\"tl-link\" tabindex=\"-1\" href=\"/receipts/{}\" aria-label=\"", r.index);
-    escape(out, &said);
-    out.push_str("\"><title>");
+    let _ = write!(out, "<a class=\"tl-link\" tabindex=\"-1\" href=\"/receipts/{}\"><title>", r.index);
     escape(out, &said);
     let _ = write!(out, "</title>{inner}</a>");
 }

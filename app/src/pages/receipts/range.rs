@@ -135,11 +135,14 @@ fn of_progress(progress: &Progress) -> Markup {
 mod browser {
     use leptos::{prelude::*, task::spawn_local};
     use receipts::Seen;
-    use wasm_bindgen::prelude::*;
+    use wasm_bindgen::JsValue;
     use wasm_bindgen_futures::JsFuture;
 
     use super::{Progress, State};
-    use crate::api::{page::read, settings::get_settings};
+    use crate::{
+        api::{page::read, settings::get_settings},
+        verifier::{begin_range, turn_range},
+    };
 
     /// What of the settings is needed here.
     #[derive(serde::Deserialize)]
@@ -150,31 +153,6 @@ mod browser {
     /// Where a browser keeps key and last head: what the check of one receipt kept holds here, and the other way round.
     const KEY: &str = "deliveryos.log.vkey";
     const HEAD: &str = "deliveryos.log.head";
-
-    // One turn of the loop fetches what is wanted or works for a few milliseconds, and then lets the page live.
-    #[wasm_bindgen(inline_js = "
-        let loaded;
-        export function begin_range(request) {
-            loaded ??= import('/pkg/verifier.js').then(async (m) => { await m.default({ module_or_path: '/pkg/verifier.wasm' }); return m; });
-            return loaded.then((m) => new m.Range(request), (e) => { loaded = undefined; throw e; });
-        }
-        export async function turn_range(range) {
-            const path = range.wanted();
-            if (path !== undefined) {
-                const answer = await fetch(path);
-                if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
-                range.feed(new Uint8Array(await answer.arrayBuffer()));
-            }
-            const until = performance.now() + 16;
-            while (range.work() && performance.now() < until);
-            await new Promise((done) => setTimeout(done));
-            return range.progress();
-        }
-    ")]
-    extern "C" {
-        fn begin_range(request: &str) -> js_sys::Promise;
-        fn turn_range(range: &JsValue) -> js_sys::Promise;
-    }
 
     pub(super) fn check(first: u64, last: u64, state: RwSignal<State>, turn: StoredValue<u32>) {
         let mine = turn.get_value();

@@ -8,6 +8,8 @@
 //! ```
 //! The rest are the page's parts: functions from the state to markup.
 
+#[cfg_attr(not(feature = "hydrate"), allow(dead_code, reason = "code is compiled late in the browser"))]
+mod ahead;
 pub(crate) mod aside;
 #[cfg(feature = "hydrate")]
 mod board;

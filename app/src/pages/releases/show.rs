@@ -27,6 +27,11 @@ pub fn ReleasePage() -> impl IntoView {
     let page = asked_for(move || params.read().get("id").unwrap_or_default(), get_release);
     let session = use_context::<SessionText>();
     let beside = Beside::begin();
+    // When the page comes from the server it is not drawn here.
+    #[cfg(feature = "hydrate")]
+    if use_live().awake.get_untracked() {
+        super::ahead::make_ready();
+    }
     awaited(move || {
         Box::pin(async move {
             let loaded = page.await.and_then(|text| read(&text));
