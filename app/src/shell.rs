@@ -5,6 +5,13 @@ use leptos_meta::MetaTags;
 
 use crate::App;
 
+/// The icon, in the document: a file of its own would be a request more, whose headers are longer than it is.
+fn icon() -> String {
+    let drawn = include_str!("../../public/favicon.svg").trim();
+    let text = drawn.replace('"', "'").replace('#', "%23").replace('<', "%3C").replace('>', "%3E");
+    format!("data:image/svg+xml,{text}")
+}
+
 /// The HTML document. No inline style, no inline script but the one that starts the browser's code, which carries the nonce.
 pub fn shell(options: LeptosOptions) -> impl IntoView {
     let styles = format!("/{}/{}.css", options.site_pkg_dir, options.output_name);
@@ -16,7 +23,7 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
                 <meta charset="utf-8"/>
                 <meta name="viewport" content="width=device-width, initial-scale=1"/>
                 <meta name="color-scheme" content="light dark"/>
-                <link rel="icon" type="image/svg+xml" href="/favicon.svg"/>
+                <link rel="icon" type="image/svg+xml" href=icon()/>
                 <link rel="stylesheet" href=styles/>
                 <HydrationScripts options/>
                 // What loads the parts is a module that the page's script imports: known from the start, not found on the way.

@@ -20,8 +20,7 @@ async function requests(page: Page, path: string): Promise<string[]> {
   await page.goto(path);
   await live(page);
   page.off("request", note);
-  // When Chromium asks for the icon is its own affair: sometimes for the page before.
-  const own = [`GET ${path}`, "GET /events", "GET /favicon.svg"];
+  const own = [`GET ${path}`, "GET /events"];
   return asked.filter((line) => !own.includes(line)).sort();
 }
 

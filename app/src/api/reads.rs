@@ -16,9 +16,11 @@ use super::{
     waiting::PromotionAsked,
 };
 
-/// Seconds of a release that come as they are; a longer one comes in half as many points, which are still two or more for each that is drawn.
-/// A part of it that is looked at comes for itself, with as many.
+/// Seconds of a release that come as they are, and points of a part of a longer one.
 pub const MAX_POINTS: u32 = 720;
+/// Points of a longer one as a whole: of those two hundred are drawn at most.
+#[cfg(feature = "ssr")]
+const WHOLE_POINTS: u32 = 300;
 
 /// Who is logged in, and what their forms carry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,13 +186,14 @@ pub async fn get_overview() -> Result<String, ApiError> {
     written(OverviewPage { overview, latest, asked, metrics })
 }
 
-/// A tick as it is drawn: without what no page shows, and no finer than a drawing is. It is a good half of what a release weighs.
+/// A tick as it is drawn: without what no page shows, and no finer than a drawing is: in so many parts of a
+/// millisecond. It is a good half of what a release weighs.
 #[cfg(feature = "ssr")]
-fn drawn(mut tick: Tick) -> Tick {
+fn drawn(mut tick: Tick, parts: f64) -> Tick {
     let fine = |value: &mut f64, parts: f64| *value = (*value * parts).round() / parts;
     for version in std::iter::once(&mut tick.stable).chain(tick.canary.as_mut()) {
         (version.p50_ms, version.mean_ms, version.sigma_ms) = (None, None, None);
-        version.p99_ms.iter_mut().for_each(|ms| fine(ms, 1e2));
+        version.p99_ms.iter_mut().for_each(|ms| fine(ms, parts));
     }
     tick.canary_last_sent = None;
     tick.counted.clear();
@@ -217,9 +220,10 @@ pub async fn get_release(release: String) -> Result<String, ApiError> {
             let until = view.row.ended.map_or_else(now, |end| end.plus_millis(5_000));
             let from = view.row.started.plus_millis(-5_000);
             let long = until.since(from) > i64::from(MAX_POINTS) * 1_000;
-            let points = if long { MAX_POINTS / 2 } else { MAX_POINTS };
+            // What stands for half a minute is not known to a microsecond.
+            let (points, parts) = if long { (WHOLE_POINTS, 1e1) } else { (MAX_POINTS, 1e3) };
             let ticks = read.ticks(&id, from, until, points).await.map_err(could_not)?;
-            let ticks = ticks.into_iter().map(drawn).collect();
+            let ticks = ticks.into_iter().map(|tick| drawn(tick, parts)).collect();
             let before = projections::ReleaseFilter {
                 service: Some(view.row.service.clone()),
                 before: Some(view.row.started),
@@ -238,7 +242,9 @@ pub async fn get_release(release: String) -> Result<String, ApiError> {
             let key = |who| crate::words::form_key(super::context::form_secret(&who), who.actor.as_str(), id.as_str());
             let operator = super::context::identity().filter(|who| who.role >= access::Role::Operator);
             let form_key = operator.map(key).unwrap_or_default();
-            let (as_of, receipts) = (view.as_of, view.receipts);
+            let (as_of, mut receipts) = (view.as_of, view.receipts);
+            // What a receipt cites stands on its own page.
+            receipts.iter_mut().for_each(|receipt| receipt.payload.cite.clear());
             written(ReleasePage { receipts, as_of, ticks, previous, newest, image, left_alone, form_key })
         }
         .await,
@@ -336,7 +342,7 @@ async fn image(read: &dyn projections::ReadModel, view: &ReleaseView) -> Result<
 pub async fn get_ticks(release: ReleaseId, from: Timestamp, to: Timestamp) -> Result<Vec<Tick>, ApiError> {
     use super::context::{answered, reader};
     let ticks = async { reader()?.ticks(&release, from, to, MAX_POINTS).await.map_err(could_not) }.await;
-    answered(ticks.map(|ticks| ticks.into_iter().map(drawn).collect()))
+    answered(ticks.map(|ticks| ticks.into_iter().map(|tick| drawn(tick, 1e3)).collect()))
 }
 
 /// One receipt with its proof: a [`ReceiptPage`]. `seen` is the size of the log that the browser saw last, 0 for none.

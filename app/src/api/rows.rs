@@ -61,7 +61,7 @@ pub(super) fn serialize<S: Serializer>(ticks: &[Tick], to: S) -> Result<S::Ok, S
         ];
         (at, seq) = (ms, i64::try_from(tick.seq).map_err(S::Error::custom)?);
         for version in std::iter::once(&tick.stable).chain(canary) {
-            row.extend([Some(whole(version.n)), Some(whole(version.errors)), version.p99_ms.map(|ms| fine(ms, 1e2))]);
+            row.extend([Some(whole(version.n)), Some(whole(version.errors)), version.p99_ms.map(|ms| fine(ms, 1e3))]);
         }
         if let Some(judged) = judged {
             let verdict = out.verdicts.iter().position(|known| *known == judged.verdict).unwrap_or_else(|| {
@@ -174,7 +174,7 @@ mod tests {
                 weight: Weight::new(i as u8 * 20).unwrap(),
                 weight_changed: i == 1,
                 epoch: Epoch(i / 2),
-                stable: version(200 - i, Some(81.63)),
+                stable: version(200 - i, Some(81.631)),
                 canary: (i > 0).then(|| version(i, (i > 1).then_some(84.0))),
                 canary_last_sent: None,
                 sticky: i == 5,
@@ -201,9 +201,9 @@ mod tests {
     #[test]
     fn what_is_finer_than_a_drawing_is_rounded() {
         let mut all = ticks();
-        all[2].stable.p99_ms = Some(81.631_4);
+        all[2].stable.p99_ms = Some(81.631_499);
         let sent = serde_json::to_string(&Page { ticks: all }).unwrap();
-        assert!(sent.contains("81.63,") && !sent.contains("81.631"), "{sent}");
+        assert!(sent.contains("81.631,") && !sent.contains("81.6314"), "{sent}");
     }
 
     #[test]
