@@ -35,14 +35,16 @@ pub fn marks(view: &ReleaseView, axis: Axis) -> String {
         let y = middle + LANE / 2;
         let _ = write!(out, "<line class=\"tl-rule\" x1=\"{LEFT}\" x2=\"{RIGHT}\" y1=\"{y}.5\" y2=\"{y}.5\"/>");
     }
-    flags(&mut out, view, axis);
-    people(&mut out, view, axis);
-    verdicts(&mut out, view, axis);
+    let said = said(view);
+    flags(&mut out, view, axis, &said);
+    people(&mut out, view, axis, &said);
+    verdicts(&mut out, view, axis, &said);
     for r in view.receipts.iter().filter(|r| axis.shows(r.payload.time)) {
         let key = if is_key(r.payload.kind) { " key" } else { "" };
         let x = axis.x(r.payload.time) - 1.5;
         link(
             &mut out,
+            &said,
             r,
             "",
             &format!(
@@ -64,6 +66,14 @@ pub fn marks(view: &ReleaseView, axis: Axis) -> String {
     }
     out.push_str("</svg>");
     out
+}
+
+/// What each receipt says, by its index: several marks may lead to one.
+type Said = Vec<(u64, String)>;
+
+fn said(view: &ReleaseView) -> Said {
+    let clock = |r: &Receipt| r.payload.time.clock();
+    view.receipts.iter().map(|r| (r.index, format!("{} {}", clock(r), describe(r).sentence()))).collect()
 }
 
 /// A span in which a release was held: by a person, or by a pause without an end.
@@ -112,7 +122,7 @@ pub(super) fn holds(view: &ReleaseView, until: Timestamp) -> Vec<Hold> {
 }
 
 /// Flags that were changed in it; without a service of flags there are none, which is said.
-fn flags(out: &mut String, view: &ReleaseView, axis: Axis) {
+fn flags(out: &mut String, view: &ReleaseView, axis: Axis, said: &Said) {
     let toggled = || view.receipts.iter().filter(|r| r.payload.kind == Kind::FlagToggled);
     if toggled().next().is_none() {
         let (x, y) = (LEFT + 6, FLAGS + 4);
@@ -120,11 +130,17 @@ fn flags(out: &mut String, view: &ReleaseView, axis: Axis) {
     }
     for r in toggled().filter(|r| axis.shows(r.payload.time)) {
         let (x, y) = (axis.x(r.payload.time), FLAGS + 4);
-        link(out, r, "", &format!("<text class=\"tl-shape\" x=\"{x:.1}\" y=\"{y}\" text-anchor=\"middle\">◆</text>"));
+        link(
+            out,
+            said,
+            r,
+            "",
+            &format!("<text class=\"tl-shape\" x=\"{x:.1}\" y=\"{y}\" text-anchor=\"middle\">◆</text>"),
+        );
     }
 }
 
-fn people(out: &mut String, view: &ReleaseView, axis: Axis) {
+fn people(out: &mut String, view: &ReleaseView, axis: Axis, said: &Said) {
     let asked: Vec<(f64, &Receipt, &str)> = view
         .receipts
         .iter()
@@ -157,11 +173,11 @@ fn people(out: &mut String, view: &ReleaseView, axis: Axis) {
             inner.push_str("</text>");
             words.clear();
         }
-        link(out, r, if read { &together } else { "" }, &inner);
+        link(out, said, r, if read { &together } else { "" }, &inner);
     }
 }
 
-fn verdicts(out: &mut String, view: &ReleaseView, axis: Axis) {
+fn verdicts(out: &mut String, view: &ReleaseView, axis: Axis, said: &Said) {
     let shown = view.receipts.iter().filter(|r| axis.shows(r.payload.time));
     // Shape and word, not colour alone: passed is a tick, failed a square, undecided bars, not known a question mark.
     let marks = shown.filter_map(|r| {
@@ -187,7 +203,7 @@ fn verdicts(out: &mut String, view: &ReleaseView, axis: Axis) {
         if read {
             let _ = write!(inner, "<text class=\"tl-small\" x=\"{:.1}\" y=\"{y}\">{word}</text>", x + 9.0);
         }
-        link(out, r, if read { word } else { "" }, &inner);
+        link(out, said, r, if read { word } else { "" }, &inner);
     }
 }
 
@@ -195,11 +211,14 @@ fn verdicts(out: &mut String, view: &ReleaseView, axis: Axis) {
 /// code moves the focus among them, and the table of receipts has the same links for readers without it.
 ///
 /// What is read at a mark begins its name, which is its title: who speaks to the page says what they see.
-fn link(out: &mut String, r: &Receipt, read: &str, inner: &str) {
+fn link(out: &mut String, said: &Said, r: &Receipt, read: &str, inner: &str) {
     let between = if read.is_empty() { "" } else { ", " };
-    let said = format!("{read}{between}{} {}", r.payload.time.clock(), describe(r).sentence());
+    let at = said.binary_search_by_key(&r.index, |(index, _)| *index).ok();
+    let said = at.and_then(|at| said.get(at)).map_or("", |(_, said)| said);
     let _ = write!(out, "<a class=\"tl-link\" tabindex=\"-1\" href=\"/receipts/{}\"><title>", r.index);
-    escape(out, &said);
+    escape(out, read);
+    out.push_str(between);
+    escape(out, said);
     let _ = write!(out, "</title>{inner}</a>");
 }
 

@@ -113,7 +113,6 @@ impl Payload {
     }
     /// The facts as the struct that `model::event` has for the kind.
     pub fn facts<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
-        serde_json::from_value(Value::Object(self.facts.clone()))
-            .map_err(|source| PayloadError::Facts { kind: self.kind, source })
+        T::deserialize(&self.facts).map_err(|source| PayloadError::Facts { kind: self.kind, source })
     }
 }
