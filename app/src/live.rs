@@ -175,10 +175,10 @@ mod browser {
         live: Live,
         /// Last index taken.
         index: Cell<Option<u64>>,
-        /// When something last arrived, by the page's clock.
-        heard: Cell<Timestamp>,
+        /// When something last arrived, ms by the browser's clock: the page's jumps when its code takes over.
+        heard: Cell<f64>,
         attempts: Cell<usize>,
-        retry_at: Cell<Option<Timestamp>>,
+        retry_at: Cell<Option<f64>>,
         source: Cell<Option<Source>>,
         /// The release whose page it is.
         page_of: Option<ReleaseId>,
@@ -199,7 +199,7 @@ mod browser {
         let follower = Rc::new(Follower {
             live,
             index: Cell::new(as_of),
-            heard: Cell::new(live.now.get_untracked()),
+            heard: Cell::new(js_sys::Date::now()),
             attempts: Cell::new(0),
             retry_at: Cell::new(None),
             source: Cell::new(None),
@@ -258,7 +258,7 @@ mod browser {
         }
 
         fn is_open(&self) {
-            self.heard.set(self.live.now.get_untracked());
+            self.heard.set(js_sys::Date::now());
             self.attempts.set(0);
             self.live.stream.set(Stream::Live);
             // Also the first time: seconds passed between the page being made and the stream being there.
@@ -275,16 +275,16 @@ mod browser {
             let closed = source.as_ref().is_none_or(|s| s.events.ready_state() == EventSource::CLOSED);
             if closed {
                 // The browser does not try again after an answer that is no stream: we do.
-                let wait = RETRY_MS[self.attempts.get().min(RETRY_MS.len() - 1)];
+                let wait = RETRY_MS[self.attempts.get().min(RETRY_MS.len() - 1)] as f64;
                 self.attempts.set(self.attempts.get() + 1);
-                self.retry_at.set(Some(self.live.now.get_untracked().plus_millis(wait)));
+                self.retry_at.set(Some(js_sys::Date::now() + wait));
             } else {
                 self.source.set(source);
             }
         }
 
         fn arrived(&self, kind: &str, event: &Event) {
-            self.heard.set(self.live.now.get_untracked());
+            self.heard.set(js_sys::Date::now());
             if self.live.stream.get_untracked() != Stream::Live {
                 self.live.stream.set(Stream::Live);
             }
@@ -301,15 +301,16 @@ mod browser {
 
         /// Once a second: say that it is stale, try again.
         fn look(self: Rc<Self>) {
-            let now = self.live.now.get_untracked();
-            if self.live.stream.get_untracked() == Stream::Live && now.since(self.heard.get()) > SILENT_AFTER_MS {
-                self.live.stream.set(Stream::Stale(self.heard.get()));
+            let now = js_sys::Date::now();
+            let silent = (now - self.heard.get()) as i64;
+            let stream = self.live.stream.get_untracked();
+            let hangs = stream == Stream::Live && silent > SILENT_AFTER_MS;
+            if hangs || (stream == Stream::Reconnecting && silent > STALE_AFTER_MS) {
+                self.live.stream.set(Stream::Stale(self.live.now.get_untracked().plus_millis(-silent)));
+            }
+            if hangs {
                 self.source.set(None);
                 self.retry_at.set(Some(now));
-            }
-            if self.live.stream.get_untracked() == Stream::Reconnecting && now.since(self.heard.get()) > STALE_AFTER_MS
-            {
-                self.live.stream.set(Stream::Stale(self.heard.get()));
             }
             if self.retry_at.get().is_some_and(|at| now >= at) {
                 self.retry_at.set(None);
