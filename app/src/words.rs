@@ -243,7 +243,7 @@ pub fn stage(view: &ReleaseView, now: Option<Timestamp>) -> String {
         (0, of) => format!("before stage 1 of {of}"),
         (at, of) => format!("stage {at} of {of}"),
     };
-    let Some(now) = now else { return format!("{stage}; what comes next is not known while nothing arrives") };
+    let Some(now) = now else { return format!("{stage}, next not known") };
     match clock(row, now) {
         said if said.is_empty() || row.phase == Phase::Aborting => stage,
         said => format!("{stage}, {said}"),

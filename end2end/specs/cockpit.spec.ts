@@ -226,6 +226,8 @@ test("a server that hangs is told from one that has nothing to say, and Abort ca
   demo.hang();
   try {
     await expect(page.getByRole("banner").getByText(/^stale since \d\d:\d\d:\d\d$/)).toBeVisible({ timeout: 25_000 });
+    // What comes next is not counted down while it is not known.
+    await expect(page.getByText(/, next not known$/)).toBeVisible();
     await page.keyboard.press("a");
     await page.getByLabel(/^Reason/).and(page.locator(":visible")).fill("stopped while nothing answered");
     await page.keyboard.press("Enter");

@@ -135,6 +135,7 @@ test("the stream is lost @hydrated", async ({ page, expectedErrors }, info) => {
   const banner = page.getByRole("banner");
   await expect(banner.getByText(/^reconnecting$/)).toBeVisible();
   await page.clock.fastForward("00:20");
+  await expect(page.getByText(/^not live since \d\d:\d\d:\d\d$/)).toBeVisible({ timeout: 60_000 });
   await look(page, "stream-lost", banner.getByText(/^stale since \d\d:\d\d:\d\d$/), info);
 });
 

@@ -14,6 +14,9 @@ use crate::api::{
     page::{self, PageResource},
 };
 
+/// Draws what a page is made of from its text.
+type Draw = Arc<dyn Fn(&str) -> Result<AnyView, ApiError> + Send + Sync>;
+
 /// A view on its way.
 pub type Coming = Pin<Box<dyn Future<Output = AnyView> + Send>>;
 
@@ -51,11 +54,7 @@ fn read<T: DeserializeOwned + Send + 'static>(
     draw: impl Fn(T) -> AnyView + Send + Sync + 'static,
     problem: fn(ApiError) -> AnyView,
 ) -> AnyView {
-    fn of(
-        page: PageResource,
-        draw: Arc<dyn Fn(&str) -> Result<AnyView, ApiError> + Send + Sync>,
-        problem: fn(ApiError) -> AnyView,
-    ) -> AnyView {
+    fn of(page: PageResource, draw: Draw, problem: fn(ApiError) -> AnyView) -> AnyView {
         awaited(move || {
             let draw = draw.clone();
             Box::pin(async move { page.await.and_then(|text| draw(&text)).unwrap_or_else(problem) })

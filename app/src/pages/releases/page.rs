@@ -359,13 +359,12 @@ impl Page {
         format!("{} {}", v.row.service, words::headline(v).plain())
     }
 
-    /// `as of receipt 18,204`, or the moment that is looked back at, or that nothing arrives any more.
+    /// `as of receipt 18,204`, or the moment that is looked back at.
     pub(super) fn as_of(&self) -> String {
         let count = say::count(self.view().as_of);
-        match (&self.past, self.lost) {
-            (Some(_), _) => format!("as it was at {}, receipt {count}", self.now().clock()),
-            (None, Some(since)) => format!("as of receipt {count}; nothing has arrived since {}", since.clock()),
-            (None, None) => format!("as of receipt {count}"),
+        match self.past {
+            Some(_) => format!("as it was at {}, receipt {count}", self.now().clock()),
+            None => format!("as of receipt {count}"),
         }
     }
 

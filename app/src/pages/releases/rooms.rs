@@ -41,7 +41,7 @@ const fn drawing(name: &'static str, when: u32, write: fn(&Page) -> String) -> R
 
 /// All rooms.
 pub(super) const ROOMS: [Room; 31] = [
-    drawing("as-of", VIEW | REPLAY | STREAM, |p| text(&p.as_of())),
+    drawing("as-of", VIEW | REPLAY | STREAM, as_of),
     drawing("headline", VIEW, headline),
     room("stage", VIEW | CLOCK | STREAM, |p| text(&p.stage())),
     room("joules", VIEW, joules),
@@ -203,6 +203,11 @@ fn code(said: &str) -> maud::Markup {
             @if i % 2 == 1 { code { (part) } } @else { (part) }
         }
     }
+}
+
+/// The note has its place beside it: what is read does not move when the stream is lost.
+fn as_of(p: &Page) -> String {
+    html! { (p.as_of()) @if let Some(since) = p.lost { span.lost { "not live since " (since.clock()) } } }.into_string()
 }
 
 /// Written anew as a whole: it is another sentence then.
