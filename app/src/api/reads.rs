@@ -242,9 +242,8 @@ pub async fn get_release(release: String) -> Result<String, ApiError> {
             let key = |who| crate::words::form_key(super::context::form_secret(&who), who.actor.as_str(), id.as_str());
             let operator = super::context::identity().filter(|who| who.role >= access::Role::Operator);
             let form_key = operator.map(key).unwrap_or_default();
-            let (as_of, mut receipts) = (view.as_of, view.receipts);
-            // What a receipt cites stands on its own page.
-            receipts.iter_mut().for_each(|receipt| receipt.payload.cite.clear());
+            // Whole, also what is not shown: the browser holds each against what was signed.
+            let (as_of, receipts) = (view.as_of, view.receipts);
             written(ReleasePage { receipts, as_of, ticks, previous, newest, image, left_alone, form_key })
         }
         .await,
