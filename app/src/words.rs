@@ -243,8 +243,12 @@ pub fn stage(view: &ReleaseView, now: Option<Timestamp>) -> String {
         (0, of) => format!("before stage 1 of {of}"),
         (at, of) => format!("stage {at} of {of}"),
     };
-    let Some(now) = now else { return format!("{stage}, next not known") };
-    match clock(row, now) {
+    let counts = row.next_at.is_some() && !matches!(row.phase, Phase::Aborting | Phase::Paused { until: None, .. });
+    if now.is_none() && counts && !row.promoted && !row.skipping {
+        return format!("{stage}, next not known");
+    }
+    match clock(row, now.or(row.next_at).unwrap_or_default()) {
+        said if now.is_none() && said == "next now" => stage,
         said if said.is_empty() || row.phase == Phase::Aborting => stage,
         said => format!("{stage}, {said}"),
     }

@@ -95,7 +95,7 @@ test("the search is a plain form", async ({ page }) => {
   await page.getByRole("main").getByRole("searchbox").fill("0");
   await page.getByRole("main").getByRole("button", { name: "Search" }).click();
   await expect(page.getByRole("region", { name: "Receipt" }).getByRole("link", { name: "0" })).toHaveAttribute("href", "/receipts/0");
-  await page.goto("/search?q=receipt%200");
+  await page.goto("/search?q=Receipt%200");
   await expect(page.getByRole("region", { name: "Receipt" }).getByRole("link", { name: "0" })).toHaveAttribute("href", "/receipts/0");
   await page.goto("/search?q=controller");
   await expect(page.getByRole("region", { name: "Somebody" }).getByRole("link", { name: "receipts" })).toHaveAttribute("href", "/receipts?actor=controller");

@@ -312,8 +312,7 @@ const OF_DOCUMENTS: [(HeaderName, &str); 5] = [
 
 /// Counts, and sets headers.
 async fn around(State(app): State<App>, request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    let part_of_a_page = path.starts_with("/pkg/") || path == "/favicon.svg";
+    let part_of_a_page = request.uri().path().starts_with("/pkg/");
     let mut response = next.run(request).await;
     app.counts.answered(response.status());
     let headers = response.headers_mut();

@@ -51,7 +51,8 @@ pub async fn get_found(q: String) -> Result<String, ApiError> {
                 return written(Found { receipt: None, actor: None, releases: Vec::new(), of: 0 });
             }
             // `18,204` as pages write it, `receipt 18,204`, and `#18204`.
-            let number = text.strip_prefix("receipt ").unwrap_or(text);
+            let word = text.split_at_checked(8).filter(|(word, _)| word.eq_ignore_ascii_case("receipt "));
+            let number = word.map_or(text, |(_, number)| number);
             let digits = number.trim_start().trim_start_matches('#').replace(',', "");
             let receipt = match digits.parse::<u64>().ok().filter(|index| *index < u64::MAX) {
                 Some(index) => {

@@ -186,14 +186,14 @@ pub async fn get_overview() -> Result<String, ApiError> {
     written(OverviewPage { overview, latest, asked, metrics })
 }
 
-/// A tick as it is drawn: without what no page shows, and no finer than a drawing is: in so many parts of a
-/// millisecond. It is a good half of what a release weighs.
+/// A tick as it is drawn: without what no page shows, and no finer than a drawing is; one that stands for many
+/// seconds, to three digits. It is a good half of what a release weighs.
 #[cfg(feature = "ssr")]
-fn drawn(mut tick: Tick, parts: f64) -> Tick {
+fn drawn(mut tick: Tick, of_many: bool) -> Tick {
     let fine = |value: &mut f64, parts: f64| *value = (*value * parts).round() / parts;
     for version in std::iter::once(&mut tick.stable).chain(tick.canary.as_mut()) {
         (version.p50_ms, version.mean_ms, version.sigma_ms) = (None, None, None);
-        version.p99_ms.iter_mut().for_each(|ms| fine(ms, parts));
+        version.p99_ms.iter_mut().for_each(|ms| fine(ms, if of_many && *ms >= 10.0 { 1e1 } else { 1e3 }));
     }
     tick.canary_last_sent = None;
     tick.counted.clear();
@@ -220,10 +220,9 @@ pub async fn get_release(release: String) -> Result<String, ApiError> {
             let until = view.row.ended.map_or_else(now, |end| end.plus_millis(5_000));
             let from = view.row.started.plus_millis(-5_000);
             let long = until.since(from) > i64::from(MAX_POINTS) * 1_000;
-            // What stands for half a minute is not known to a microsecond.
-            let (points, parts) = if long { (WHOLE_POINTS, 1e1) } else { (MAX_POINTS, 1e3) };
+            let points = if long { WHOLE_POINTS } else { MAX_POINTS };
             let ticks = read.ticks(&id, from, until, points).await.map_err(could_not)?;
-            let ticks = ticks.into_iter().map(|tick| drawn(tick, parts)).collect();
+            let ticks = ticks.into_iter().map(|tick| drawn(tick, long)).collect();
             let before = projections::ReleaseFilter {
                 service: Some(view.row.service.clone()),
                 before: Some(view.row.started),
@@ -341,7 +340,7 @@ async fn image(read: &dyn projections::ReadModel, view: &ReleaseView) -> Result<
 pub async fn get_ticks(release: ReleaseId, from: Timestamp, to: Timestamp) -> Result<Vec<Tick>, ApiError> {
     use super::context::{answered, reader};
     let ticks = async { reader()?.ticks(&release, from, to, MAX_POINTS).await.map_err(could_not) }.await;
-    answered(ticks.map(|ticks| ticks.into_iter().map(|tick| drawn(tick, 1e3)).collect()))
+    answered(ticks.map(|ticks| ticks.into_iter().map(|tick| drawn(tick, false)).collect()))
 }
 
 /// One receipt with its proof: a [`ReceiptPage`]. `seen` is the size of the log that the browser saw last, 0 for none.

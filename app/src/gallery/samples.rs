@@ -420,11 +420,16 @@ mod tests {
                 let axis = whole.zoomed(zoom);
                 let points = timeline::points(&sample.ticks, Some(0.1), axis.grain());
                 let svg = timeline::chart(&sample.view, &points, axis);
-                for line in svg.split("points=\"").skip(1).filter_map(|s| s.split('"').next()) {
-                    for x in line.split(' ').filter_map(|p| p.split(',').next()).filter(|x| !x.is_empty()) {
-                        let x: f64 = x.parse().unwrap();
-                        let (left, right) = (f64::from(timeline::LEFT), f64::from(timeline::RIGHT));
-                        assert!((left..=right).contains(&x), "{} {zoom:?}: {x}", sample.name);
+                let lines: Vec<&str> = svg.split(" d=\"M").skip(1).filter_map(|s| s.split(['"', 'z']).next()).collect();
+                assert!(lines.len() > 3, "{} {zoom:?}: {svg}", sample.name);
+                for line in lines {
+                    let (left, right) = (i64::from(timeline::LEFT) * 10, i64::from(timeline::RIGHT) * 10);
+                    let mut x = 0;
+                    for (i, number) in line.split([' ', 'l']).filter(|n| !n.is_empty()).enumerate() {
+                        let tenths = (number.parse::<f64>().unwrap() * 10.0).round() as i64;
+                        // Every other one is for the height.
+                        x += if i % 2 == 0 { tenths } else { 0 };
+                        assert!((left..=right).contains(&x), "{} {zoom:?}: {x} tenths of {line}", sample.name);
                     }
                 }
             }

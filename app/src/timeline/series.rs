@@ -167,10 +167,11 @@ fn is_gap(ticks: &[Tick], i: usize) -> bool {
         (before.boot == tick.boot).then(|| tick.at.since(before.at))
     };
     let Some(own) = distance(i) else { return true };
-    let around = [i.checked_sub(2), i.checked_sub(1), i.checked_add(1), i.checked_add(2)];
-    let around = around.into_iter().flatten().filter_map(distance);
+    /// So many on each side: that many holes beside each other are found.
+    const AROUND: usize = 4;
+    let around = (i.saturating_sub(AROUND)..=i.saturating_add(AROUND)).filter(|at| *at != i);
     let (mut all, mut shorter) = (0, 0);
-    for distance in around {
+    for distance in around.filter_map(distance) {
         all += 1;
         shorter += i32::from(own > distance.saturating_mul(3));
     }
@@ -276,6 +277,16 @@ pub(super) mod tests {
         let ticks: Vec<Tick> = [0, 1, 2, 22, 42, 43, 44].map(|s| tick(s, 5, Some(80.0), None)).into();
         let lengths: Vec<usize> = runs(&points(&ticks, None, 1_000), |p| p.stable_p99).iter().map(Vec::len).collect();
         assert_eq!(lengths, [3, 1, 3]);
+        for (seconds, wanted) in [
+            (&[0, 1, 2, 3, 4, 24, 44, 64, 65, 66, 67, 68][..], &[5, 1, 1, 5][..]),
+            (&[0, 20, 40, 41, 42, 43, 44], &[1, 1, 5]),
+            (&[0, 1, 2, 3, 4, 24, 44], &[5, 1, 1]),
+        ] {
+            let ticks: Vec<Tick> = seconds.iter().map(|s| tick(*s, 5, Some(80.0), None)).collect();
+            let lengths: Vec<usize> =
+                runs(&points(&ticks, None, 1_000), |p| p.stable_p99).iter().map(Vec::len).collect();
+            assert_eq!(lengths, wanted, "{seconds:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,8 @@ use model::{HistogramBucket, Tick, VersionTick};
 /// At most `max` of these ticks, in order; each stands for a run of neighbours: their counts are added, their histograms merged, and what is
 /// derived from them (median, p99, mean, standard deviation) is that of the whole run, so a ratio is as true as in the seconds themselves. Of
 /// ticks without histograms the percentiles are averaged by requests. Time, weight and verdict are those of the last second of a run.
-/// The histograms themselves are left out.
+/// The histograms themselves are left out. A run ends where the weight changes, so what a stage served stays its own, as long as there are not
+/// more changes than ticks may come.
 pub fn thin(ticks: Vec<Tick>, max: usize) -> Vec<Tick> {
     if max == 0 {
         return Vec::new();
@@ -14,7 +15,14 @@ pub fn thin(ticks: Vec<Tick>, max: usize) -> Vec<Tick> {
     if run <= 1 {
         return ticks.into_iter().map(bare).collect();
     }
-    ticks.chunks(run).filter_map(merged).collect()
+    let stages: Vec<&[Tick]> = ticks.chunk_by(|a, b| a.weight == b.weight).collect();
+    if stages.len() > max {
+        return ticks.chunks(run).filter_map(merged).collect();
+    }
+    // Each stage may end with a shorter run: with longer ones there are few enough.
+    let all = |run: usize| stages.iter().map(|stage| stage.len().div_ceil(run)).sum::<usize>();
+    let run = (run..ticks.len()).find(|run| all(*run) <= max).unwrap_or(ticks.len());
+    stages.iter().flat_map(|stage| stage.chunks(run)).filter_map(merged).collect()
 }
 
 fn bare(mut tick: Tick) -> Tick {

@@ -133,7 +133,6 @@ fn paths_of_sources(bytes: &[u8]) -> Vec<(usize, usize)> {
 /// Where in `…/src/name.rs` the path begins: what stands before it belongs to another text.
 fn beginning(run: &[u8]) -> Option<usize> {
     let text = std::str::from_utf8(run).ok()?;
-    // The last of them: before it the end of another text may look like a path.
     let rooted = ["/rustc/", "/rust/deps/", "library/"].iter().filter_map(|root| text.find(root)).min();
     let registry = text.find("/registry/src/").or_else(|| text.find("/git/checkouts/"));
     let absolute = registry.and_then(|at| text.get(..at)?.find('/').or(Some(at)));

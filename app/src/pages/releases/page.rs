@@ -1,6 +1,6 @@
 //! What a release's page is made of, and what follows from it. Plain values: no document, no clock of its own.
 
-use model::{Kind, Tick, Timestamp};
+use model::{Tick, Timestamp};
 use projections::{Receipt, ReleaseView, say};
 
 use super::{
@@ -50,8 +50,6 @@ pub(super) mod changed {
     pub(in super::super) const PLACED: u32 = 1 << 15;
     /// The stream was lost, or is there again.
     pub(in super::super) const STREAM: u32 = 1 << 16;
-    /// Another release of the service is the newest one.
-    pub(in super::super) const NEWEST: u32 = 1 << 17;
 }
 
 /// Where the cursor is: a moment, and the receipt that it was brought to, if it was.
@@ -372,19 +370,5 @@ impl Page {
     pub(super) fn stage(&self) -> String {
         let lost = self.lost.filter(|_| self.past.is_none() && self.live.row.in_flight());
         words::stage(self.view(), if lost.is_some() { None } else { Some(self.now()) })
-    }
-
-    /// Takes what tells that a release of the same service began after this one.
-    pub(super) fn take_newer(&mut self, receipt: &Receipt) -> u32 {
-        let (p, row) = (&receipt.payload, &self.live.row);
-        let fact = |name| p.facts.get(name).and_then(|fact| fact.as_str());
-        let (Some(id), Some(version)) = (&p.release, fact("version")) else { return 0 };
-        let ours = p.kind == Kind::CanaryStarted && fact("service") == Some(row.service.as_str());
-        if !ours || *id == row.id || row.in_flight() {
-            return 0;
-        }
-        let (id, version, state) = (id.to_string(), version.to_owned(), "under way".to_owned());
-        self.newest = Some(Newest { id, version, state });
-        changed::NEWEST
     }
 }

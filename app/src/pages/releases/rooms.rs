@@ -11,8 +11,8 @@ use super::{
     page::{
         Page,
         changed::{
-            ADDRESS, AGAIN, AWAKE, BRUSH, CHECK, CLOCK, CURSOR, EVIDENCE_ROWS, GIVEN, IMAGE, NEWEST, PLACED, REPLAY,
-            ROWS, STREAM, TICKS, VIEW, ZOOM,
+            ADDRESS, AGAIN, AWAKE, BRUSH, CHECK, CLOCK, CURSOR, EVIDENCE_ROWS, GIVEN, IMAGE, PLACED, REPLAY, ROWS,
+            STREAM, TICKS, VIEW, ZOOM,
         },
     },
     receipts, replay, stages, timeline, who,
@@ -40,12 +40,11 @@ const fn drawing(name: &'static str, when: u32, write: fn(&Page) -> String) -> R
 }
 
 /// All rooms.
-pub(super) const ROOMS: [Room; 31] = [
+pub(super) const ROOMS: [Room; 30] = [
     drawing("as-of", VIEW | REPLAY | STREAM, as_of),
     drawing("headline", VIEW, headline),
     room("stage", VIEW | CLOCK | STREAM, |p| text(&p.stage())),
     room("joules", VIEW, joules),
-    room("since", VIEW | NEWEST, since),
     room("controls", VIEW | AWAKE | GIVEN | TICKS | REPLAY, controls::buttons),
     room("outcome", GIVEN, controls::outcome),
     room("answer", ADDRESS | VIEW, answer),
@@ -156,7 +155,7 @@ pub(super) fn page(p: &Page, written: &[String]) -> String {
                 div.room data-room="outcome" hidden[p.past().is_some()] { (of("outcome")) }
             }
         }
-        div.room data-room="since" { (of("since")) }
+        (since(p))
         @if let Some(why) = &p.left_alone {
             p.note.bad role="alert" { b { "Not carried on: " } (code(why)) ". " a href="/settings" { "Health" } }
         }
@@ -217,14 +216,13 @@ fn headline(p: &Page) -> String {
 }
 
 /// One that is over may not be the newest any more.
-fn since(p: &Page) -> String {
+fn since(p: &Page) -> maud::Markup {
     let row = &p.live.row;
     html! {
         @if let Some(newest) = p.newest.as_ref().filter(|_| !row.in_flight()) {
             p.mute.since { "How it ended. The newest release of " (row.service) " is " a.door href={ "/releases/" (newest.id) } { (newest.version) } ", " (newest.state) "." }
         }
     }
-    .into_string()
 }
 
 fn answer(p: &Page) -> String {

@@ -433,6 +433,24 @@ proptest! {
     }
 
     #[test]
+    fn thinned_ticks_leave_each_stage_its_own(lengths in prop::collection::vec(1usize..60, 1..8), max in 1usize..80) {
+        let weights = lengths.iter().enumerate().flat_map(|(i, n)| std::iter::repeat_n(i as u8 * 10, *n));
+        let counted = model::VersionTick { n: 1, ..model::VersionTick::default() };
+        let ticks: Vec<model::Tick> = weights.enumerate().map(|(i, weight)| model::Tick {
+            seq: i as u64, boot: "b".into(), at: at(i as i64), weight: w(weight), weight_changed: false, epoch: Epoch(1),
+            stable: model::VersionTick::default(), canary: Some(counted.clone()), canary_last_sent: None, sticky: false, judged: None, counted: Vec::new(),
+        }).collect();
+        let thinned = thin(ticks, max);
+        prop_assert!(thinned.len() <= max);
+        if lengths.len() <= max {
+            for (i, n) in lengths.iter().enumerate() {
+                let of = thinned.iter().filter(|t| t.weight == w(i as u8 * 10));
+                prop_assert_eq!(of.map(|t| t.canary.as_ref().unwrap().n).sum::<u64>(), *n as u64);
+            }
+        }
+    }
+
+    #[test]
     fn thinned_ticks_count_every_request(counts in prop::collection::vec((0u64..40, 0u64..5, 0u64..200_000), 1..400), max in 1usize..50) {
         let second = |(n, errors, spread): (u64, u64, u64)| model::VersionTick {
             n, errors: errors.min(n),

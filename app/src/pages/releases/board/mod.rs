@@ -242,17 +242,16 @@ impl Board {
     fn take(self: &Rc<Self>, receipt: &Receipt) {
         self.change(|page| {
             page.take(receipt);
-            let newer = page.take_newer(receipt);
             // Another command came after it: what came of this one is past.
             let answered = match &page.given {
                 Given::Answered(Ok(done)) => done.receipt,
-                _ => return VIEW | newer,
+                _ => return VIEW,
             };
             if matches!(receipt.payload.kind, Kind::CommandAccepted) && receipt.index > answered {
                 page.given = Given::Nothing;
-                return VIEW | GIVEN | newer;
+                return VIEW | GIVEN;
             }
-            VIEW | newer
+            VIEW
         });
         let receipts: Vec<u64> = self.page.borrow().live.receipts.iter().map(|r| r.index).collect();
         if self.places.try_with_untracked(|p| *p != receipts) == Some(true) {
@@ -327,13 +326,11 @@ impl Board {
         leptos::task::spawn_local(async move {
             let fresh = get_release(self.release()).await;
             if let Ok(fresh) = fresh.and_then(|text| page::read::<reads::ReleasePage>(&text)) {
+                // Its ticks may be thinned, whose last one ends now: taken again and again they would count the same requests.
+                self.fill_gap();
                 for receipt in &fresh.receipts {
                     self.take(receipt);
                 }
-                self.change(|page| {
-                    page.take_ticks(fresh.ticks);
-                    TICKS
-                });
             }
             let over = !self.page.borrow().live.row.in_flight();
             let back = self.stream.try_get_untracked().is_none_or(|s| matches!(s, Stream::Live | Stream::Off));
