@@ -243,15 +243,14 @@ pub fn stage(view: &ReleaseView, now: Option<Timestamp>) -> String {
         (0, of) => format!("before stage 1 of {of}"),
         (at, of) => format!("stage {at} of {of}"),
     };
-    let counts = row.next_at.is_some() && !matches!(row.phase, Phase::Aborting | Phase::Paused { until: None, .. });
-    if now.is_none() && counts && !row.promoted && !row.skipping {
-        return format!("{stage}, next not known");
-    }
-    match clock(row, now.or(row.next_at).unwrap_or_default()) {
-        said if now.is_none() && said == "next now" => stage,
-        said if said.is_empty() || row.phase == Phase::Aborting => stage,
-        said => format!("{stage}, {said}"),
-    }
+    let by_itself = !matches!(row.phase, Phase::Aborting | Phase::Paused { until: None, .. });
+    let said = match (now, row.next_at) {
+        (Some(now), _) => clock(row, now),
+        (None, Some(_)) if by_itself && (row.promoted || row.skipping) => String::new(),
+        (None, Some(_)) if by_itself => "next not known".to_owned(),
+        (None, _) => clock(row, Timestamp::default()),
+    };
+    if said.is_empty() || row.phase == Phase::Aborting { stage } else { format!("{stage}, {said}") }
 }
 
 /// The clock of a release under way and the weight that it leads to: `next in 1 m 28 s: 50 %`, `waits for a decision`.
@@ -499,6 +498,7 @@ mod tests {
         let check = |v: &ReleaseView, says: &str, next: &str| {
             assert_eq!(super::headline(v).plain(), format!("v2 is {says}, promoted in full by lee"));
             assert_eq!(super::stage(v, Some(at(100))), next);
+            assert_eq!(super::stage(v, None), next, "what comes next is said without a clock too");
         };
         check(&v, "at 25 %", "steps skipped, rollback armed first");
         v.envelope = Some((6, crate::gallery::sample_view().envelope.unwrap().1));
