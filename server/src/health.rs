@@ -51,7 +51,7 @@ impl Health {
                     self.found(from, MISSING.to_owned());
                 }
                 from = entry.index + 1;
-                if let Err((index, why)) = receipt_log::read(entry) {
+                if let Err((index, why)) = receipt_log::intact(&entry) {
                     self.found(index, why);
                 }
             }

@@ -38,13 +38,13 @@ pub fn asked_for<Fut: Future<Output = PageText> + Send + 'static>(
 /// When it is something else.
 pub fn read<T: DeserializeOwned + Send + 'static>(text: &str) -> Result<T, ApiError> {
     #[cfg(feature = "ssr")]
-    if let Some(page) = use_context::<Kept>().and_then(|kept| kept.take()) {
+    if let Some(page) = kept() {
         return Ok(page);
     }
     serde_json::from_str(text).map_err(|e| ApiError::Unavailable(format!("the answer cannot be read: {e}")))
 }
 
-/// What was written for a page that is being rendered here: it need not be read from its text again.
+/// What was written, or worked out, for a page that is being rendered here: it need not be read from its text again.
 #[cfg(feature = "ssr")]
 #[derive(Clone, Default)]
 pub struct Kept(std::sync::Arc<std::sync::Mutex<Vec<Box<dyn std::any::Any + Send>>>>);
@@ -65,14 +65,26 @@ impl Kept {
     }
 }
 
+/// Keeps what was worked out on the way to a page that is being rendered here.
+#[cfg(feature = "ssr")]
+pub(super) fn keep<T: Send + 'static>(worked_out: T) {
+    if let Some(kept) = use_context::<Kept>() {
+        kept.keep(Box::new(worked_out));
+    }
+}
+
+/// What was kept, once.
+#[cfg(feature = "ssr")]
+pub(crate) fn kept<T: 'static>() -> Option<T> {
+    use_context::<Kept>()?.take()
+}
+
 /// Writes what a page is made of.
 #[cfg(feature = "ssr")]
 pub(super) fn written<T: serde::Serialize + Send + 'static>(page: T) -> PageText {
     let text = serde_json::to_string(&page)
         .map_err(|e| ApiError::Unavailable(format!("the answer cannot be written: {e}")))?;
-    if let Some(kept) = use_context::<Kept>() {
-        kept.keep(Box::new(page));
-    }
+    keep(page);
     Ok(text)
 }
 

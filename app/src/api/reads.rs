@@ -216,7 +216,7 @@ pub async fn get_release(release: String) -> Result<String, ApiError> {
             let read = reader()?;
             let missing = || ApiError::NotFound(format!("release {release}"));
             let id: ReleaseId = release.parse().map_err(|_| missing())?;
-            let view = read.release(&id).await.map_err(could_not)?.ok_or_else(missing)?;
+            let mut view = read.release(&id).await.map_err(could_not)?.ok_or_else(missing)?;
             let until = view.row.ended.map_or_else(now, |end| end.plus_millis(5_000));
             let from = view.row.started.plus_millis(-5_000);
             let long = until.since(from) > i64::from(MAX_POINTS) * 1_000;
@@ -242,7 +242,8 @@ pub async fn get_release(release: String) -> Result<String, ApiError> {
             let operator = super::context::identity().filter(|who| who.role >= access::Role::Operator);
             let form_key = operator.map(key).unwrap_or_default();
             // Whole, also what is not shown: the browser holds each against what was signed.
-            let (as_of, receipts) = (view.as_of, view.receipts);
+            let (as_of, receipts) = (view.as_of, std::mem::take(&mut view.receipts));
+            super::page::keep(view);
             written(ReleasePage { receipts, as_of, ticks, previous, newest, image, left_alone, form_key })
         }
         .await,

@@ -1,6 +1,6 @@
 //! The metrics.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use model::{ReleaseId, event::Outcome};
 
@@ -31,22 +31,26 @@ pub fn rollouts_in(window: Window, all: &[Rollout]) -> Vec<&Rollout> {
 
 /// One metric over the window, with exactly the rows that it was computed from.
 pub fn measure(metric: Metric, window: Window, all: &[Rollout]) -> Measured<'_> {
-    let ended = rollouts_in(window, all);
-    let spark = parts(window, &ended).map(|part| number(compute(metric, part_window(window), &part).value)).collect();
-    let found = compute(metric, window, &ended);
+    measured(metric, window, &rollouts_in(window, all))
+}
+
+fn measured<'a>(metric: Metric, window: Window, ended: &[&'a Rollout]) -> Measured<'a> {
+    let spark = parts(window, ended).map(|part| number(compute(metric, part_window(window), &part).value)).collect();
+    let found = compute(metric, window, ended);
     Measured { metric, window, spark, ..found }
 }
 
 /// Every metric, without the rows.
 pub fn tiles(window: Window, all: &[Rollout]) -> Vec<Tile> {
+    let ended = rollouts_in(window, all);
     let tile = |metric| {
-        let m = measure(metric, window, all);
+        let m = measured(metric, window, &ended);
         Tile {
             metric,
             value: m.value,
             k: m.k,
             n: m.n,
-            services: m.rows.iter().map(|row| &row.service).collect::<HashSet<_>>().len() as u64,
+            services: m.rows.iter().map(|row| &row.service).collect::<BTreeSet<_>>().len() as u64,
             left_out: m.left_out.len() as u64,
             spark: m.spark,
         }

@@ -35,6 +35,6 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use key_file::{KeyFile, KeyFileError, Passphrase};
 pub use log::{AppendError, Draft, Log, LoggedReceipt, MAX_KEY, MAX_SEGMENT};
 pub use memory::MemoryStore;
-pub use receipt_log::{MAX_QUEUE, OpenError, ReceiptLog, read};
+pub use receipt_log::{MAX_QUEUE, OpenError, ReceiptLog, intact, read};
 pub use signer::{MemorySigner, NoRandomness, SignError, Signer, default_origin};
 pub use store::{Batch, Head, Known, NewEntry, Store, StoreError, StoredCheckpoint, StoredEntry};

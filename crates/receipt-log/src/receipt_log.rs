@@ -304,12 +304,19 @@ impl Log for ReceiptLog {
     }
 }
 
+/// Whether a stored entry's bytes are those that were hashed into the tree. If not, its index and why.
+pub fn intact(stored: &StoredEntry) -> Result<(), (u64, String)> {
+    if leaf_hash(&stored.entry) == stored.leaf {
+        Ok(())
+    } else {
+        Err((stored.index, "its bytes are not those that were hashed into the tree".to_owned()))
+    }
+}
+
 /// A stored entry as a receipt: its bytes must be those that were hashed into the tree. On failure its index and why.
 pub fn read(stored: StoredEntry) -> Result<LoggedReceipt, (u64, String)> {
-    let StoredEntry { index, entry, leaf } = stored;
-    if leaf_hash(&entry) != leaf {
-        return Err((index, "its bytes are not those that were hashed into the tree".to_owned()));
-    }
+    intact(&stored)?;
+    let StoredEntry { index, entry, .. } = stored;
     let payload = receipts::read_unverified(&entry).map_err(|refused| (index, refused.to_string()))?;
     Ok(LoggedReceipt { index, payload, entry })
 }

@@ -138,7 +138,7 @@ impl Envelope {
 /// Standard or URL-safe alphabet with padding, as the specification's own implementations read it; never both alphabets in
 /// one text, never stray bits at the end.
 fn decode(text: &str) -> Option<Vec<u8>> {
-    if text.contains(['-', '_']) { URL_SAFE.decode(text).ok() } else { STANDARD.decode(text).ok() }
+    if text.bytes().any(|b| b == b'-' || b == b'_') { URL_SAFE.decode(text).ok() } else { STANDARD.decode(text).ok() }
 }
 
 #[cfg(test)]

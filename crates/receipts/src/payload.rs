@@ -1,7 +1,12 @@
 //! The flat JSON that a receipt states.
 
+use std::fmt;
+
 use model::{Actor, Energy, Kind, ReleaseId, Timestamp};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, Error as _, MapAccess, Visitor},
+};
 use serde_json::{Map, Value};
 
 use crate::finite;
@@ -12,12 +17,12 @@ use crate::finite;
 /// {"actor":"dana","cite":["Argo Rollouts 1.10"],"joules":0.02,"kind":"delivery.canary.stepped","release":"checkout-7",
 ///  "strategy":"canary","step":0,"time":"2026-05-07T13:40:01.000Z","weight":5, …}
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Payload {
     /// What happened.
     pub kind: Kind,
     /// The release it belongs to, if any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub release: Option<ReleaseId>,
     /// When it happened.
     pub time: Timestamp,
@@ -26,10 +31,10 @@ pub struct Payload {
     /// Specifications and versions that the operation followed, and the peers it talked to.
     pub cite: Vec<String>,
     /// Energy of the operation; the same number as `energy.joules`, present when it is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub joules: Option<f64>,
     /// How the joules came about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub energy: Option<Energy>,
     /// The facts of the kind (`model::event`), and further fields.
     #[serde(flatten)]
@@ -82,6 +87,64 @@ pub enum PayloadError {
 /// Names of the common fields, which facts may not use.
 pub(crate) const COMMON: [&str; 8] = ["kind", "release", "time", "actor", "cite", "joules", "energy", "sig"];
 
+/// Reads the fields as they come. (What the derive makes for a flattened map keeps all of them aside first and reads them from there:
+/// every page reads some hundred receipts.)
+impl<'de> Deserialize<'de> for Payload {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(PayloadVisitor)
+    }
+}
+
+struct PayloadVisitor;
+
+impl<'de> Visitor<'de> for PayloadVisitor {
+    type Value = Payload;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the payload of a receipt")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Payload, A::Error> {
+        fn once<'de, T: Deserialize<'de>, A: MapAccess<'de>>(
+            field: &mut Option<T>,
+            name: &'static str,
+            map: &mut A,
+        ) -> Result<(), A::Error> {
+            if field.replace(map.next_value()?).is_some() {
+                return Err(A::Error::duplicate_field(name));
+            }
+            Ok(())
+        }
+        let (mut kind, mut release, mut time, mut actor) = (None, None, None, None);
+        let (mut cite, mut joules, mut energy, mut facts) = (None, None, None, Map::new());
+        while let Some(name) = map.next_key::<String>()? {
+            match name.as_str() {
+                "kind" => once(&mut kind, "kind", &mut map)?,
+                "release" => once(&mut release, "release", &mut map)?,
+                "time" => once(&mut time, "time", &mut map)?,
+                "actor" => once(&mut actor, "actor", &mut map)?,
+                "cite" => once(&mut cite, "cite", &mut map)?,
+                "joules" => once(&mut joules, "joules", &mut map)?,
+                "energy" => once(&mut energy, "energy", &mut map)?,
+                _ => {
+                    facts.insert(name, map.next_value()?);
+                }
+            }
+        }
+        let missing = A::Error::missing_field;
+        Ok(Payload {
+            kind: kind.ok_or_else(|| missing("kind"))?,
+            release: release.flatten(),
+            time: time.ok_or_else(|| missing("time"))?,
+            actor: actor.ok_or_else(|| missing("actor"))?,
+            cite: cite.ok_or_else(|| missing("cite"))?,
+            joules: joules.flatten(),
+            energy: energy.flatten(),
+            facts,
+        })
+    }
+}
+
 impl Payload {
     /// A payload with the facts of its kind; energy and release can be set afterwards.
     pub fn new(kind: Kind, time: Timestamp, actor: Actor, facts: &impl Serialize) -> Result<Self, PayloadError> {
@@ -114,5 +177,49 @@ impl Payload {
     /// The facts as the struct that `model::event` has for the kind.
     pub fn facts<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
         T::deserialize(&self.facts).map_err(|source| PayloadError::Facts { kind: self.kind, source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: &str = r#"{"actor":"dana","cite":["Argo Rollouts 1.10"],"joules":null,"kind":"delivery.canary.stepped",
+        "release":"checkout-7","time":"2026-05-07T13:40:01.000Z","weight":5,"deep":{"a":[1,2.5,null]},"weight":25}"#;
+
+    #[test]
+    fn fields_are_read_in_any_order_and_the_others_are_facts() {
+        let read: Payload = serde_json::from_str(WHOLE).unwrap();
+        assert_eq!(
+            (read.kind, read.actor.as_str(), read.joules, read.energy.is_some()),
+            (Kind::CanaryStepped, "dana", None, false)
+        );
+        assert_eq!(read.release.as_ref().unwrap().as_str(), "checkout-7");
+        assert_eq!(
+            Value::Object(read.facts.clone()),
+            serde_json::json!({ "weight": 25, "deep": { "a": [1, 2.5, null] } })
+        );
+        let again: Payload = serde_json::from_value(serde_json::to_value(&read).unwrap()).unwrap();
+        assert_eq!(again, read);
+    }
+
+    #[test]
+    fn what_is_missing_or_there_twice_is_named() {
+        for (name, needed) in
+            [("kind", true), ("time", true), ("actor", true), ("cite", true), ("release", false), ("joules", false)]
+        {
+            let mut all: Map<String, Value> = serde_json::from_str(WHOLE).unwrap();
+            let taken = all.remove(name).unwrap();
+            let without = serde_json::from_value::<Payload>(Value::Object(all));
+            let said = without.as_ref().err().map(ToString::to_string).unwrap_or_default();
+            assert_eq!(said, if needed { format!("missing field `{name}`") } else { String::new() });
+            let doubled = WHOLE.replacen('{', &format!("{{\"{name}\":{taken},"), 1);
+            let said = serde_json::from_str::<Payload>(&doubled).unwrap_err().to_string();
+            assert!(said.starts_with(&format!("duplicate field `{name}`")), "{said}");
+        }
+        for other in ["[]", "null", "\"kind\"", "7"] {
+            let said = serde_json::from_str::<Payload>(other).unwrap_err().to_string();
+            assert!(said.contains("expected the payload of a receipt"), "{said}");
+        }
     }
 }

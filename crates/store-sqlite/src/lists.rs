@@ -124,13 +124,15 @@ fn releases_query(filter: &ReleaseFilter) -> QueryBuilder<Sqlite> {
 }
 
 /// The columns of a receipt in a list; the conditions follow.
-pub(crate) const RECEIPT_COLUMNS: &str =
-    "SELECT e.idx, e.bytes, n.hash, r.kind, r.actor, r.time, r.release FROM p_receipt r
-     JOIN entry e ON e.idx = r.idx LEFT JOIN node n ON n.id = r.idx WHERE true";
+pub(crate) const RECEIPT_COLUMNS: &str = "SELECT e.idx, e.bytes, n.hash, r.kind, r.actor, r.time, r.release";
+/// Where they are.
+pub(crate) const RECEIPT_TABLES: &str =
+    " FROM p_receipt r JOIN entry e ON e.idx = r.idx LEFT JOIN node n ON n.id = r.idx WHERE true";
 
 /// The list of receipts, as one statement.
 pub(crate) fn receipts_query(filter: &ReceiptFilter) -> QueryBuilder<Sqlite> {
     let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(RECEIPT_COLUMNS);
+    query.push(RECEIPT_TABLES);
     if let Some(release) = &filter.release {
         query.push(" AND r.release = ").push_bind(release.as_str().to_owned());
     }

@@ -17,7 +17,7 @@ use sqlx::{QueryBuilder, Row as _, Sqlite, sqlite::SqliteRow};
 use crate::{
     SqliteStore,
     error::store_error,
-    lists::{RECEIPT_COLUMNS, receipts_query, release_row},
+    lists::{RECEIPT_COLUMNS, RECEIPT_TABLES, receipts_query, release_row},
     log_store::{index, signed, stored_entry},
 };
 
@@ -72,17 +72,18 @@ impl ReadModel for SqliteStore {
     }
 
     async fn release(&self, id: &ReleaseId) -> Result<Option<ReleaseView>, ReadError> {
-        let mut transaction = self.inner.readers.begin().await.map_err(store)?;
-        let next = sqlx::query("SELECT next FROM p_cursor").fetch_one(&mut *transaction).await.map_err(store)?;
+        // One statement is one snapshot: receipts and cursor belong together.
         let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(RECEIPT_COLUMNS);
+        query.push(", (SELECT next FROM p_cursor)").push(RECEIPT_TABLES);
         query.push(" AND r.release = ").push_bind(id.as_str().to_owned());
         query.push(" ORDER BY r.idx LIMIT ").push_bind(MAX_OF_RELEASE);
-        let rows = query.build().fetch_all(&mut *transaction).await.map_err(store)?;
-        transaction.rollback().await.map_err(store)?;
+        let rows = query.build().fetch_all(&self.inner.readers).await.map_err(store)?;
+        let Some(last) = rows.last() else { return Ok(None) };
+        let next = index(last, 7).map_err(failed)?;
         let receipts = rows.iter().map(receipt).collect::<Result<Vec<_>, _>>()?;
         let Some(mut view) = ReleaseView::of(receipts) else { return Ok(None) };
         // Everything before the cursor was read, also what is not of this release.
-        view.as_of = view.as_of.max(index(&next, 0).map_err(failed)?.saturating_sub(1));
+        view.as_of = view.as_of.max(next.saturating_sub(1));
         Ok(Some(view))
     }
 

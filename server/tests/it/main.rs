@@ -5,6 +5,7 @@ mod admission;
 mod binary;
 mod bundles;
 mod counted;
+mod crowd;
 mod damaged;
 mod demo_images;
 mod events;

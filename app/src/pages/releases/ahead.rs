@@ -1,11 +1,11 @@
 //! Code that is made ready while the data is on its way.
 //!
-//! A browser compiles a function when it is called for the first time. Those that fold and draw a release take longer to compile than the data
-//! takes to come, so a small one is drawn meanwhile, for nobody.
+//! A browser compiles a function when it is called for the first time, gives memory in small pieces, and reads the first markup of a sort slowly.
+//! That takes longer than the data takes to come, so a small release is drawn meanwhile, for nobody.
 
 use std::{cell::Cell, time::Duration};
 
-use leptos::prelude::set_timeout;
+use leptos::prelude::{document, set_timeout};
 
 use super::{
     controls::Reader,
@@ -13,6 +13,9 @@ use super::{
     rooms,
 };
 use crate::api::reads::ReleasePage;
+
+/// Bytes that a long release takes while it is read and drawn.
+const MEMORY: usize = 4 << 20;
 
 /// As the server answers: a release that was aborted, with a verdict and some seconds.
 const SMALL: &str = include_str!("ahead.json");
@@ -24,7 +27,16 @@ thread_local! {
 /// Once, after what is asked for has been sent.
 pub(super) fn make_ready() {
     if !READY.replace(true) {
-        set_timeout(|| _ = drawn(), Duration::ZERO);
+        set_timeout(
+            || {
+                std::hint::black_box(Vec::<u8>::with_capacity(MEMORY));
+                let unseen = document().create_element("template").ok();
+                if let (Some(unseen), Some(page)) = (unseen, drawn()) {
+                    unseen.set_inner_html(&page);
+                }
+            },
+            Duration::ZERO,
+        );
     }
 }
 

@@ -120,7 +120,8 @@ pub(super) fn head(p: &Page) -> String {
     html! {
         h2 #judge { "Evidence" }
         p.judge-says {
-            span class={ "key " (tone.class()) } { (key) } " " span.mute { (rest) }
+            // Another verdict is another sentence: it does not move, it comes.
+            span class={ "key " (tone.class()) } { (key) } " " span.mute data-key=(key) { (rest) }
         }
         dl.judge-facts {
             div {

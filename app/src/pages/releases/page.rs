@@ -50,6 +50,8 @@ pub(super) mod changed {
     pub(in super::super) const PLACED: u32 = 1 << 15;
     /// The stream was lost, or is there again.
     pub(in super::super) const STREAM: u32 = 1 << 16;
+    /// What lies below the first screen is to be written.
+    pub(in super::super) const BELOW: u32 = 1 << 17;
 }
 
 /// Where the cursor is: a moment, and the receipt that it was brought to, if it was.
@@ -109,6 +111,8 @@ pub(super) struct Page {
     /// Whether the rows of the timeline, and of the evidence, are open.
     pub(super) rows_open: bool,
     pub(super) evidence_open: bool,
+    /// Whether what lies below the first screen is written: not yet in the first frame of a page that is drawn in the browser.
+    pub(super) below: bool,
     /// True once the browser's code is in charge.
     pub(super) awake: bool,
     /// Now.
@@ -145,6 +149,7 @@ impl Page {
             playing: false,
             rows_open: false,
             evidence_open: false,
+            below: true,
             awake: false,
             clock,
             lost: None,
@@ -164,7 +169,15 @@ impl Page {
         address: Address,
         clock: Timestamp,
     ) -> Option<Self> {
-        let mut live = ReleaseView::of(loaded.receipts)?;
+        // On the server they were folded when they were read.
+        #[cfg(feature = "ssr")]
+        let folded = crate::api::page::kept::<ReleaseView>();
+        #[cfg(not(feature = "ssr"))]
+        let folded = None;
+        let mut live = match folded {
+            Some(folded) => ReleaseView { receipts: loaded.receipts, ..folded },
+            None => ReleaseView::of(loaded.receipts)?,
+        };
         live.as_of = loaded.as_of.max(live.as_of);
         let (previous, newest, image, left_alone) = (loaded.previous, loaded.newest, loaded.image, loaded.left_alone);
         Some(Self { previous, newest, image, left_alone, ..Self::new(live, loaded.ticks, reader, address, clock) })
@@ -175,7 +188,9 @@ impl Page {
         self.zoom = Zoom::read(from, to, self.whole());
         let asked = at.parse::<i64>().ok().and_then(|s| s.checked_mul(1000));
         self.look_back(asked.filter(|ms| (0..self.length()).contains(ms)));
-        self.derive(u32::MAX);
+        if self.zoom.is_some() || self.past.is_some() {
+            self.derive(u32::MAX);
+        }
     }
 
     /// The release as it is shown.

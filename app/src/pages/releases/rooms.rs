@@ -11,8 +11,8 @@ use super::{
     page::{
         Page,
         changed::{
-            ADDRESS, AGAIN, AWAKE, BRUSH, CHECK, CLOCK, CURSOR, EVIDENCE_ROWS, GIVEN, IMAGE, PLACED, REPLAY, ROWS,
-            STREAM, TICKS, VIEW, ZOOM,
+            ADDRESS, AGAIN, AWAKE, BELOW, BRUSH, CHECK, CLOCK, CURSOR, EVIDENCE_ROWS, GIVEN, IMAGE, PLACED, REPLAY,
+            ROWS, STREAM, TICKS, VIEW, ZOOM,
         },
     },
     receipts, replay, stages, timeline, who,
@@ -65,15 +65,20 @@ pub(super) const ROOMS: [Room; 30] = [
     room("stages", VIEW | TICKS | CLOCK, |p| stages::markup(p.view(), &p.ticks, p.until())),
     room("envelope", VIEW, |p| envelope::markup(p.view())),
     room("who-has", VIEW | TICKS | CLOCK, |p| who::markup(p.view(), p.seen(), p.newest.is_none())),
-    room("chain", IMAGE, |p| p.image.section.clone()),
+    room("chain", IMAGE | BELOW, |p| below(p, |p| p.image.section.clone())),
     room("receipts-head", VIEW | ADDRESS, receipts::head),
     room("receipts-check", VIEW | CHECK, receipts::check),
     room("receipts-found", CHECK, receipts::found),
-    room("receipts-rows", VIEW | ADDRESS, receipts::rows),
+    room("receipts-rows", VIEW | ADDRESS | BELOW, |p| below(p, receipts::rows)),
     room("compare", VIEW | CLOCK | TICKS, |p| {
         compare::markup(&p.view().row, p.counted(), p.previous.as_ref(), p.now())
     }),
 ];
+
+/// The long tables below the first screen: they come a frame after what is read first.
+fn below(p: &Page, write: fn(&Page) -> String) -> String {
+    if p.below { write(p) } else { String::new() }
+}
 
 /// Whether something is so.
 type Holds = fn(&Page) -> bool;
@@ -286,6 +291,19 @@ mod tests {
         for (selector, _) in &HIDDEN {
             let (attribute, value) = selector.trim_matches(['[', ']']).split_once('=').unwrap();
             assert_eq!(page.matches(&format!("{attribute}=\"{value}\"")).count(), 1, "{selector}");
+        }
+    }
+
+    #[test]
+    fn the_long_tables_come_a_frame_later_where_the_browser_draws() {
+        let mut sample = sample();
+        sample.image.section = "<p>its image</p>".to_owned();
+        let page = |p: &Page| page(p, &all(p));
+        for (written, empty) in [(true, false), (false, true)] {
+            sample.below = written;
+            for room in ["chain", "receipts-rows"] {
+                assert_eq!(page(&sample).contains(&format!("data-room=\"{room}\"></div>")), empty, "{room}");
+            }
         }
     }
 

@@ -73,8 +73,10 @@ fn show(mut loaded: reads::ReleasePage, session: Result<Option<Session>, ApiErro
     let reader = Reader::of(session, std::mem::take(&mut loaded.form_key));
     let mut page = Page::loaded(loaded, reader, here, live.now.get_untracked())?;
     page.awake = live.awake.get_untracked();
+    page.below = !page.awake;
     page.begin_at(&asked("from"), &asked("to"), &asked("at"));
-    let title = RwSignal::new(page.title());
+    // Of its own: on the server the document is put together when what this page owns may be gone.
+    let title = ArcRwSignal::new(page.title());
     let places = RwSignal::new(page.live.receipts.iter().map(|r| r.index).collect());
     let root = NodeRef::<html::Section>::new();
     let class = if page.past().is_some() { "page release past" } else { "page release" };
@@ -83,7 +85,7 @@ fn show(mut loaded: reads::ReleasePage, session: Result<Option<Session>, ApiErro
     let written = if taken_over { Vec::new() } else { rooms::all(&page) };
     let first = if taken_over { String::new() } else { rooms::page(&page, &written) };
     #[cfg(feature = "hydrate")]
-    super::board::Board::begin(page, written, root, title, places, address);
+    super::board::Board::begin(page, written, root, title.clone(), places, address);
     Some(
         view! {
             <Title text=title/>

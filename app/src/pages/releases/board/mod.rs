@@ -27,7 +27,8 @@ use super::{
     page::{
         Address, Page,
         changed::{
-            ADDRESS, AGAIN, AWAKE, CHECK, CLOCK, EVIDENCE_ROWS, GIVEN, IMAGE, REPLAY, ROWS, STREAM, TICKS, VIEW, ZOOM,
+            ADDRESS, AGAIN, AWAKE, BELOW, CHECK, CLOCK, EVIDENCE_ROWS, GIVEN, IMAGE, REPLAY, ROWS, STREAM, TICKS, VIEW,
+            ZOOM,
         },
     },
     rooms,
@@ -61,7 +62,7 @@ pub(super) struct Board {
     due: Cell<u32>,
     /// It will be drawn with the next frame.
     scheduled: Cell<bool>,
-    title: RwSignal<String>,
+    title: ArcRwSignal<String>,
     places: RwSignal<Vec<u64>>,
     stream: RwSignal<Stream>,
     /// Changes the address at once, or once it has come to rest.
@@ -80,7 +81,7 @@ impl Board {
         page: Page,
         written: Vec<String>,
         root: NodeRef<html::Section>,
-        title: RwSignal<String>,
+        title: ArcRwSignal<String>,
         places: RwSignal<Vec<u64>>,
         address: impl Fn() -> Address + 'static,
     ) {
@@ -136,6 +137,20 @@ impl Board {
                 arrived(heading);
             }
         }
+        if first && !self.page.borrow().below {
+            let board = Rc::downgrade(self);
+            // The frame after the one that shows the page.
+            request_animation_frame(move || {
+                request_animation_frame(move || {
+                    if let Some(board) = board.upgrade() {
+                        board.change(|page| {
+                            page.below = true;
+                            BELOW
+                        });
+                    }
+                });
+            });
+        }
         let unknown = first && self.written.borrow().iter().any(Option::is_none);
         self.change(|page| {
             let mut what = if unknown { u32::MAX & !(ROWS | EVIDENCE_ROWS) } else { 0 };
@@ -160,7 +175,7 @@ impl Board {
         }
         if what & (VIEW | REPLAY) != 0 {
             let title = self.page.borrow().title();
-            if self.title.try_with_untracked(|t| *t != title) == Some(true) {
+            if self.title.with_untracked(|t| *t != title) {
                 self.title.set(title);
             }
         }
