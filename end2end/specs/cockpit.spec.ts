@@ -176,6 +176,28 @@ test("what is looked back at is drawn on one axis, evidence and seconds @hydrate
   expect(seen.size, "a part is drawn as a part").toBe(2);
 });
 
+test("the cursor is one over all lanes, those of the evidence too @hydrated", async ({ page }) => {
+  await openEnded(page, PROMOTED);
+  await live(page);
+  const judged = page.locator(".judge-facts > div").first();
+  const atTheEnd = (await judged.textContent()) ?? "";
+  const lines = [page.locator(".timeline .tl-over .tl-now"), page.locator(".judge .tl-over .tl-now")] as const;
+  await expect(lines[1], "no cursor yet").toHaveCount(0);
+  for (const [drawing, share] of [[".judge .tl-width", 0.3], [".timeline .tl-width", 0.5]] as const) {
+    await page.locator(drawing).scrollIntoViewIfNeeded();
+    const box = await page.locator(drawing).boundingBox();
+    if (!box) throw new Error(`${drawing} is not drawn`);
+    await page.mouse.move(box.x + box.width * share, box.y + box.height / 2);
+    const x = (line: (typeof lines)[number]) => async () => Number(await line.getAttribute("x1")) / 1216;
+    for (const line of lines) await expect.poll(x(line), drawing).toBeCloseTo(share, 1);
+    expect(await lines[0].getAttribute("x1")).toBe(await lines[1].getAttribute("x1"));
+    await expect(judged, "the figures are those of that moment").not.toHaveText(atTheEnd);
+  }
+  await page.mouse.move(0, 0);
+  await expect(lines[1]).toHaveCount(0);
+  await expect(judged).toHaveText(atTheEnd);
+});
+
 test("a whole release is checked in the browser, its closing receipt too, and the page says what it did not check @hydrated", async ({ page }) => {
   await openEnded(page, PROMOTED);
   await live(page);

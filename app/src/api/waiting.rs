@@ -35,7 +35,8 @@ mod read {
 
     /// Those that are still open at `now`, newest first. Of the same image to the same place the last counts.
     pub(in super::super) async fn open(read: &dyn ReadModel, now: Timestamp) -> Result<Vec<PromotionAsked>, ReadError> {
-        let newest = |kind| ReceiptFilter { kind: Some(kind), limit: MAX_PAGE, ..ReceiptFilter::default() };
+        let from = Some(now.plus_millis(-GOOD_MS));
+        let newest = |kind| ReceiptFilter { kind: Some(kind), from, limit: MAX_PAGE, ..ReceiptFilter::default() };
         let asked: Vec<PromotionAsked> =
             read.receipts(newest(Kind::CommandAccepted)).await?.iter().filter_map(|r| asked(r, now)).collect();
         if asked.is_empty() {

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Height of the drawing.
-const HEIGHT: u32 = 226;
+pub const HEIGHT: u32 = 226;
 /// Powers of ten of the evidence shown.
 const POWERS: (f64, f64) = (-2.0, 3.0);
 /// Ratios of p99 shown. What is said at a lane's ends are these.

@@ -18,7 +18,10 @@ mod table;
 pub use axis::{Axis, Zoom};
 pub use chart::chart;
 pub use cursor::{Reading, reading};
-pub use evidence::{EvidencePoint, Lines, difference_words, evidence_chart, evidence_points, odds, ratio_words};
+pub use evidence::{
+    EvidencePoint, HEIGHT as EVIDENCE_HEIGHT, Lines, difference_words, evidence_chart, evidence_points, odds,
+    ratio_words,
+};
 pub use limits::Limits;
 pub use marks::marks;
 pub use series::{BAND_OVER_MS, ERRORS_OVER_MS, Point, points};

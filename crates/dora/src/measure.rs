@@ -50,12 +50,21 @@ pub fn tiles(window: Window, all: &[Rollout]) -> Vec<Tile> {
             value: m.value,
             k: m.k,
             n: m.n,
-            services: m.rows.iter().map(|row| &row.service).collect::<BTreeSet<_>>().len() as u64,
+            services: services(&m.rows),
             left_out: m.left_out.len() as u64,
             spark: m.spark,
         }
     };
     Metric::ALL.into_iter().map(tile).collect()
+}
+
+/// How many services are among them: few, of many rows.
+fn services(rows: &[&Rollout]) -> u64 {
+    let mut known = BTreeSet::new();
+    for row in rows {
+        known.insert(&row.service);
+    }
+    known.len() as u64
 }
 
 fn compute<'a>(metric: Metric, window: Window, ended: &[&'a Rollout]) -> Measured<'a> {

@@ -119,7 +119,7 @@ fn releases_query(filter: &ReleaseFilter) -> QueryBuilder<Sqlite> {
         };
         query.push(", ").push_bind(place.id.as_str().to_owned()).push(")");
     }
-    query.push(format!(" ORDER BY {column} {order}, id {order} LIMIT ")).push_bind(page(filter.limit));
+    query.push(format!(" ORDER BY {column} {order}, id {order} LIMIT {}", page(filter.limit)));
     query
 }
 
@@ -165,12 +165,13 @@ pub(crate) fn receipts_query(filter: &ReceiptFilter) -> QueryBuilder<Sqlite> {
         query.push_bind(until.as_millis()).push(" ORDER BY time DESC, idx DESC LIMIT 1), -1) AND +r.time < ");
         query.push_bind(until.as_millis());
     }
-    query.push(" ORDER BY r.idx DESC LIMIT ").push_bind(page(filter.limit));
+    query.push(format!(" ORDER BY r.idx DESC LIMIT {}", page(filter.limit)));
     query
 }
 
-fn page(limit: u32) -> i64 {
-    limit.clamp(1, MAX_PAGE).into()
+/// Rows of a page. It stands in the statement as a number: one that is bound has SQLite prepare the statement again for each value.
+fn page(limit: u32) -> u32 {
+    limit.clamp(1, MAX_PAGE)
 }
 
 impl SqliteStore {

@@ -34,13 +34,12 @@ const MAX_POINTS: usize = 10_000;
 impl ReadModel for SqliteStore {
     async fn overview(&self) -> Result<Overview, ReadError> {
         // One statement is one snapshot: rows and index belong together.
-        let rows = sqlx::query(
+        let rows = QueryBuilder::<Sqlite>::new(format!(
             "SELECT next, NULL FROM p_cursor
-             UNION ALL SELECT * FROM (SELECT NULL, row FROM p_release WHERE state = 'in-flight' ORDER BY started DESC, id DESC LIMIT ?1)
-             UNION ALL SELECT * FROM (SELECT NULL, row FROM p_release WHERE state <> 'in-flight' ORDER BY started DESC, id DESC LIMIT ?2)",
-        )
-        .bind(MAX_IN_FLIGHT)
-        .bind(RECENT as i64)
+             UNION ALL SELECT * FROM (SELECT NULL, row FROM p_release WHERE state = 'in-flight' ORDER BY started DESC, id DESC LIMIT {MAX_IN_FLIGHT})
+             UNION ALL SELECT * FROM (SELECT NULL, row FROM p_release WHERE state <> 'in-flight' ORDER BY started DESC, id DESC LIMIT {RECENT})",
+        ))
+        .build()
         .fetch_all(&self.inner.readers)
         .await
         .map_err(store)?;
@@ -76,7 +75,7 @@ impl ReadModel for SqliteStore {
         let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(RECEIPT_COLUMNS);
         query.push(", (SELECT next FROM p_cursor)").push(RECEIPT_TABLES);
         query.push(" AND r.release = ").push_bind(id.as_str().to_owned());
-        query.push(" ORDER BY r.idx LIMIT ").push_bind(MAX_OF_RELEASE);
+        query.push(format!(" ORDER BY r.idx LIMIT {MAX_OF_RELEASE}"));
         let rows = query.build().fetch_all(&self.inner.readers).await.map_err(store)?;
         let Some(last) = rows.last() else { return Ok(None) };
         let next = index(last, 7).map_err(failed)?;

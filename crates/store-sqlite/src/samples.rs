@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use controller::{Measurement, SampleError, SampleStore};
 use model::{ReleaseId, Tick, Timestamp};
 use receipt_log::StoreError;
-use sqlx::Row as _;
+use sqlx::{QueryBuilder, Row as _, Sqlite};
 
 use crate::{
     SqliteStore,
@@ -174,18 +174,12 @@ impl SqliteStore {
         // The buffer first: what is written between the two reads is then seen twice, and not missed.
         let waiting = self.inner.ticks.lock().get(release).cloned().unwrap_or_default();
         // Every row holds at least one tick, so that many rows suffice.
-        let rows = sqlx::query(
-            "SELECT ticks, CASE WHEN ?5 THEN histograms END FROM tick_block
-             WHERE release = ?1 AND last_at >= ?2 AND first_at <= ?3 ORDER BY first_at, id LIMIT ?4",
-        )
-        .bind(release.as_str())
-        .bind(from.as_millis())
-        .bind(to.as_millis())
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .bind(histograms)
-        .fetch_all(&self.inner.readers)
-        .await
-        .map_err(store_error)?;
+        let histograms_too = if histograms { "histograms" } else { "NULL" };
+        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new("SELECT ticks, ");
+        query.push(histograms_too).push(" FROM tick_block WHERE release = ").push_bind(release.as_str().to_owned());
+        query.push(" AND last_at >= ").push_bind(from.as_millis()).push(" AND first_at <= ").push_bind(to.as_millis());
+        query.push(format!(" ORDER BY first_at, id LIMIT {limit}"));
+        let rows = query.build().fetch_all(&self.inner.readers).await.map_err(store_error)?;
         let mut ticks: Vec<Tick> = Vec::new();
         for row in &rows {
             let json: Vec<u8> = row.try_get(0).map_err(store_error)?;

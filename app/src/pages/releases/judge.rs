@@ -2,13 +2,13 @@
 
 use judge::sequential::{Measure, tables};
 use maud::{Markup, html};
-use model::{Judged, Kind};
+use model::{Judged, Kind, Timestamp};
 use projections::{ReleaseView, say};
 use serde_json::{Map, Value};
 
 use super::page::Page;
 use crate::{
-    timeline::{self, Lines},
+    timeline::{self, EVIDENCE_HEIGHT, Lines, WIDTH},
     words::Tone,
 };
 
@@ -17,14 +17,14 @@ const MAX_ROWS: usize = 120;
 
 /// What the receipts say of the sequential judge.
 #[derive(Debug, Clone, PartialEq)]
-struct Basis {
+struct Basis<'a> {
     terms: Terms,
     /// Blocks of requests count, not each for itself.
     blocks: bool,
     /// The receipt that states them.
     receipt: u64,
     /// The last verdict's receipt with its facts.
-    verdict: Option<(u64, Map<String, Value>)>,
+    verdict: Option<(u64, &'a Map<String, Value>)>,
 }
 
 /// What the page says of a policy: to read all of it takes a good part of the judge's code.
@@ -56,8 +56,8 @@ impl Terms {
     }
 }
 
-impl Basis {
-    fn of(view: &ReleaseView) -> Option<Self> {
+impl<'a> Basis<'a> {
+    fn of(view: &'a ReleaseView) -> Option<Self> {
         let begun = view
             .receipts
             .iter()
@@ -71,7 +71,7 @@ impl Basis {
             _ => return None,
         };
         let verdict = view.receipts.iter().rev().find(|r| tables(&r.payload.facts).is_some());
-        let verdict = verdict.map(|r| (r.index, r.payload.facts.clone()));
+        let verdict = verdict.map(|r| (r.index, &r.payload.facts));
         Some(Self { terms, blocks, receipt: begun.index, verdict })
     }
 }
@@ -86,7 +86,12 @@ pub(super) fn section(hidden: bool, of: impl Fn(&str) -> Markup) -> Markup {
     html! {
         section.judge aria-labelledby="judge" data-part="judge" hidden[hidden] {
             div.room data-room="judge-head" { (of("judge-head")) }
-            div.tl-scroll { div.tl-width { div.tl-part data-room="judge-lines" { (of("judge-lines")) } } }
+            div.tl-scroll {
+                div.tl-width {
+                    div.tl-part data-room="judge-lines" { (of("judge-lines")) }
+                    svg.tl-over viewBox={ "0 0 " (WIDTH) " " (EVIDENCE_HEIGHT) } aria-hidden="true" data-room="judge-over" { (of("judge-over")) }
+                }
+            }
             div.room data-room="judge-promise" { (of("judge-promise")) }
             div.room data-room="judge-again" { (of("judge-again")) }
             details.twin data-twin="evidence" {
@@ -105,11 +110,16 @@ pub(super) fn lines(p: &Page) -> String {
     timeline::evidence_chart(p.seen(), p.axis(), Lines { alpha, tolerance, delta })
 }
 
-/// What the evidence says by now: a sentence, and the figures behind it.
+/// What the evidence says by now, in a sentence, and its figures: where the cursor is, if it is somewhere.
 pub(super) fn head(p: &Page) -> String {
     let Some(basis) = Basis::of(p.view()) else { return String::new() };
-    let looked = p.seen().iter().rev().find_map(|t| Some((t.at, t.judged.as_deref()?)));
-    let last = looked.map(|(_, judged)| judged);
+    let judged_until = |at: Timestamp| {
+        let seen = p.seen().iter().rev().skip_while(move |t| t.at > at);
+        seen.map(|t| (t.at, t.judged.as_deref())).find_map(|(at, judged)| Some((at, judged?)))
+    };
+    let last = judged_until(p.until().plus_millis(1_000)).map(|(_, judged)| judged);
+    let looked = judged_until(p.cursor.map_or(p.until().plus_millis(1_000), |_| p.reading().at));
+    let there = looked.map(|(_, judged)| judged);
     let over = !p.view().row.in_flight();
     let policy = &basis.terms;
     let stopped = basis.verdict.as_ref().and_then(|(_, f)| f.get("stopped_by")?.as_str());
@@ -126,14 +136,14 @@ pub(super) fn head(p: &Page) -> String {
         dl.judge-facts {
             div {
                 dt { "canary requests judged" @if let Some((at, _)) = looked { " until " (at.clock()) } }
-                dd { (say::count(last.map_or(0, |l| l.exposed))) }
+                dd { (say::count(there.map_or(0, |l| l.exposed))) }
             }
-            div { dt { "p99 ratio, " (confidence) } dd { (or_na(last.map(|l| timeline::ratio_words(l.ratio)))) } }
+            div { dt { "p99 ratio, " (confidence) } dd { (or_na(there.map(|l| timeline::ratio_words(l.ratio)))) } }
             div {
                 dt { "5xx more than stable, " (confidence) }
-                dd { (or_na(last.map(|l| timeline::difference_words(l.difference.map(Some))))) }
+                dd { (or_na(there.map(|l| timeline::difference_words(l.difference.map(Some))))) }
             }
-            div { dt { "what the evidence is made of" } dd { (or_na(last.map(|l| share_words(l, policy)))) } }
+            div { dt { "what the evidence is made of" } dd { (or_na(there.map(|l| share_words(l, policy)))) } }
         }
     }
     .into_string()
@@ -212,7 +222,7 @@ pub(super) enum Again {
 /// The receipt of the last verdict and its facts, to be recomputed.
 #[cfg_attr(not(feature = "hydrate"), allow(dead_code, reason = "done in the browser only"))]
 pub(super) fn verdict(p: &Page) -> Option<(u64, Map<String, Value>)> {
-    Basis::of(p.view())?.verdict
+    Basis::of(p.view())?.verdict.map(|(index, facts)| (index, facts.clone()))
 }
 
 /// The last verdict, recomputed from its ticks by this browser.

@@ -40,7 +40,7 @@ const fn drawing(name: &'static str, when: u32, write: fn(&Page) -> String) -> R
 }
 
 /// All rooms.
-pub(super) const ROOMS: [Room; 30] = [
+pub(super) const ROOMS: [Room; 31] = [
     drawing("as-of", VIEW | REPLAY | STREAM, as_of),
     drawing("headline", VIEW, headline),
     room("stage", VIEW | CLOCK | STREAM, |p| text(&p.stage())),
@@ -56,8 +56,9 @@ pub(super) const ROOMS: [Room; 30] = [
     room("tl-marks", VIEW | PLACED, timeline::marks),
     room("tl-over", CURSOR | PLACED | BRUSH, timeline::over),
     room("tl-rows", ROWS, timeline::rows),
-    room("judge-head", VIEW | TICKS | CLOCK, judge::head),
+    room("judge-head", VIEW | TICKS | CLOCK | CURSOR, judge::head),
     drawing("judge-lines", VIEW | TICKS | CLOCK | ZOOM, judge::lines),
+    room("judge-over", CURSOR | PLACED | BRUSH, timeline::over_evidence),
     room("judge-promise", VIEW, judge::promise),
     room("judge-again", VIEW | AGAIN, judge::again),
     room("judge-rows", EVIDENCE_ROWS, judge::rows),

@@ -5,7 +5,7 @@ use model::Timestamp;
 use projections::say;
 
 use super::page::Page;
-use crate::timeline::{self, Axis, HEIGHT, LEFT, RIGHT, Reading, TableRow, WIDTH, Zoom};
+use crate::timeline::{self, Axis, EVIDENCE_HEIGHT, HEIGHT, LEFT, RIGHT, Reading, TableRow, WIDTH, Zoom};
 
 /// The section, with what is in its rooms.
 pub(super) fn section(of: impl Fn(&str) -> Markup) -> Markup {
@@ -68,24 +68,44 @@ pub(super) fn marks(p: &Page) -> String {
 pub(super) fn over(p: &Page) -> String {
     let (axis, reading) = (p.axis(), p.reading());
     let x = axis.x(reading.at);
-    let text = |x: f64| format!("{x:.1}");
     let seconds = |at: Timestamp| axis.since(at) / 1000;
-    let place = |share: f64| (share * f64::from(WIDTH)).clamp(f64::from(LEFT), f64::from(RIGHT));
     html! {
-        g {
-            @if let Some((a, b)) = p.brush.map(|(a, b)| (place(a.min(b)), place(a.max(b)))) {
-                rect.tl-brush x=(text(a)) y="18" width=(text(b - a)) height=(HEIGHT - 44) {}
-            }
-        }
+        g { (brush(p, 18, HEIGHT - 44)) }
         g class={ "tl-cursor" @if p.cursor.is_none() { " off" } }
             tabindex="0" role="slider" aria-label="Cursor over all lanes: arrows go from receipt to receipt, Enter opens it"
             aria-valuemin="0" aria-valuemax=(seconds(axis.until)) aria-valuenow=(seconds(reading.at)) aria-valuetext=(reading.sentence()) {
-            line.tl-now x1=(text(x)) x2=(text(x)) y1="17" y2=(HEIGHT - 22) {}
-            rect.tl-now-box x=(text(x - 28.0)) y="0" width="56" height="17" rx="3" {}
-            text.tl-now-text x=(text(x)) y="12.5" text-anchor="middle" { (reading.since) }
+            (line(x, 17, HEIGHT - 22))
+            rect.tl-now-box x=(tenths(x - 28.0)) y="0" width="56" height="17" rx="3" {}
+            text.tl-now-text x=(tenths(x)) y="12.5" text-anchor="middle" { (reading.since) }
         }
     }
     .into_string()
+}
+
+/// The same cursor over the lanes of the evidence, which are a drawing of their own. What they say there stands above them.
+pub(super) fn over_evidence(p: &Page) -> String {
+    html! {
+        (brush(p, 0, EVIDENCE_HEIGHT))
+        @if p.cursor.is_some() { (line(p.axis().x(p.reading().at), 0, EVIDENCE_HEIGHT)) }
+    }
+    .into_string()
+}
+
+fn line(x: f64, from: u32, to: u32) -> Markup {
+    html! { line.tl-now x1=(tenths(x)) x2=(tenths(x)) y1=(from) y2=(to) {} }
+}
+
+/// What is being dragged.
+fn brush(p: &Page, top: u32, height: u32) -> Markup {
+    let place = |share: f64| (share * f64::from(WIDTH)).clamp(f64::from(LEFT), f64::from(RIGHT));
+    let ends = p.brush.map(|(a, b)| (place(a.min(b)), place(a.max(b))));
+    html! {
+        @if let Some((a, b)) = ends { rect.tl-brush x=(tenths(a)) y=(top) width=(tenths(b - a)) height=(height) {} }
+    }
+}
+
+fn tenths(x: f64) -> String {
+    format!("{x:.1}")
 }
 
 /// The same in rows. The server writes them, for readers without a script; the browser only while they are open: they are most of the page's

@@ -26,7 +26,7 @@ fn capture(name: &str) -> bool {
     name == "toggle"
 }
 
-/// What is heard on the page, on the drawing of the timeline, and on the window.
+/// What is heard on the page, on the drawings of the timeline and of the evidence, and on the window.
 pub(super) fn all(board: &Rc<Board>, root: &Element) -> Vec<Listener> {
     type Act = fn(&Rc<Board>, &Event);
     let page: [(&str, Act); 5] = [
@@ -51,7 +51,7 @@ pub(super) fn all(board: &Rc<Board>, root: &Element) -> Vec<Listener> {
         commands::key(board, e);
         timeline::zoom_key(board, e);
     })];
-    let width = root.query_selector(".timeline .tl-width").ok().flatten();
+    let drawings = timeline::DRAWINGS.map(|of| root.query_selector(&format!("{of} .tl-width")).ok().flatten());
     let on = |on: EventTarget, (name, act): (&'static str, Act)| {
         let board = Rc::downgrade(board);
         let call = Closure::<dyn FnMut(Event)>::new(move |e: Event| {
@@ -63,7 +63,7 @@ pub(super) fn all(board: &Rc<Board>, root: &Element) -> Vec<Listener> {
         Listener { on, name, call }
     };
     let mut all: Vec<Listener> = page.into_iter().map(|l| on(root.clone().into(), l)).collect();
-    if let Some(width) = width {
+    for width in drawings.into_iter().flatten() {
         all.extend(drawing.into_iter().map(|l| on(width.clone().into(), l)));
     }
     all.extend(keys.into_iter().map(|l| on(window().into(), l)));

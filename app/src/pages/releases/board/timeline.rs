@@ -67,26 +67,30 @@ impl Board {
     }
 }
 
-/// On a narrow screen the drawing is wider than the page: it begins where now is.
+/// What holds the drawings on the axis: the timeline's, and the evidence's.
+pub(super) const DRAWINGS: [&str; 2] = [".timeline", ".judge"];
+
+/// On a narrow screen the drawings are wider than the page: they begin where now is.
 pub(super) fn scroll_to_now(root: &Element, page: &Page) {
-    if let Ok(Some(scroll)) = root.query_selector(".timeline .tl-scroll")
-        && scroll.scroll_width() > scroll.client_width()
-    {
-        let now =
-            f64::from(scroll.scroll_width()) * page.axis().share_of_width() - f64::from(scroll.client_width()) * 0.6;
-        scroll.set_scroll_left(now.max(0.0) as i32);
+    for drawing in DRAWINGS {
+        if let Ok(Some(scroll)) = root.query_selector(&format!("{drawing} .tl-scroll"))
+            && scroll.scroll_width() > scroll.client_width()
+        {
+            let (all, seen) = (f64::from(scroll.scroll_width()), f64::from(scroll.client_width()));
+            let now = all * page.axis().share_of_width() - seen * 0.6;
+            scroll.set_scroll_left(now.max(0.0) as i32);
+        }
     }
 }
 
-/// Where on the drawing a place on the screen is, as a share of its width.
-fn share(board: &Board, x: i32) -> Option<f64> {
-    let root = board.root.borrow();
-    let at = root.as_ref()?.query_selector(".timeline .tl-width").ok()??.get_bounding_client_rect();
+/// Where on the drawing that is pointed at a place on the screen is, as a share of its width.
+fn share(e: &Event, x: i32) -> Option<f64> {
+    let at = e.current_target()?.dyn_into::<Element>().ok()?.get_bounding_client_rect();
     Some(((f64::from(x) - at.left()) / at.width().max(1.0)).clamp(0.0, 1.0))
 }
 
 pub(super) fn moved(board: &Rc<Board>, e: &Event) {
-    let Some(share) = e.dyn_ref::<PointerEvent>().and_then(|e| share(board, e.client_x())) else { return };
+    let Some(share) = e.dyn_ref::<PointerEvent>().and_then(|at| share(e, at.client_x())) else { return };
     board.change(|page| {
         let mut what = 0;
         if let Some((from, _)) = page.brush {
@@ -104,7 +108,7 @@ pub(super) fn moved(board: &Rc<Board>, e: &Event) {
 pub(super) fn pressed(board: &Rc<Board>, e: &Event) {
     // A finger scrolls; a mouse draws the part to show.
     let mouse = e.dyn_ref::<PointerEvent>().filter(|e| e.pointer_type() == "mouse" && e.button() == 0);
-    if let Some(share) = mouse.and_then(|e| share(board, e.client_x())) {
+    if let Some(share) = mouse.and_then(|at| share(e, at.client_x())) {
         board.change(|page| {
             page.brush = Some((share, share));
             BRUSH
@@ -115,7 +119,7 @@ pub(super) fn pressed(board: &Rc<Board>, e: &Event) {
 pub(super) fn released(board: &Rc<Board>, e: &Event) {
     /// Below this it was a click.
     const LEAST: f64 = 0.01;
-    let Some(at) = e.dyn_ref::<PointerEvent>().and_then(|e| share(board, e.client_x())) else { return };
+    let Some(at) = e.dyn_ref::<PointerEvent>().and_then(|at| share(e, at.client_x())) else { return };
     let mut dragged = None;
     board.change(|page| {
         dragged = page.brush.take().filter(|(a, b)| (a - b).abs() > LEAST);
@@ -143,7 +147,7 @@ pub(super) fn left(board: &Rc<Board>) {
 
 pub(super) fn wheeled(board: &Rc<Board>, event: &Event) {
     let Some(e) = event.dyn_ref::<WheelEvent>() else { return };
-    let Some(share) = share(board, e.client_x()) else { return };
+    let Some(share) = share(event, e.client_x()) else { return };
     let (axis, whole, zoom) = {
         let page = board.page.borrow();
         (page.axis(), page.whole(), page.zoom)
