@@ -1,4 +1,7 @@
 //! Whether all is well: the log read through once after the start, and the services that the controller leaves alone.
+//!
+//! Read through are the bytes: each entry is there and is what was hashed into the tree. Whether a receipt can be understood (one of a newer
+//! version perhaps not) shows where it is used, and to `deliveryos log verify`.
 
 use std::{
     collections::BTreeMap,

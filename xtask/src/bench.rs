@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: builds for release what is measured, and the program that measures it (`xtask-bench`).
 
+use crate::progress::{self, Stages};
 use crate::workspace::Workspace;
 use crate::{binary, run, setup, site};
 use anyhow::Result;
@@ -73,10 +74,12 @@ pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
     bench.current_dir(&workspace.root).arg(name);
     if product {
         // The pages are no part of a verification.
-        if name != "verify" {
-            site::build(workspace, true)?;
+        let pages = name != "verify";
+        let mut stages = Stages::of(binary::STAGES + if pages { site::STAGES } else { 0 });
+        if pages {
+            site::build(workspace, true, &mut stages)?;
         }
-        bench.arg("--deliveryos").arg(binary::build(workspace, true)?);
+        bench.arg("--deliveryos").arg(binary::build(workspace, true, &mut stages)?);
         if name == "splitter" {
             bench.arg("--peers").arg(setup::bench_peers(workspace)?);
         }
@@ -106,7 +109,7 @@ pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
 fn build(workspace: &Workspace) -> Result<std::path::PathBuf> {
     let mut cargo = run::cargo();
     cargo.current_dir(&workspace.root).args(["build", "--release", "--package", "xtask-bench"]);
-    run::step("the measuring program", || run::run(&mut cargo))?;
+    run::step("the measuring program", || progress::cargo(&mut cargo))?;
     Ok(workspace.target.join("release/xtask-bench"))
 }
 

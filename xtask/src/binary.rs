@@ -1,17 +1,20 @@
 //! The one executable, `deliveryos`, and the small service beside it that its demo puts into images.
 
+use crate::progress::{self, Stages};
 use crate::workspace::Workspace;
 use crate::{run, site};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+/// How many stages [`build`] has.
+pub(crate) const STAGES: usize = 1;
 const EXECUTABLE: &str = "deliveryos";
 /// The program in the images of the demo, which looks for it beside itself.
 const SERVICE: &str = "demo-service";
 
 /// Builds both and says where the executable is. In a release they are copied into the workspace's own `target/` when Cargo builds elsewhere.
-pub(crate) fn build(workspace: &Workspace, release: bool) -> Result<PathBuf> {
+pub(crate) fn build(workspace: &Workspace, release: bool, stages: &mut Stages) -> Result<PathBuf> {
     let mut cargo = run::cargo();
     // At once: each would be built with other features of the crates that both use.
     cargo.current_dir(&workspace.root).args(["build", "--package", "server", "--package", "demo"]);
@@ -19,7 +22,7 @@ pub(crate) fn build(workspace: &Workspace, release: bool) -> Result<PathBuf> {
     if release {
         cargo.arg("--release");
     }
-    run::step("executable: cargo build --package server --package demo", || run::run(&mut cargo))?;
+    stages.next("the program, and the service of the demo", || progress::cargo(&mut cargo))?;
     let built = workspace.target.join(if release { "release" } else { "debug" });
     let promised = workspace.root.join("target/release");
     if !release || same_folder(&built, &promised) {
@@ -38,8 +41,12 @@ pub(crate) fn build(workspace: &Workspace, release: bool) -> Result<PathBuf> {
 
 /// Builds what is missing and becomes `deliveryos <verb> <args>`.
 pub(crate) fn build_and_run(workspace: &Workspace, verb: &str, release: bool, args: &[String]) -> Result<()> {
-    site::build(workspace, release)?;
-    let path = build(workspace, release)?;
+    let mut stages = Stages::of(site::STAGES + STAGES);
+    if !workspace.target.join(if release { "release" } else { "debug" }).join(EXECUTABLE).is_file() {
+        eprintln!("The first build, in {} stages: FIRST_TIME. The next start takes seconds.", site::STAGES + STAGES);
+    }
+    site::build(workspace, release, &mut stages)?;
+    let path = build(workspace, release, &mut stages)?;
     let mut command = run::command(&path.to_string_lossy());
     command.stdin(Stdio::inherit()).arg(verb).args(args.iter().skip_while(|arg| *arg == "--"));
     eprintln!("==> {}", run::line(&command));

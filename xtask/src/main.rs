@@ -4,6 +4,7 @@
 //! machine with Rust on it needs no second tool and no page of instructions. One module per subject:
 //!
 //! - [`workspace`]: where things are (root, target directory, site) and what crates there are;
+//! - [`progress`]: how far a build is: stages, crates, time;
 //! - [`run`]: starting other programs with a clean environment, time limits and readable failures;
 //! - [`setup`]: the browser target, npm packages, Chromium, Prometheus: found, else installed, else the exact command;
 //! - [`site`]: the browser modules, style sheet and static files in `target/site`;
@@ -18,6 +19,7 @@ mod check;
 mod fingerprint;
 mod go_peers;
 mod oci_peers;
+mod progress;
 mod run;
 mod setup;
 mod site;
@@ -26,6 +28,7 @@ mod workspace;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use progress::Stages;
 use std::process::ExitCode;
 use workspace::Workspace;
 
@@ -101,9 +104,10 @@ fn dispatch(verb: Verb) -> Result<()> {
         Verb::Demo(args) => binary::build_and_run(&workspace, "demo", args.release, &args.args),
         Verb::Serve(args) => binary::build_and_run(&workspace, "serve", args.release, &args.args),
         Verb::Build(args) => {
-            let report = site::build(&workspace, args.release)?;
+            let mut stages = Stages::of(if args.site_only { site::STAGES } else { site::STAGES + binary::STAGES });
+            let report = site::build(&workspace, args.release, &mut stages)?;
             if !args.site_only {
-                let path = binary::build(&workspace, args.release)?;
+                let path = binary::build(&workspace, args.release, &mut stages)?;
                 eprintln!("built {}", path.display());
             }
             if args.release {

@@ -12,6 +12,7 @@
 //! Cargo decides what to recompile; the steps after it run again only when their inputs (modules, style, static files, tools) changed.
 
 use crate::fingerprint::{self, Fingerprint};
+use crate::progress::{self, Stages};
 use crate::run;
 use crate::setup::{self, BrowserTarget};
 use crate::workspace::Workspace;
@@ -19,6 +20,8 @@ use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+/// How many stages [`build`] has.
+pub(crate) const STAGES: usize = 2;
 /// What a first visit may cost over the network, compressed: scripts and module, the part of the page that is visited first, and the style
 /// sheet. With the page itself, at most 20 kB for a long release, that is 350 kB: about a second on a phone's 3 Mbit/s.
 const FIRST_LOAD_LIMIT: u64 = 330_000;
@@ -55,16 +58,19 @@ struct Part {
 }
 
 /// Builds the site, or finds it as it should be.
-pub(crate) fn build(workspace: &Workspace, release: bool) -> Result<Report> {
+pub(crate) fn build(workspace: &Workspace, release: bool, stages: &mut Stages) -> Result<Report> {
     let target = setup::browser_target(workspace)?;
-    run::step(&format!("browser modules: {}", target.describe()), || compile(workspace, &target, release))?;
+    stages.next("the pages, compiled for the browser", || compile(workspace, &target, release))?;
 
     let fingerprint = inputs(workspace, &target, release)?;
     let stamp = workspace.root.join("target/site.stamp");
-    if !fingerprint::fresh(&stamp, &fingerprint) || !workspace.site().is_dir() {
-        run::step("site: target/site", || assemble(workspace, release))?;
-        fingerprint::remember(&stamp, &fingerprint)?;
-    }
+    stages.next("the site they make up, with styles and fonts", || {
+        if !fingerprint::fresh(&stamp, &fingerprint) || !workspace.site().is_dir() {
+            assemble(workspace, release)?;
+            fingerprint::remember(&stamp, &fingerprint)?;
+        }
+        Ok(())
+    })?;
     Report::read(workspace)
 }
 
@@ -74,7 +80,7 @@ pub(crate) fn compile(workspace: &Workspace, target: &BrowserTarget, release: bo
     for (name, _) in MODULES {
         cargo.args(["--package", name]);
     }
-    run::run(&mut cargo)
+    progress::cargo(&mut cargo)
 }
 
 fn inputs(workspace: &Workspace, target: &BrowserTarget, release: bool) -> Result<String> {
@@ -152,7 +158,7 @@ fn compressible(path: &Path) -> bool {
 fn site_tool(workspace: &Workspace) -> Result<PathBuf> {
     let mut cargo = run::cargo();
     cargo.current_dir(&workspace.root).args(["build", "--package", "xtask-site"]);
-    run::run(&mut cargo)?;
+    progress::cargo(&mut cargo)?;
     Ok(workspace.target.join("debug/xtask-site"))
 }
 

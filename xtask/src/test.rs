@@ -3,6 +3,7 @@
 use crate::check::{self, BROWSER, CheckArgs};
 use crate::go_peers;
 use crate::oci_peers;
+use crate::progress::{self, Stages};
 use crate::setup;
 use crate::workspace::{Package, Workspace};
 use crate::{binary, run, site};
@@ -253,7 +254,7 @@ fn golden_in_the_browsers_target(workspace: &Workspace) -> Result<Line> {
     };
     let mut cargo = setup::browser_target(workspace)?.cargo_build(workspace, false);
     cargo.args(["--package", package, "--bin", name, "--features", "golden"]);
-    run::step("compile the golden values for the browser", || run::run(&mut cargo))?;
+    run::step("compile the golden values for the browser", || progress::cargo(&mut cargo))?;
     let module = setup::BrowserTarget::program(workspace, false, name);
     let status = run::command(&node.to_string_lossy()).args(["-e", RUN_MODULE]).arg(&module).status()?;
     if status.success() {
@@ -406,8 +407,9 @@ fn browser(workspace: &Workspace) -> Result<Vec<Line>> {
     let start = Instant::now();
     let line = |counts| vec![Line::new("browser (Playwright)", counts, start)];
     let skipped = Counts { skipped: 1, ..Counts::default() };
-    site::build(workspace, false)?;
-    let executable = binary::build(workspace, false)?;
+    let mut stages = Stages::of(site::STAGES + binary::STAGES);
+    site::build(workspace, false, &mut stages)?;
+    let executable = binary::build(workspace, false, &mut stages)?;
     let Some(playwright) = setup::playwright(workspace)?.required_on_ci("Playwright")? else {
         return Ok(line(skipped));
     };

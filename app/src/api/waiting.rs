@@ -42,7 +42,10 @@ mod read {
         if asked.is_empty() {
             return Ok(asked);
         }
-        let copied = read.receipts(newest(Kind::PromotionCopied)).await?;
+        // Only what came after the first of them: by its place in the log, whatever a clock said since.
+        let first = asked.iter().map(|one| one.receipt).min();
+        let copied = ReceiptFilter { from: None, least: first, ..newest(Kind::PromotionCopied) };
+        let copied = read.receipts(copied).await?;
         let copied: Vec<(u64, PromotionDecided)> =
             copied.iter().filter_map(|r| Some((r.index, r.payload.facts().ok()?))).collect();
         let mut open: Vec<PromotionAsked> = Vec::new();

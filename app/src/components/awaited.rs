@@ -25,10 +25,20 @@ pub fn awaited(view: impl Fn() -> Coming + Send + Sync + 'static) -> AnyView {
     fn of(view: Box<dyn Fn() -> Coming + Send + Sync>) -> AnyView {
         view! {
             <Transition fallback=|| view! { <p class="wait-note">"Reading the log"</p> }.settled()>
-                {move || Suspend::new(view())}
+                {coming(view)}
             </Transition>
         }
         .settled()
+    }
+    /// In the browser it is asked for again when what it is made of has changed.
+    #[cfg(not(feature = "ssr"))]
+    fn coming(view: Box<dyn Fn() -> Coming + Send + Sync>) -> impl IntoView {
+        move || Suspend::new(view())
+    }
+    /// On the server once: what waits for it looks at it a second time, and a function would draw the page again for that.
+    #[cfg(feature = "ssr")]
+    fn coming(view: Box<dyn Fn() -> Coming + Send + Sync>) -> impl IntoView {
+        Suspend::new(view())
     }
     of(Box::new(view))
 }

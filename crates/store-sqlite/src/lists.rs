@@ -18,6 +18,9 @@ use crate::{
 
 /// Rollouts that metrics are computed from: ten a minute for a week. Of more, the newest count.
 const MAX_ROLLOUTS: i64 = 100_000;
+/// So many receipts in a row may stand later in the log than their times say (written down after a crash, or at once with others), and a list
+/// by time still finds all.
+const LATE: u32 = 1_000;
 /// Words of one search; more are not looked at.
 const MAX_WORDS: usize = 8;
 /// Characters of a word; the longest that is stored is an id of 80.
@@ -153,16 +156,19 @@ pub(crate) fn receipts_query(filter: &ReceiptFilter) -> QueryBuilder<Sqlite> {
     if let Some(least) = filter.least {
         query.push(" AND r.idx >= ").push_bind(place(least));
     }
-    // The log runs with time, so the first and the last receipt of a range bound it; the times themselves are held against the range
-    // after that, by the rows and not by the index of times (`+`), which would have all of them sorted first.
+    // The log runs with time but for receipts that were written late, so the least and the greatest index of the first and the last ones
+    // of a range bound it; the times themselves are held against the range after that, by the rows and not by the index of times (`+`),
+    // which would have all of them sorted first.
     if let Some(from) = filter.from {
-        query.push(" AND r.idx >= coalesce((SELECT idx FROM p_receipt WHERE time >= ");
-        query.push_bind(from.as_millis()).push(" ORDER BY time, idx LIMIT 1), 9223372036854775807) AND +r.time >= ");
+        query.push(" AND r.idx >= coalesce((SELECT min(idx) FROM (SELECT idx FROM p_receipt WHERE time >= ");
+        query.push_bind(from.as_millis());
+        query.push(format!(" ORDER BY time, idx LIMIT {LATE})), 9223372036854775807) AND +r.time >= "));
         query.push_bind(from.as_millis());
     }
     if let Some(until) = filter.until {
-        query.push(" AND r.idx <= coalesce((SELECT idx FROM p_receipt WHERE time < ");
-        query.push_bind(until.as_millis()).push(" ORDER BY time DESC, idx DESC LIMIT 1), -1) AND +r.time < ");
+        query.push(" AND r.idx <= coalesce((SELECT max(idx) FROM (SELECT idx FROM p_receipt WHERE time < ");
+        query.push_bind(until.as_millis());
+        query.push(format!(" ORDER BY time DESC, idx DESC LIMIT {LATE})), -1) AND +r.time < "));
         query.push_bind(until.as_millis());
     }
     query.push(format!(" ORDER BY r.idx DESC LIMIT {}", page(filter.limit)));

@@ -178,7 +178,7 @@ impl SqliteStore {
         let mut query: QueryBuilder<Sqlite> = QueryBuilder::new("SELECT ticks, ");
         query.push(histograms_too).push(" FROM tick_block WHERE release = ").push_bind(release.as_str().to_owned());
         query.push(" AND last_at >= ").push_bind(from.as_millis()).push(" AND first_at <= ").push_bind(to.as_millis());
-        query.push(format!(" ORDER BY first_at, id LIMIT {limit}"));
+        query.push(format!(" ORDER BY first_at, id LIMIT {}", limit.min(u32::MAX as usize)));
         let rows = query.build().fetch_all(&self.inner.readers).await.map_err(store_error)?;
         let mut ticks: Vec<Tick> = Vec::new();
         for row in &rows {

@@ -6,6 +6,7 @@ mod tidy;
 
 pub(crate) use purity::BROWSER;
 
+use crate::progress::Stages;
 use crate::workspace::Workspace;
 use crate::{run, site};
 use anyhow::{Result, bail};
@@ -125,7 +126,7 @@ fn clippy(workspace: &Workspace) -> Result<()> {
 }
 
 fn size(workspace: &Workspace) -> Result<()> {
-    let report = site::build(workspace, true)?;
+    let report = site::build(workspace, true, &mut Stages::of(site::STAGES))?;
     report.print_sizes();
     report.check_sizes()
 }

@@ -117,8 +117,11 @@ pub(super) fn head(p: &Page) -> String {
         let seen = p.seen().iter().rev().skip_while(move |t| t.at > at);
         seen.map(|t| (t.at, t.judged.as_deref())).find_map(|(at, judged)| Some((at, judged?)))
     };
-    let last = judged_until(p.until().plus_millis(1_000)).map(|(_, judged)| judged);
-    let looked = judged_until(p.cursor.map_or(p.until().plus_millis(1_000), |_| p.reading().at));
+    // A second's counts come after it.
+    let end = p.until().plus_millis(1_000);
+    let last = judged_until(end).map(|(_, judged)| judged);
+    let at = p.cursor.map(|_| p.reading().at).filter(|at| *at < p.axis().until);
+    let looked = judged_until(at.unwrap_or(end));
     let there = looked.map(|(_, judged)| judged);
     let over = !p.view().row.in_flight();
     let policy = &basis.terms;

@@ -66,7 +66,7 @@ pub(super) const ROOMS: [Room; 31] = [
     room("stages", VIEW | TICKS | CLOCK, |p| stages::markup(p.view(), &p.ticks, p.until())),
     room("envelope", VIEW, |p| envelope::markup(p.view())),
     room("who-has", VIEW | TICKS | CLOCK, |p| who::markup(p.view(), p.seen(), p.newest.is_none())),
-    room("chain", IMAGE | BELOW, |p| below(p, |p| p.image.section.clone())),
+    room("chain", IMAGE, |p| p.image.section.clone()),
     room("receipts-head", VIEW | ADDRESS, receipts::head),
     room("receipts-check", VIEW | CHECK, receipts::check),
     room("receipts-found", CHECK, receipts::found),
@@ -76,7 +76,7 @@ pub(super) const ROOMS: [Room; 31] = [
     }),
 ];
 
-/// The long tables below the first screen: they come a frame after what is read first.
+/// The long table at the end of the page: it comes a frame after what is read first.
 fn below(p: &Page, write: fn(&Page) -> String) -> String {
     if p.below { write(p) } else { String::new() }
 }

@@ -86,7 +86,9 @@ pub(super) fn over(p: &Page) -> String {
 pub(super) fn over_evidence(p: &Page) -> String {
     html! {
         (brush(p, 0, EVIDENCE_HEIGHT))
-        @if p.cursor.is_some() { (line(p.axis().x(p.reading().at), 0, EVIDENCE_HEIGHT)) }
+        @if p.cursor.is_some() && p.axis().shows(p.reading().at) {
+            (line(p.axis().x(p.reading().at), 0, EVIDENCE_HEIGHT))
+        }
     }
     .into_string()
 }
