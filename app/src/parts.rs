@@ -9,7 +9,8 @@
 //!
 //! What of the release's page needs a press comes at the first press, in the part `aside`: the receipt beside the page, checking all of its
 //! receipts, recomputing a verdict. Only an address that opens a receipt loads it with the page. So do the dialogs of every page, in the part
-//! `palette`.
+//! `palette`. What checks a signature, a proof or a stretch of the log is in the part `check`: it comes when something is checked, which on
+//! a receipt's page is at once.
 
 use leptos::{
     prelude::*,
@@ -17,6 +18,8 @@ use leptos::{
 };
 use leptos_router::LazyRoute;
 
+#[cfg(feature = "hydrate")]
+use crate::pages::range_work;
 use crate::{
     components::{Settle, palette},
     pages::{
@@ -73,7 +76,7 @@ lazy_pages! {
     overview: ReleasesRoute = ReleasesPage, draw_releases, load_releases;
     release: ReleaseRoute = ReleasePage, draw_release, load_release, with receipt_asked_for;
     receipts: ReceiptsRoute = ReceiptsPage, draw_receipts, load_receipts;
-    receipts: ReceiptRoute = ReceiptPage, draw_receipt, load_receipt;
+    receipt: ReceiptRoute = ReceiptPage, draw_receipt, load_receipt, with checked_at_once;
     others: DoraRoute = DoraPage, draw_dora, load_dora;
     others: SearchRoute = SearchPage, draw_search, load_search;
     others: SettingsRoute = SettingsPage, draw_settings, load_settings;
@@ -130,6 +133,35 @@ pub(crate) fn recompute(
     Ok(Box::pin(release_aside::replayed(facts)))
 }
 
+/// Checks one receipt; see [`crate::verifier::check`].
+#[cfg(feature = "hydrate")]
+#[wasm_split(check, wasm_split_path = ::leptos::wasm_split, fallible)]
+pub(crate) fn check_receipt(
+    asked: crate::verifier::Asked,
+) -> Result<Result<receipts::Report, String>, SplitLoaderError> {
+    Ok(asked.checked())
+}
+
+/// Begins to check a stretch of the log.
+#[cfg(feature = "hydrate")]
+#[wasm_split(check, wasm_split_path = ::leptos::wasm_split, fallible)]
+pub(crate) fn begin_range(asked: range_work::Asked) -> Result<Result<range_work::Turn, String>, SplitLoaderError> {
+    Ok(range_work::Turn::begin(asked))
+}
+
+/// Goes on with it for some milliseconds.
+#[cfg(feature = "hydrate")]
+#[wasm_split(check, wasm_split_path = ::leptos::wasm_split, fallible)]
+pub(crate) fn go_on(turn: range_work::Turn, fetched: Option<Vec<u8>>) -> Result<range_work::Turn, SplitLoaderError> {
+    Ok(turn.go_on(fetched))
+}
+
+/// A receipt's own page checks it as soon as it is there: what that takes is fetched beside the page's code, which does not wait for it.
+async fn checked_at_once() {
+    #[cfg(feature = "ssr")]
+    needed("check");
+}
+
 /// Checks receipts; see [`crate::verifier::all`].
 #[cfg(feature = "hydrate")]
 #[wasm_split(aside, wasm_split_path = ::leptos::wasm_split, fallible)]
@@ -144,7 +176,10 @@ async fn receipt_asked_for() {
         .with_untracked(|url| url.search_params().get("receipt").is_some_and(|r| !r.is_empty()));
     if asked {
         #[cfg(feature = "ssr")]
-        needed("aside");
+        {
+            needed("aside");
+            needed("check");
+        }
         // Without it the page stays as it came: the links of the server's markup lead on.
         if load_beside().await.is_err() {
             not_loaded().await;

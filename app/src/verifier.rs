@@ -1,8 +1,7 @@
 //! What the browser's own verifier is asked, what is remembered between visits, and what is made of its answers.
 //!
-//! The verifier is a module of its own, loaded when it is first needed. It never takes the server's word: what it is given are
-//! bytes, and the key that was kept at the first visit. Against a server that lied from the start only a key from elsewhere helps;
-//! the pages say so.
+//! What it takes to check comes when something is checked ([`crate::parts`]). The server's word is never taken: what is checked are bytes, with
+//! the key that was kept at the first visit. Against a server that lied from the start only a key from elsewhere helps; the pages say so.
 
 use std::collections::BTreeMap;
 
@@ -265,52 +264,35 @@ pub fn seen_size() -> u64 {
 #[cfg(feature = "hydrate")]
 pub(crate) mod all;
 #[cfg(feature = "hydrate")]
-pub use browser::{Keeper, check, pause};
+pub(crate) use browser::{Asked, NOT_THERE, fetched};
 #[cfg(feature = "hydrate")]
-pub(crate) use browser::{begin_range, turn_range};
+pub use browser::{Keeper, check, pause};
 
 #[cfg(feature = "hydrate")]
 mod browser {
     use leptos::prelude::window;
-    use receipts::{Report, Seen};
-    use serde::{Deserialize, Serialize};
-    use tlog::{Checkpoint, SignedNote};
+    use receipts::{ReceiptParts, Report, Seen};
+    use tlog::{Checkpoint, Hash, SignedNote, VerifyingKey};
     use wasm_bindgen::prelude::*;
     use wasm_bindgen_futures::JsFuture;
 
     use super::{Consistency, Head, History, Known};
     use crate::api::reads::{Between, get_consistency};
 
-    // In one place: each is a file of its own, which every page loads. One turn of the loop fetches what is wanted or works for a few
-    // milliseconds, and then lets the page live.
+    // In one place: each is a file of its own, which every page loads.
     #[wasm_bindgen(inline_js = "
-        let loaded;
-        function verifier(use) {
-            loaded ??= import('/pkg/verifier.js').then(async (m) => { await m.default({ module_or_path: '/pkg/verifier.wasm' }); return m; });
-            return loaded.then(use, (e) => { loaded = undefined; throw e; });
-        }
-        export function verify(request) { return verifier((m) => m.verify(request)); }
-        export function begin_range(request) { return verifier((m) => new m.Range(request)); }
         export function rest() { return new Promise((done) => setTimeout(done)); }
-        export async function turn_range(range) {
-            const path = range.wanted();
-            if (path !== undefined) {
-                const answer = await fetch(path);
-                if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
-                range.feed(new Uint8Array(await answer.arrayBuffer()));
-            }
-            const until = performance.now() + 16;
-            while (range.work() && performance.now() < until);
-            await rest();
-            return range.progress();
+        export async function fetched(path) {
+            const answer = await fetch(path);
+            if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+            return new Uint8Array(await answer.arrayBuffer());
         }
     ")]
     extern "C" {
-        #[wasm_bindgen(catch)]
-        fn verify(request: &str) -> Result<js_sys::Promise, JsValue>;
-        fn rest() -> js_sys::Promise;
-        pub(crate) fn begin_range(request: &str) -> js_sys::Promise;
-        pub(crate) fn turn_range(range: &JsValue) -> js_sys::Promise;
+        /// Lets the browser draw and listen before the next piece of work.
+        pub(crate) fn rest() -> js_sys::Promise;
+        /// The bytes at an address of this server.
+        pub(crate) fn fetched(path: &str) -> js_sys::Promise;
     }
 
     /// Where the key and the last head are kept, per log.
@@ -387,19 +369,29 @@ mod browser {
         }
     }
 
-    #[derive(Serialize)]
-    struct Request<'a> {
-        proof: &'a projections::ReceiptProof,
-        vkey: &'a str,
+    /// A receipt that is to be checked.
+    pub(crate) struct Asked {
+        proof: projections::ReceiptProof,
+        /// The pinned key, as a `vkey`.
+        vkey: String,
+        /// The head seen last.
         seen: Option<Seen>,
-        consistency: Option<&'a [String]>,
+        /// Between the smaller and the larger of the two trees, base64.
+        consistency: Option<Vec<String>>,
     }
 
-    #[derive(Deserialize)]
-    #[serde(rename_all = "kebab-case")]
-    enum Answer {
-        Report(Box<Report>),
-        Unreadable(String),
+    impl Asked {
+        /// Every check apart, or why the parts are not even readable.
+        pub(crate) fn checked(self) -> Result<Report, String> {
+            let Self { proof, vkey, seen, consistency } = self;
+            let key: VerifyingKey = vkey.parse().map_err(|e| format!("the kept key cannot be read: {e}"))?;
+            let parts = ReceiptParts::from_text(proof.index, &proof.entry, &proof.inclusion, &proof.checkpoint);
+            let parts = parts.map_err(|e| e.to_string())?;
+            let consistency = consistency.map(|hashes| hashes.iter().map(|h| Hash::from_base64(h)).collect());
+            let consistency: Option<Vec<Hash>> =
+                consistency.transpose().map_err(|e| format!("the consistency proof cannot be read: {e}"))?;
+            Ok(receipts::verify_receipt(&parts, &key, seen, consistency.as_deref()))
+        }
     }
 
     /// Has one receipt checked.
@@ -409,29 +401,20 @@ mod browser {
         asked: &Consistency,
     ) -> Result<Report, String> {
         let consistency = match asked {
-            Consistency::Proof(hashes) => Some(hashes.as_slice()),
+            Consistency::Proof(hashes) => Some(hashes.clone()),
             _ => None,
         };
         let seen = known.seen.map(|h| Seen { size: h.size, root: h.root });
-        let request = Request { proof, vkey: &known.vkey, seen, consistency };
-        let request = serde_json::to_string(&request).map_err(|e| e.to_string())?;
-        let promise = verify(&request).map_err(|e| said(&e))?;
-        let answer = JsFuture::from(promise).await.map_err(|e| said(&e))?.as_string().unwrap_or_default();
-        match serde_json::from_str(&answer) {
-            Ok(Answer::Report(report)) => Ok(*report),
-            Ok(Answer::Unreadable(why)) => Err(why),
-            Err(e) => Err(format!("the verifier's answer cannot be read: {e}")),
-        }
+        let asked = Asked { proof: proof.clone(), vkey: known.vkey.clone(), seen, consistency };
+        crate::parts::check_receipt(asked).await.unwrap_or_else(|_| Err(NOT_THERE.to_owned()))
     }
+
+    /// Why nothing was checked, when the code for it did not come.
+    pub(crate) const NOT_THERE: &str = "the code that checks did not come";
 
     /// Lets the browser draw and listen before the next piece of work.
     pub async fn pause() {
         let _ = JsFuture::from(rest()).await;
-    }
-
-    fn said(e: &JsValue) -> String {
-        let message = js_sys::Reflect::get(e, &JsValue::from_str("message")).ok().and_then(|m| m.as_string());
-        message.or_else(|| e.as_string()).unwrap_or_else(|| "the verifier could not be loaded".to_owned())
     }
 }
 

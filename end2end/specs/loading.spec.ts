@@ -37,7 +37,7 @@ for (const path of ["/", "/releases", PROMOTED, `${PROMOTED}?receipt=0`, "/recei
     const named = ((await response?.headerValue("link")) ?? "").split(",").map((link) => /<(.+)>/.exec(link)?.[1]);
     expect(parts(paths).length).toBeGreaterThan(0);
     expect(new Set(named), "the answer names the parts that the page loads, and no other").toEqual(new Set(parts(paths)));
-    const files = paths.filter((path) => path.startsWith("/pkg/") && !path.includes("verifier"));
+    const files = paths.filter((path) => path.startsWith("/pkg/"));
     expect(files.length, files.join(" ")).toBe(new Set(files).size);
   });
 }
@@ -95,6 +95,13 @@ test("a receipt whose code the server no longer has is opened as a page @hydrate
   await link.click();
   await expect(page).toHaveURL(href);
   await expect(page.getByRole("dialog")).toHaveCount(0);
+});
+
+test("a receipt that cannot be checked, because the code for it does not come, says so @hydrated", async ({ page, expectedErrors }) => {
+  expectedErrors.push(/404/, /WebAssembly/, /was preloaded/);
+  await page.route(/split_check\./, (route) => route.fulfill({ status: 404, contentType: "text/plain", body: "not found\n" }));
+  await page.goto("/receipts/0");
+  await expect(page.locator(".verified")).toContainText("Could not be checked: the code that checks did not come");
 });
 
 test("a part that the server no longer has makes it ask for the page, whole @hydrated", async ({ page, expectedErrors }) => {

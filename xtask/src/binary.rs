@@ -43,7 +43,10 @@ pub(crate) fn build(workspace: &Workspace, release: bool, stages: &mut Stages) -
 pub(crate) fn build_and_run(workspace: &Workspace, verb: &str, release: bool, args: &[String]) -> Result<()> {
     let mut stages = Stages::of(site::STAGES + STAGES);
     if !workspace.target.join(if release { "release" } else { "debug" }).join(EXECUTABLE).is_file() {
-        eprintln!("The first build, in {} stages: FIRST_TIME. The next start takes seconds.", site::STAGES + STAGES);
+        eprintln!(
+            "The first build, in {} stages: about 12 minutes on two cores. The next start takes seconds.",
+            site::STAGES + STAGES
+        );
     }
     site::build(workspace, release, &mut stages)?;
     let path = build(workspace, release, &mut stages)?;

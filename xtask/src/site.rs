@@ -3,7 +3,6 @@
 //! ```text
 //! crates/hydrate       --cargo, wasm32-->  hydrate.wasm       --cut-->  main module --wasm-bindgen-->  pkg/deliveryos.{js,wasm}
 //!                                                                       and parts                -->  pkg/deliveryos.parts.{js,json}, pkg/*.HASH.wasm
-//! crates/verifier-web  --cargo, wasm32-->  verifier_web.wasm            --wasm-bindgen-->              pkg/verifier.{js,wasm}
 //! style/main.css with its @imports, joined                                                       -->  pkg/deliveryos.css
 //! public/**                                                                                      -->  **
 //! ```
@@ -28,18 +27,18 @@ const FIRST_LOAD_LIMIT: u64 = 330_000;
 /// The part of the page where the login link leads.
 const FIRST_PART: &str = "overview";
 /// What a press brings: the part that has it, and the part of a page that it is on. An address that opens a receipt needs both at once.
-const PRESSED: [(&str, &str); 2] = [("aside", "release"), ("palette", "overview")];
+const PRESSED: [(&str, &str); 3] = [("aside", "release"), ("palette", "overview"), ("check", "receipts")];
+/// A page that needs a second part at once: a receipt is checked as soon as it is there.
+const AT_ONCE: (&str, &str) = ("check", "receipt");
 /// Most bytes that a press may bring, compressed: a third of a second on the same line.
 const PRESSED_LIMIT: u64 = 120_000;
-/// What every first visit loads, beside the part of its page; the verifier comes when a receipt is verified.
+/// What every first visit loads, beside the part of its page.
 const FIRST_LOAD: [&str; 4] =
     ["pkg/deliveryos.js", "pkg/deliveryos.parts.js", "pkg/deliveryos.wasm", "pkg/deliveryos.css"];
 /// Which files make up which part.
 const PARTS: &str = "pkg/deliveryos.parts.json";
-/// Browser crates and the name of their files. The first one is cut into parts.
-const MODULES: [(&str, &str); 2] = [(SPLIT, "deliveryos"), ("verifier-web", "verifier")];
-/// The crate whose module is cut into parts.
-const SPLIT: &str = "hydrate";
+/// The browser's crate, whose module is cut into parts, and the name of its files.
+const MODULE: (&str, &str) = ("hydrate", "deliveryos");
 /// Files that brotli makes smaller; images and fonts are compressed already.
 const COMPRESSIBLE: [&str; 9] = ["js", "wasm", "pack", "css", "svg", "json", "txt", "html", "webmanifest"];
 /// What the site weighs.
@@ -77,9 +76,7 @@ pub(crate) fn build(workspace: &Workspace, release: bool, stages: &mut Stages) -
 /// Compiles the browser crates.
 pub(crate) fn compile(workspace: &Workspace, target: &BrowserTarget, release: bool) -> Result<()> {
     let mut cargo = target.cargo_build(workspace, release);
-    for (name, _) in MODULES {
-        cargo.args(["--package", name]);
-    }
+    cargo.args(["--package", MODULE.0]);
     progress::cargo(&mut cargo)
 }
 
@@ -87,9 +84,7 @@ fn inputs(workspace: &Workspace, target: &BrowserTarget, release: bool) -> Resul
     let mut all = Fingerprint::default();
     all.value("release", &[u8::from(release)]);
     all.value("target", target.describe().as_bytes());
-    for (name, _) in MODULES {
-        all.file(&BrowserTarget::artifact(workspace, release, name))?;
-    }
+    all.file(&BrowserTarget::artifact(workspace, release, MODULE.0))?;
     all.tree(&workspace.root.join("style"))?.tree(&workspace.root.join("public"))?;
     all.tree(&workspace.root.join("xtask/site"))?.file(&workspace.root.join("xtask/src/site.rs"))?;
     all.file(&setup::minifiers_lock(workspace))?.value("minifiers", &[u8::from(run::exists("npm"))]);
@@ -106,21 +101,16 @@ fn assemble(workspace: &Workspace, release: bool) -> Result<()> {
 
     let tool = site_tool(workspace)?;
     let minifiers = if release { minifiers(workspace)? } else { None };
-    for (name, out) in MODULES {
-        let module = BrowserTarget::artifact(workspace, release, name);
-        let mut bind = run::command(&tool.to_string_lossy());
-        bind.arg("bind").arg(&module).args(["--name", out]).arg("--out").arg(&pkg);
-        if name == SPLIT {
-            bind.arg("--split");
-        }
-        if !release {
-            bind.arg("--keep-names");
-        }
-        if let Some(programs) = &minifiers {
-            bind.arg("--minify").arg(programs);
-        }
-        run::run(&mut bind)?;
+    let module = BrowserTarget::artifact(workspace, release, MODULE.0);
+    let mut bind = run::command(&tool.to_string_lossy());
+    bind.arg("bind").arg(&module).args(["--name", MODULE.1, "--split"]).arg("--out").arg(&pkg);
+    if !release {
+        bind.arg("--keep-names");
     }
+    if let Some(programs) = &minifiers {
+        bind.arg("--minify").arg(programs);
+    }
+    run::run(&mut bind)?;
     let styles = pkg.join("deliveryos.css");
     std::fs::write(&styles, join_styles(&workspace.root.join("style"))?)?;
     if let Some(programs) = &minifiers {
@@ -249,7 +239,10 @@ impl Report {
         self.parts
             .keys()
             .filter(|part| PRESSED.iter().all(|(pressed, _)| part != pressed))
-            .map(|part| Ok((part.as_str(), every + self.part(part)?)))
+            .map(|part| {
+                let beside = if part == AT_ONCE.1 { self.pressed(AT_ONCE)? } else { 0 };
+                Ok((part.as_str(), every + self.part(part)? + beside))
+            })
             .collect()
     }
 
@@ -352,11 +345,14 @@ mod tests {
         assert_eq!(fits.pressed(PRESSED[0]).unwrap(), 0, "nothing is pressed here");
         fits.check_sizes().unwrap();
         fits.files.push(file("pkg/over.pack", 900_000, Some(most + 1)));
-        let over = Report { parts: parts(&[("overview", "over.pack", &[])]), ..fits };
+        let mut over = Report { parts: parts(&[("overview", "over.pack", &[])]), ..fits };
         assert!(
             over.check_sizes().unwrap_err().to_string().contains(&format!("overview: {} bytes", FIRST_LOAD_LIMIT + 1))
         );
+        over.files.push(file("pkg/check.wasm", 9, Some(7)));
         let both = parts(&[
+            ("receipt", "shared.wasm", &["shared.wasm"]),
+            ("check", "check.wasm", &["shared.wasm", "check.wasm"]),
             ("overview", "shared.wasm", &["shared.wasm"]),
             ("release", "shared.wasm", &["shared.wasm"]),
             ("aside", "shared.wasm", &["shared.wasm", "overview.wasm"]),
@@ -364,6 +360,7 @@ mod tests {
         let press = Report { parts: both, ..over };
         assert_eq!(press.pressed(PRESSED[0]).unwrap(), most, "what the page has is not loaded again");
         assert!(press.visits().unwrap().iter().all(|visit| visit.0 != "aside"), "no page is it alone");
+        assert!(press.visits().unwrap().contains(&("receipt", 457)), "a receipt is checked at once");
         assert!(
             press
                 .check_sizes()

@@ -46,7 +46,7 @@ pub(crate) fn check_all(receipts: Vec<Receipt>, before: &Progress, told: impl Fn
     let run = crate::verifier::all::Run { receipts, before, told: told.clone() };
     leptos::task::spawn_local(async move {
         if crate::parts::check_all(run).await.is_err() {
-            told(Progress::Failed("the code that checks did not come".to_owned()));
+            told(Progress::Failed(crate::verifier::NOT_THERE.to_owned()));
         }
     });
 }

@@ -15,6 +15,8 @@ pub use not_found::NotFound;
 pub use overview::OverviewPage;
 #[cfg(feature = "ssr")]
 pub(crate) use overview::sample as overview_sample;
+#[cfg(feature = "hydrate")]
+pub(crate) use receipts::range_work;
 pub use receipts::{ReceiptPage, ReceiptsPage};
 pub(crate) use releases::aside as release_aside;
 pub use releases::{ReleasePage, ReleasesPage};

@@ -10,11 +10,13 @@ mod canonical;
 pub mod dsse;
 mod finite;
 mod payload;
+mod range;
 mod verify;
 
 pub use canonical::{CanonicalError, MAX_DEPTH, MAX_SAFE_INTEGER, canonical_bytes};
 pub use dsse::{Envelope, EnvelopeError, EnvelopeSignature, pae};
 pub use payload::{KeyRotated, Payload, PayloadError};
+pub use range::{Progress, RangeCheck};
 pub use verify::{
     Check, KeyError, PartsError, ReceiptKey, ReceiptParts, Refused, Report, Seen, Verified, flat_view, read_unverified,
     verify, verify_alone, verify_receipt,

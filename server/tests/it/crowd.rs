@@ -48,10 +48,7 @@ async fn pages_that_are_made_at_once_are_whole() {
                     let answer = server.send(asked.body(Body::empty()).unwrap()).await;
                     assert_eq!(answer.status(), StatusCode::OK, "{path}");
                     let page = text(answer).await;
-                    assert!(
-                        page.contains(says) && page.contains("</html>"),
-                        "{path}: {page}"
-                    );
+                    assert!(page.contains(says) && page.contains("</html>"), "{path}: {page}");
                 }
             })
         })

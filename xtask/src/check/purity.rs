@@ -6,11 +6,11 @@ use crate::workspace::Workspace;
 use anyhow::{Result, bail};
 use serde_json::Value;
 
-/// The crates marked W in the architecture, without the two of [`BROWSER`].
+/// The crates marked W in the architecture, without that of [`BROWSER`].
 const PURE: [&str; 10] =
     ["model", "tlog", "receipts", "rollout", "judge", "flags", "gates", "admission", "dora", "projections"];
-/// The browser's own crates: never compiled natively.
-pub(crate) const BROWSER: [&str; 2] = ["hydrate", "verifier-web"];
+/// The browser's own crate: never compiled natively.
+pub(crate) const BROWSER: [&str; 1] = ["hydrate"];
 /// Crates that bring a runtime, a socket, a file, a clock or randomness.
 const BANNED: [&str; 22] = [
     "tokio",

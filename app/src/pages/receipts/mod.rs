@@ -7,4 +7,6 @@ mod show;
 mod verify;
 
 pub use list::ReceiptsPage;
+#[cfg(feature = "hydrate")]
+pub(crate) use range::browser as range_work;
 pub use show::{Fields, Proofs, ReceiptPage};

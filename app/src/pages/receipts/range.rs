@@ -1,30 +1,17 @@
 //! A stretch of the log, verified in the browser, with progress.
 //!
-//! The arithmetic is in the verifier's own module, which also says what it needs next; here it is fetched, and what came of it is
-//! shown. The key is the one that the browser kept at its first visit.
+//! The arithmetic is in [`receipts::RangeCheck`], which also says what it needs next; here it is fetched, and what came of it is shown. The key
+//! is the one that the browser kept at its first visit.
 
 use leptos::prelude::*;
 use maud::{Markup, html};
 use projections::say;
+use receipts::Progress;
 
 use crate::{
     components::{room, written},
     words::Tone,
 };
-
-/// What the verifier says of its work.
-#[derive(Debug, Clone, PartialEq, Default, serde::Deserialize)]
-#[cfg_attr(not(feature = "hydrate"), allow(dead_code, reason = "made in the browser only"))]
-struct Progress {
-    first: u64,
-    end: u64,
-    done: u64,
-    bytes: u64,
-    head: Option<receipts::Seen>,
-    goes_on: bool,
-    ended: bool,
-    refused: Option<String>,
-}
 
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(not(feature = "hydrate"), allow(dead_code, reason = "made in the browser only"))]
@@ -132,17 +119,55 @@ fn of_progress(progress: &Progress) -> Markup {
 }
 
 #[cfg(feature = "hydrate")]
-mod browser {
+pub(crate) mod browser {
     use leptos::{prelude::*, task::spawn_local};
-    use receipts::Seen;
+    use receipts::{Progress, RangeCheck, Seen};
     use wasm_bindgen::JsValue;
     use wasm_bindgen_futures::JsFuture;
 
-    use super::{Progress, State};
+    use super::State;
     use crate::{
         api::{page::read, settings::get_settings},
-        verifier::{begin_range, turn_range},
+        parts::{begin_range, go_on},
+        verifier::{NOT_THERE, fetched, pause},
     };
+
+    /// How long is worked before the page may live.
+    const TURN_MS: f64 = 16.0;
+
+    /// The stretch that is to be checked; see [`RangeCheck::new`].
+    pub(crate) struct Asked {
+        vkey: String,
+        seen: Option<Seen>,
+        first: u64,
+        last: u64,
+    }
+
+    /// A check between two pieces of work. Only the part `check` looks inside.
+    pub(crate) struct Turn {
+        check: Box<RangeCheck>,
+        wanted: Option<String>,
+        progress: Progress,
+    }
+
+    impl Turn {
+        pub(crate) fn begin(Asked { vkey, seen, first, last }: Asked) -> Result<Self, String> {
+            Ok(Self::of(Box::new(RangeCheck::new(&vkey, seen, first, last)?)))
+        }
+
+        pub(crate) fn go_on(mut self, fetched: Option<Vec<u8>>) -> Self {
+            if let Some(bytes) = fetched {
+                self.check.feed(&bytes);
+            }
+            let until = js_sys::Date::now() + TURN_MS;
+            while self.check.work() && js_sys::Date::now() < until {}
+            Self::of(self.check)
+        }
+
+        fn of(check: Box<RangeCheck>) -> Self {
+            Self { wanted: check.wanted(), progress: check.progress().clone(), check }
+        }
+    }
 
     /// What of the settings is needed here.
     #[derive(serde::Deserialize)]
@@ -182,12 +207,19 @@ mod browser {
             }
         };
         let seen: Option<Seen> = stored(HEAD).and_then(|text| serde_json::from_str(&text).ok());
-        let request = serde_json::json!({ "vkey": vkey, "seen": seen, "first": first, "last": last }).to_string();
-        let range = JsFuture::from(begin_range(&request)).await.map_err(|e| said(&e))?;
+        let asked = Asked { vkey: vkey.clone(), seen, first, last };
+        let mut range = begin_range(asked).await.unwrap_or_else(|_| Err(NOT_THERE.to_owned()))?;
         loop {
-            let answer =
-                JsFuture::from(turn_range(&range)).await.map_err(|e| said(&e))?.as_string().unwrap_or_default();
-            let progress: Progress = serde_json::from_str(&answer).map_err(|e| e.to_string())?;
+            let bytes = match &range.wanted {
+                Some(path) => {
+                    let bytes = JsFuture::from(fetched(path)).await.map_err(|e| said(&e))?;
+                    Some(js_sys::Uint8Array::from(bytes).to_vec())
+                }
+                None => None,
+            };
+            range = go_on(range, bytes).await.map_err(|_| NOT_THERE.to_owned())?;
+            pause().await;
+            let progress = range.progress.clone();
             if turn.try_get_value() != Some(mine) {
                 return Ok(());
             }
@@ -215,6 +247,6 @@ mod browser {
 
     fn said(e: &JsValue) -> String {
         let message = js_sys::Reflect::get(e, &JsValue::from_str("message")).ok().and_then(|m| m.as_string());
-        message.or_else(|| e.as_string()).unwrap_or_else(|| "the verifier could not be loaded".to_owned())
+        message.or_else(|| e.as_string()).unwrap_or_else(|| "the server did not answer".to_owned())
     }
 }

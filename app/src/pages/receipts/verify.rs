@@ -1,7 +1,7 @@
 //! "Verified in this browser": the page's own code checks signature, inclusion, checkpoint and consistency, and shows the arithmetic.
 //!
-//! The verifier is a module of its own, loaded when a receipt is opened. It never takes the server's word: what it is given are
-//! bytes, and the key that was kept at the first visit. Against a server that lied from the start only a key from elsewhere
+//! What it takes to check comes when a receipt is opened. The server's word is never taken: what is checked are bytes, with the key
+//! that was kept at the first visit. Against a server that lied from the start only a key from elsewhere
 //! helps; the block says so.
 
 use leptos::prelude::*;

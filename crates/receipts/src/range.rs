@@ -6,35 +6,20 @@
 //! proof begins at the bundle's first leaf, so its lower part is made of the other leaves of the bundle: one proof binds all of them. The
 //! checkpoint itself is held against the head that this browser saw last.
 
-use receipts::{ReceiptKey, Seen};
-use serde::{Deserialize, Serialize};
 use tlog::{
     Checkpoint, Hash, NodeId, ProofPlan, SignedNote, TILE_WIDTH, TileId, TilePath, VerifyingKey, leaf_hash,
     tiles::decode_entries, verify_consistency, verify_inclusion,
 };
 
+use crate::{ReceiptKey, Seen};
+
 /// Entries whose signature is checked in one go: some milliseconds.
 const AT_ONCE: usize = 8;
-/// Longest request: a key, a head and two numbers.
-const MAX_REQUEST: usize = 4 * 1024;
 /// Tiles kept: the upper ones of a path, and a few neighbours; more are fetched again.
 const MAX_TILES: usize = 64;
 
-/// What is to be checked.
-#[derive(Debug, Deserialize)]
-struct Request {
-    /// The pinned key, as a `vkey`.
-    vkey: String,
-    /// The head seen last.
-    seen: Option<Seen>,
-    /// First receipt.
-    first: u64,
-    /// Last receipt; further than the log is the log's last.
-    last: u64,
-}
-
 /// How far it is, or what came of it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Progress {
     /// First receipt that is checked: the beginning of its bundle.
     pub first: u64,
@@ -79,13 +64,11 @@ enum Want {
 }
 
 impl RangeCheck {
-    /// From a request in JSON.
-    pub fn new(request: &str) -> Result<Self, String> {
-        if request.len() > MAX_REQUEST {
-            return Err(format!("the request has {} bytes, {MAX_REQUEST} are allowed", request.len()));
-        }
-        let Request { vkey, seen, first, last } =
-            serde_json::from_str(request).map_err(|e| format!("the request cannot be read: {e}"))?;
+    /// With the pinned key, a `vkey`, the head seen last, and the first and the last receipt; further than the log is the log's last.
+    ///
+    /// # Errors
+    /// When the key cannot be read, or the range ends before it begins.
+    pub fn new(vkey: &str, seen: Option<Seen>, first: u64, last: u64) -> Result<Self, String> {
         let vkey: VerifyingKey = vkey.parse().map_err(|e| format!("the kept key cannot be read: {e}"))?;
         let key = ReceiptKey::from_vkey(&vkey).map_err(|e| format!("the kept key cannot be used: {e}"))?;
         if first > last {
@@ -232,7 +215,7 @@ impl RangeCheck {
         let begun = self.leaves.len();
         if begun < self.entries.len() {
             for (entry, offset) in self.entries.iter().skip(begun).take(AT_ONCE).zip(begun as u64..) {
-                receipts::verify(entry, &self.keys).map_err(|e| format!("receipt {}: {e}", self.at() + offset))?;
+                crate::verify(entry, &self.keys).map_err(|e| format!("receipt {}: {e}", self.at() + offset))?;
                 self.progress.bytes += entry.len() as u64;
                 self.leaves.push(leaf_hash(entry));
             }
@@ -294,10 +277,10 @@ impl RangeCheck {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail by panicking")]
 
-    use receipts::{Envelope, EnvelopeSignature, PAYLOAD_TYPE, pae};
     use tlog::{root_of_leaves, tiles::encode_entries};
 
     use super::*;
+    use crate::{Envelope, EnvelopeSignature, PAYLOAD_TYPE, pae};
 
     /// A log in memory, as a server would serve it.
     struct Served {
@@ -315,8 +298,8 @@ mod tests {
             let entry = |n: u64| {
                 let facts = serde_json::json!({ "command": "pause", "command_id": format!("c-{n}"), "reason": "" });
                 let at = model::Timestamp::from_millis(1_778_162_792_045);
-                let payload = receipts::Payload::new(model::Kind::CommandAccepted, at, "dana".parse().unwrap(), &facts);
-                let payload = receipts::canonical_bytes(&payload.unwrap()).unwrap();
+                let payload = crate::Payload::new(model::Kind::CommandAccepted, at, "dana".parse().unwrap(), &facts);
+                let payload = crate::canonical_bytes(&payload.unwrap()).unwrap();
                 let sig = signing.sign(&pae(PAYLOAD_TYPE, &payload)).to_bytes().to_vec();
                 let signatures = vec![EnvelopeSignature { keyid: keyid.clone(), sig }];
                 Envelope { payload_type: PAYLOAD_TYPE.to_owned(), payload, signatures }.to_bytes()
@@ -357,9 +340,7 @@ mod tests {
         }
 
         fn check(&self, first: u64, last: u64, seen: Option<Seen>) -> Progress {
-            let request =
-                serde_json::json!({ "vkey": self.vkey.to_string(), "seen": seen, "first": first, "last": last });
-            let mut check = RangeCheck::new(&request.to_string()).unwrap();
+            let mut check = RangeCheck::new(&self.vkey.to_string(), seen, first, last).unwrap();
             for _ in 0..100_000 {
                 while check.work() {}
                 match check.wanted() {
@@ -411,8 +392,7 @@ mod tests {
         let log = Served::of(300);
         let mut other = Served::of(300);
         other.entries.swap(10, 20);
-        let request = serde_json::json!({ "vkey": log.vkey.to_string(), "seen": null, "first": 0, "last": 255 });
-        let mut check = RangeCheck::new(&request.to_string()).unwrap();
+        let mut check = RangeCheck::new(&log.vkey.to_string(), None, 0, 255).unwrap();
         // The checkpoint and the hashes of one log, the entries of another: every signature holds.
         while !check.progress().ended {
             while check.work() {}
@@ -426,16 +406,16 @@ mod tests {
 
     #[test]
     fn nothing_from_outside_panics() {
-        for request in ["", "{}", "null", r#"{"vkey":"x","seen":null,"first":0,"last":0}"#] {
-            assert!(RangeCheck::new(request).is_err(), "{request}");
-        }
         let log = Served::of(3);
-        let request = serde_json::json!({ "vkey": log.vkey.to_string(), "seen": null, "first": 0, "last": u64::MAX });
+        for (vkey, first) in [("", 0), ("x", 0), (&*log.vkey.to_string(), 1)] {
+            assert!(RangeCheck::new(vkey, None, first, 0).is_err(), "{vkey}");
+        }
+        let begin = || RangeCheck::new(&log.vkey.to_string(), None, 0, u64::MAX).unwrap();
         for noise in [&b""[..], b"x", &[0xff; 4096]] {
-            let mut check = RangeCheck::new(&request.to_string()).unwrap();
+            let mut check = begin();
             check.feed(noise);
             assert!(check.progress().refused.is_some());
-            let mut check = RangeCheck::new(&request.to_string()).unwrap();
+            let mut check = begin();
             check.feed(&log.serve("/checkpoint"));
             while check.work() {}
             check.feed(noise);
