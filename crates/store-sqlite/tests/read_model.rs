@@ -256,12 +256,12 @@ async fn a_stretch_of_the_log_by_its_times() {
     assert_eq!(found(None, Some(10_000)).await, [1, 0]);
     assert_eq!(found(Some(i64::MAX - T0), None).await, [0; 0]);
     // One that was written down late, with the time of what it tells of, hides none of those before it.
-    let late = house.put("checkout-1", 11_000, Kind::GatesPassed, json!({})).await;
-    let before: Vec<u64> = found(Some(11_000), None).await;
-    assert_eq!((before.first(), before.last()), (Some(&late), Some(&2)), "{before:?}");
-    assert_eq!(before.len() as u64, late - 1, "all that stand between: {before:?}");
-    let until = house.put("checkout-1", 0, Kind::GatesPassed, json!({})).await;
-    assert_eq!(found(None, Some(1_000)).await, [until, 0]);
+    let late = house.put("checkout-1", 10_999, Kind::GatesPassed, json!({})).await;
+    let before: Vec<u64> = found(Some(10_999), None).await;
+    assert_eq!((before.first(), before.last()), (Some(&late), Some(&3)), "{before:?}");
+    assert_eq!(before.len() as u64, late - 2, "all that stand between: {before:?}");
+    let until = house.put("checkout-1", 1, Kind::GatesPassed, json!({})).await;
+    assert_eq!(found(None, Some(10_000)).await, [until, 1, 0]);
     let rollouts = house.store.rollouts(at(0)).await.unwrap();
     assert_eq!(
         rollouts.iter().map(|r| (r.receipt, r.outcome)).collect::<Vec<_>>(),

@@ -34,11 +34,11 @@ async fn pages_that_are_made_at_once_are_whole() {
             tokio::spawn(async move {
                 // Mostly the page with the most in it.
                 let pages = [
-                    ("/releases/a-1", "<title>a was aborted"),
+                    ("/releases/a-1", "<title>a 2 was aborted"),
                     ("/receipts/3", "<title>Receipt 3: "),
                     ("/", "<title>Overview "),
                     ("/releases", "<title>Releases "),
-                    ("/releases/a-1?receipt=3", "<title>a was aborted"),
+                    ("/releases/a-1?receipt=3", "<title>a 2 was aborted"),
                 ];
                 for page in 0..PAGES {
                     let (path, says) = pages[(reader + page) % pages.len()];
