@@ -133,23 +133,35 @@ pub fn headline(view: &ReleaseView) -> Headline {
             format!("{}, {}", took(row), promoted(view)),
             Tone::Good,
         ),
-        Phase::Ended(Outcome::Aborted) => said(format!("{} was ", row.version), state, took(row), Tone::Bad),
+        Phase::Ended(Outcome::Aborted) => {
+            said(format!("{} was ", row.version), state, format!("{}{}", took(row), by(row)), Tone::Bad)
+        }
         Phase::Ended(Outcome::RolledBack) => {
-            said(format!("{} was ", row.version), state, format!(" to {}", view.stable_version), Tone::Back)
+            said(format!("{} was ", row.version), state, format!(" to {}{}", view.stable_version, by(row)), Tone::Back)
         }
     }
 }
 
+/// By whom, where that was a person.
+fn by(row: &ReleaseRow) -> String {
+    row.stopped_by.as_ref().map(|who| format!(", by {who}")).unwrap_or_default()
+}
+
+/// The headline while nothing arrives: what was so last, and since when that is not known any more.
+pub fn headline_of_then(view: &ReleaseView, since: Timestamp) -> Headline {
+    let row = &view.row;
+    let at = if row.promoted { "stable".to_owned() } else { row.weight.to_string() };
+    let before = format!("{} was {}", row.version, if row.promoted { "" } else { "at " });
+    Headline { before, key: at, after: format!(" at {}, not known since", since.clock()), tone: Tone::Unknown }
+}
+
 /// Who holds it, and why, when a person does.
 fn held(row: &ReleaseRow) -> Option<String> {
-    /// Characters of a reason that a line has room for; the receipt has all of it.
-    const MAX: usize = 100;
     let why = row.held.as_deref()?;
     let by = row.held_by.as_ref().map_or_else(|| "by a person".to_owned(), |who| format!("by {who}"));
     Some(match why {
         "" | "person" => by,
-        why if why.chars().count() > MAX => format!("{by}: {}…", why.chars().take(MAX).collect::<String>()),
-        why => format!("{by}: {why}"),
+        why => format!("{by}: {}", cut(why)),
     })
 }
 
@@ -170,19 +182,31 @@ fn took(row: &ReleaseRow) -> String {
     row.ended.map(|end| format!(" after {}", say::duration(end.since(row.started)))).unwrap_or_default()
 }
 
-/// The worst that was found; where nothing was, and it did not end well, that a person stopped it.
+/// The worst that was found, and who stopped it and why, where that was a person.
 pub fn worst(row: &ReleaseRow) -> String {
-    match (&row.worst, &row.phase) {
-        // An abort by itself has a failure behind it.
-        (Some(worst), Phase::Aborting | Phase::Ended(Outcome::Aborted))
-            if row.worst_verdict != Some(Verdict::Failed) =>
-        {
-            format!("a person stopped it; before: {worst}")
-        }
-        (Some(worst), _) => worst.clone(),
-        (None, Phase::Aborting | Phase::Ended(Outcome::Aborted)) => "none, a person stopped it".to_owned(),
-        (None, _) => "none".to_owned(),
+    match (stopped(row), &row.worst) {
+        (Some(stopped), Some(worst)) => format!("{stopped}; before: {worst}"),
+        (Some(stopped), None) => stopped,
+        (None, Some(worst)) => worst.clone(),
+        (None, None) => "none".to_owned(),
     }
+}
+
+/// Who stopped it, and why, where that was a person: `aborted by dana: payments fail`.
+fn stopped(row: &ReleaseRow) -> Option<String> {
+    let what = match row.phase {
+        Phase::Aborting | Phase::Ended(Outcome::Aborted) => "aborted",
+        Phase::Ended(Outcome::RolledBack) => "rolled back",
+        _ => return None,
+    };
+    let why = row.stopped_for.as_deref().map(|why| format!(": {}", cut(why))).unwrap_or_default();
+    row.stopped_by.as_ref().map(|who| format!("{what} by {who}{why}"))
+}
+
+/// What a line has room for of a reason; the receipt has all of it.
+fn cut(why: &str) -> String {
+    const MAX: usize = 100;
+    if why.chars().count() > MAX { format!("{}…", why.chars().take(MAX).collect::<String>()) } else { why.to_owned() }
 }
 
 /// A verdict's tone and word; `None` for what is no verdict.

@@ -18,10 +18,12 @@ pub fn ProblemNote(
         _ => (Tone::Unknown, "Could not find out"),
     };
     let login = error == ApiError::NotLoggedIn;
+    let missing = matches!(error, ApiError::NotFound(_));
     view! {
         <section class="problem" role="alert">
             <Heading><span class=format!("state {}", tone.class())>{title}</span></Heading>
             <p>{error.to_string()}</p>
+            {missing.then(|| view! { <p><a class="door" href="/releases">"All releases"</a>" · "<a class="door" href="/search">"Search"</a></p> })}
             {login.then(|| view! { <p><a class="door" href="/login">"How to log in"</a></p> })}
         </section>
     }

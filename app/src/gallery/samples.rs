@@ -370,7 +370,7 @@ mod tests {
             (5, "v8 is at 0 %, aborted, the canary is being drained"),
             (6, "v8 was aborted after 47 s"),
             (7, "v8 is stable after 12 m 04 s, promoted by its recipe"),
-            (8, "v8 was rolled back to v7"),
+            (8, "v8 was rolled back to v7, by dana"),
         ] {
             assert_eq!(said.get(sample).map(String::as_str), Some(headline));
         }

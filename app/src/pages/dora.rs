@@ -67,7 +67,9 @@ fn body(loaded: &MetricPage, now: Timestamp) -> Markup {
     let MetricPage { window, tile, rows, of, next, left_out } = loaded;
     let metric = tile.metric;
     let (first, second) = metrics::notes(tile, dora::DAYS);
-    let notes = [first, second].into_iter().filter(|note| !note.is_empty()).collect::<Vec<_>>().join(", ");
+    // What is not there is said in one sentence, over both lines of a tile.
+    let between = if matches!(tile.value, Value::Absent(_)) { " " } else { ", " };
+    let notes = [first, second].into_iter().filter(|note| !note.is_empty()).collect::<Vec<_>>().join(between);
     let older = next.map(|below| words::query(&format!("/dora/{}", metric.as_str()), &[("below", &below.to_string())]));
     let shown = rows.len() as u64;
     html! {

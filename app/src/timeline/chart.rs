@@ -55,7 +55,7 @@ fn draw(
     let ended = !view.row.in_flight();
     pauses(&root, view, axis)?;
     weight(&root, scale, view, axis)?;
-    p99(&root, scale, points, axis, limits.p99_increase, ended)?;
+    p99(&root, scale, points, axis, limits, ended)?;
     errors(&root, scale, points, axis, limits.error_ratio, ended)?;
     budget(&root, scale, points, axis, ended)?;
     breach(&root, view, axis)?;
@@ -142,7 +142,7 @@ fn weight(root: &Area<'_>, out: &mut String, view: &ReleaseView, axis: Axis) -> 
     Ok(())
 }
 
-fn p99(root: &Area<'_>, out: &mut String, points: &[Point], axis: Axis, increase: Option<f64>, over: bool) -> Drawn {
+fn p99(root: &Area<'_>, out: &mut String, points: &[Point], axis: Axis, limits: Limits, over: bool) -> Drawn {
     P99.frame(root)?;
     let all =
         || points.iter().flat_map(|p| [p.canary_p99, p.stable_p99, p.limit, p.band.map(|(m, s)| m + s)]).flatten();
@@ -183,8 +183,9 @@ fn p99(root: &Area<'_>, out: &mut String, points: &[Point], axis: Axis, increase
     let canary = last(|p| p.canary_p99);
     let beyond = canary.zip(limit).is_some_and(|(c, l)| c > l);
     let mut labels = Vec::new();
-    if let Some((v, increase)) = limit.zip(increase) {
-        labels.push((v, Ink::LimitText, format!("limit {} (+{:.0} %)", say::latency(v), increase * 100.0)));
+    if let Some((v, increase)) = limit.zip(limits.p99_increase) {
+        let said = format!("{} {} (+{:.0} %)", limits.word(), say::latency(v), increase * 100.0);
+        labels.push((v, Ink::LimitText, said));
     }
     if let Some(v) = last(|p| p.stable_p99) {
         labels.push((v, Ink::StableText, format!("stable {}", say::latency(v))));

@@ -59,16 +59,21 @@ pub fn reading(view: &ReleaseView, points: &[Point], axis: Axis, at: Timestamp, 
         Some(index) => view.receipts.iter().find(|r| r.index == index),
         None => view.receipts.iter().rev().find(|r| r.payload.time <= at),
     };
-    let (canary, limit) = (point.and_then(|p| p.canary_p99), point.and_then(|p| p.limit));
+    // Of what is over the last that was measured counts, as beside the lanes.
+    let last = |value: fn(&Point) -> Option<f64>| {
+        let over = at == axis.until && !view.row.in_flight();
+        point.and_then(value).or_else(|| points.iter().rev().filter(|_| over).find_map(value))
+    };
+    let (canary, limit) = (last(|p| p.canary_p99), last(|p| p.limit));
     Reading {
         at,
         since: say::axis(axis.since(at)),
         weight: weight.to_string(),
         canary_p99: ms(canary),
-        stable_p99: ms(point.and_then(|p| p.stable_p99)),
+        stable_p99: ms(last(|p| p.stable_p99)),
         limit: limit.map_or_else(na, |l| format!("{} ms", say::latency(l))),
         slow: canary.zip(limit).is_some_and(|(c, l)| c > l),
-        errors: point.and_then(|p| p.canary_errors).map_or_else(na, say::ratio),
+        errors: last(|p| p.canary_errors).map_or_else(na, say::ratio),
         burn: point
             .and_then(|p| p.burn_fast.zip(p.burn_slow))
             .map_or_else(na, |(fast, slow)| format!("{} and {}", say::rate(fast), say::rate(slow))),

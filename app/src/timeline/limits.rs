@@ -9,6 +9,8 @@ use serde_json::Value;
 pub struct Limits {
     /// Its p99 may be above stable's by this share.
     pub p99_increase: Option<f64>,
+    /// True when one p99 above it decides nothing: the evidence of all requests does.
+    pub tolerated: bool,
     /// This share of its requests may fail.
     pub error_ratio: Option<f64>,
 }
@@ -24,9 +26,15 @@ impl Limits {
         let tested = facts.get("counters").and_then(|c| c.get("tested_tolerance"));
         let of = |names: [&str; 2]| names.into_iter().find_map(|name| policy.get(name)?.as_f64());
         Self {
+            tolerated: policy.get("tolerance").is_some(),
             p99_increase: tested.and_then(Value::as_f64).or_else(|| of(["tolerance", "p99_increase"])),
             error_ratio: of(["p0", "error_ratio"]),
         }
+    }
+
+    /// What that of p99 is called.
+    pub fn word(&self) -> &'static str {
+        if self.tolerated { "tolerated" } else { "limit" }
     }
 }
 
@@ -47,7 +55,7 @@ mod tests {
         let mut says = |facts: Value| {
             let payload = Payload::new(Kind::AnalysisStarted, view.row.started, Actor::controller(), &facts).unwrap();
             view.receipts.push(Receipt { index: view.receipts.len() as u64, payload });
-            let Limits { p99_increase, error_ratio } = Limits::of(&view);
+            let Limits { p99_increase, error_ratio, .. } = Limits::of(&view);
             (p99_increase, error_ratio)
         };
         let sequential = serde_json::to_value(judge::Rule::default()).unwrap();

@@ -1,6 +1,6 @@
 //! The timeline in rows: for those who cannot see it, and for those who want the numbers.
 
-use model::Timestamp;
+use model::{Timestamp, Weight};
 use projections::say;
 
 use super::{Axis, series::Point};
@@ -34,7 +34,7 @@ pub struct TableRow {
 }
 
 /// The values of the shown part of the timeline at regular distances, at most [`MAX_ROWS`] of them, the last one included.
-pub fn table(points: &[Point], axis: Axis) -> Vec<TableRow> {
+pub fn table(points: &[Point], weights: &[(Timestamp, Weight)], axis: Axis) -> Vec<TableRow> {
     let points: Vec<&Point> = points.iter().filter(|p| axis.shows(p.at)).collect();
     let every = points.len().div_ceil(MAX_ROWS).max(1);
     let na = || "n/a".to_owned();
@@ -46,7 +46,7 @@ pub fn table(points: &[Point], axis: Axis) -> Vec<TableRow> {
         .map(|p| TableRow {
             since: say::axis(axis.since(p.at)),
             at: p.at,
-            weight: format!("{} %", p.weight),
+            weight: weights.iter().rev().find(|(from, _)| *from <= p.at).map_or(Weight::ZERO, |(_, w)| *w).to_string(),
             canary_p99: ms(p.canary_p99),
             stable_p99: ms(p.stable_p99),
             limit: ms(p.limit),

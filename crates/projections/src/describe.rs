@@ -111,6 +111,9 @@ fn known(p: &Payload) -> Option<Description> {
             match turn(p) {
                 Some("promoted-full") => d(format!("{} skipped the rest of the steps", p.actor), f.reason),
                 Some("retried") => d(format!("{} started it again", p.actor), f.reason),
+                // A person's hold may lie over the pause of the recipe: each ends by itself.
+                Some("released") => d(format!("Hold lifted after {}", say::duration(f.paused_ms)), f.reason),
+                Some("pause-ended") => d(format!("Pause over after {}", say::duration(f.paused_ms)), f.reason),
                 _ => d(format!("Resumed after {}", say::duration(f.paused_ms)), f.reason),
             }
         }

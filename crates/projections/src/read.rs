@@ -89,6 +89,12 @@ pub struct ReleaseRow {
     /// The verdict that the worst finding belongs to.
     #[serde(default)]
     pub worst_verdict: Option<Verdict>,
+    /// The person who aborted it or rolled it back; `None` when the judge did, or nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_by: Option<Actor>,
+    /// Their reason, if they gave one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_for: Option<String>,
     /// Joules so far, with low and high, and whether all of it was measured.
     pub joules: JoulesSum,
     /// Requests that the canary served, as last recorded.

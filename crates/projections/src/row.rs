@@ -67,6 +67,8 @@ impl ReleaseRow {
             next_at: None,
             worst: None,
             worst_verdict: None,
+            stopped_by: None,
+            stopped_for: None,
             joules,
             exposed: 0,
         })
@@ -113,7 +115,10 @@ impl ReleaseRow {
                 }
                 match turn(p) {
                     Some("promoted-full") => self.skipping = true,
-                    Some("retried") => (self.skipping, self.promoted) = (false, false),
+                    Some("retried") => {
+                        (self.skipping, self.promoted) = (false, false);
+                        (self.stopped_by, self.stopped_for) = (None, None);
+                    }
                     _ => {}
                 }
                 // An aborted release that begins again is under way again; nothing else undoes an end.
@@ -140,6 +145,8 @@ impl ReleaseRow {
                     // A person's abort is no finding about the canary.
                     if f.automatic {
                         self.found(Verdict::Failed, f.reason);
+                    } else {
+                        (self.stopped_by, self.stopped_for) = (Some(p.actor.clone()), crate::reason(p));
                     }
                 }
             }
@@ -180,6 +187,7 @@ impl ReleaseRow {
     fn restarted(&mut self, p: &Payload) {
         (self.held, self.pause) = (None, None);
         (self.skipping, self.promoted) = (false, false);
+        (self.stopped_by, self.stopped_for) = (None, None);
         self.goes_on();
         self.ended = None;
         self.weight = Weight::ZERO;

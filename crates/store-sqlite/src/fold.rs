@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Version of the fold: another one stored means that the projections are folded again at opening.
-const FOLD: i64 = 4;
+const FOLD: i64 = 5;
 
 /// Receipts folded at once by a rebuild: about 1 MB.
 const PAGE: u32 = 512;

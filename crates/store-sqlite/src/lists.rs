@@ -25,8 +25,10 @@ const LATE: u32 = 1_000;
 const MAX_WORDS: usize = 8;
 /// Characters of a word; the longest that is stored is an id of 80.
 const MAX_WORD: usize = 80;
-/// Digits by which a digest is told from a word such as `beef`.
-const MIN_DIGITS: usize = 6;
+/// Digits from which a word may be the beginning of a digest: pages show so many. It may be a word all the same.
+const MIN_DIGITS: usize = 4;
+/// Letters from which a word may be the beginning of a state.
+const MIN_STATE: usize = 4;
 /// The rollouts in memory begin so much before what was asked for, so that the next question finds them there.
 const EARLIER_MS: i64 = 60 * 60 * 1000;
 
@@ -61,14 +63,22 @@ fn releases_where(query: &mut QueryBuilder<Sqlite>, filter: &ReleaseFilter) {
     let digest = digest_prefix(text);
     query.push(" AND (");
     match &digest {
-        Some(prefix) => {
+        Some((prefix, end)) => {
             // One past the last that begins so: the digits are ASCII.
             query.push("(digest >= ").push_bind(prefix.clone());
-            query.push(" AND digest < ").push_bind(format!("{prefix}~")).push(")");
+            query.push(" AND digest < ").push_bind(format!("{prefix}~"));
+            if !end.is_empty() {
+                query.push(" AND digest LIKE ").push_bind(format!("%{end}"));
+            }
+            query.push(")");
         }
         None => {
             query.push("false");
         }
+    }
+    if text.len() >= MIN_STATE && text.bytes().all(|b| b.is_ascii_alphabetic() || b == b' ' || b == b'-') {
+        let state = text.to_ascii_lowercase().replace(' ', "-");
+        query.push(" OR state LIKE ").push_bind(format!("{state}%"));
     }
     if let Some(words) = match_words(text) {
         query
@@ -79,13 +89,15 @@ fn releases_where(query: &mut QueryBuilder<Sqlite>, filter: &ReleaseFilter) {
     query.push(")");
 }
 
-/// `sha256:4f2c…` or its digits alone, as digests are stored.
-fn digest_prefix(text: &str) -> Option<String> {
+/// `sha256:4f2c…` or its digits alone, as digests are stored; and how it ends, when it was typed as pages show it: `4f2c…be19`.
+fn digest_prefix(text: &str) -> Option<(String, String)> {
     let named = text.strip_prefix("sha256:");
     let digits = named.unwrap_or(text);
+    let (digits, end) = digits.split_once('…').or_else(|| digits.split_once("...")).unwrap_or((digits, ""));
     let enough = if named.is_some() { 1 } else { MIN_DIGITS };
-    let is = (enough..=64).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit());
-    is.then(|| format!("sha256:{}", digits.to_ascii_lowercase()))
+    let is = (enough..=64).contains(&digits.len()) && end.len() <= 64;
+    let is = is && digits.bytes().chain(end.bytes()).all(|b| b.is_ascii_hexdigit());
+    is.then(|| (format!("sha256:{}", digits.to_ascii_lowercase()), end.to_ascii_lowercase()))
 }
 
 /// In the language of the text index: each word, as something that begins so. Everything is quoted, so that nothing of what a person
@@ -338,14 +350,21 @@ mod tests {
     #[test]
     fn digests_are_told_from_words() {
         for (typed, prefix) in [
-            ("sha256:4f", Some("sha256:4f")),
-            ("4F2C00", Some("sha256:4f2c00")),
-            ("beef", None),
+            ("sha256:4f", Some(("sha256:4f", ""))),
+            ("4F2C00", Some(("sha256:4f2c00", ""))),
+            ("4f2c", Some(("sha256:4f2c", ""))),
+            ("4f2c…BE19", Some(("sha256:4f2c", "be19"))),
+            ("sha256:4f2c...be19", Some(("sha256:4f2c", "be19"))),
+            ("4f2", None),
+            ("4f2c…xy", None),
+            ("4f2c…%", None),
             ("checkout", None),
             ("sha256:", None),
             ("sha256:xyz", None),
         ] {
-            assert_eq!(digest_prefix(typed).as_deref(), prefix, "{typed}");
+            let found = digest_prefix(typed);
+            let found = found.as_ref().map(|(prefix, end)| (prefix.as_str(), end.as_str()));
+            assert_eq!(found, prefix, "{typed}");
         }
     }
 }

@@ -133,8 +133,16 @@ fn number(name: &str, n: &serde_json::Number) -> String {
         Some(ms) if name.ends_with("_ms") => say::duration(ms),
         Some(w) if name == "weight" || name == "from_weight" => format!("{w} %"),
         Some(i) => u64::try_from(i).map_or_else(|_| i.to_string(), say::count),
-        None => n.to_string(),
+        None => n.as_f64().map_or_else(|| n.to_string(), readable),
     }
+}
+
+/// With four digits that count; all of them are in the raw JSON.
+fn readable(n: f64) -> String {
+    const DIGITS: i32 = 4;
+    let before = if n == 0.0 { 1 } else { n.abs().log10().floor() as i32 + 1 };
+    let said = format!("{n:.*}", usize::try_from(DIGITS - before).unwrap_or(0).min(9));
+    if said.contains('.') { said.trim_end_matches('0').trim_end_matches('.').to_owned() } else { said }
 }
 
 #[cfg(test)]
@@ -153,6 +161,11 @@ mod tests {
             ("n", "18204", Fact::Text("18,204".into())),
             ("n", "-3", Fact::Text("-3".into())),
             ("n", "0.25", Fact::Text("0.25".into())),
+            ("mean", "183.28934224598927", Fact::Text("183.3".into())),
+            ("ln", "-0.5003683820057082", Fact::Text("-0.5004".into())),
+            ("n", "123456.7", Fact::Text("123457".into())),
+            ("n", "0.0", Fact::Text("0".into())),
+            ("n", "1e-30", Fact::Text("0".into())),
             ("a", "\"\"", Fact::Text("none".into())),
             ("a", "[\"x\",\"y\"]", Fact::Text("x, y".into())),
             ("ranges", "[[1,9],[12,12]]", Fact::Text("1 to 9, 12".into())),

@@ -137,6 +137,7 @@ pub fn Proofs(
     loaded: reads::ReceiptPage,
 ) -> impl IntoView {
     let index = loaded.receipt.index;
+    let command = format!("deliveryos receipt verify receipt-{index}.tlog-proof --vkey '{}'", loaded.vkey);
     view! {
         <Verification page=loaded/>
         <div class="away">
@@ -145,7 +146,7 @@ pub fn Proofs(
                 <a class="button" href=format!("/receipts/{index}/tlog-proof") download=format!("receipt-{index}.tlog-proof") rel="external">".tlog-proof"</a>
                 <a class="button" href=format!("/receipts/{index}/dsse") download=format!("receipt-{index}.dsse.json") rel="external">"DSSE envelope"</a>
             </p>
-            <p class="mute">"Checked elsewhere, without this server: "<code>{format!("deliveryos receipt verify receipt-{index}.tlog-proof")}</code></p>
+            <p class="mute">"Checked elsewhere, without this server: "<code>{command}</code>", with the key as you have it from elsewhere, if you have"</p>
         </div>
     }
 }

@@ -46,7 +46,7 @@ pub(super) fn Verification(
     /// The receipt with its proof.
     page: ReceiptPage,
 ) -> impl IntoView {
-    let index = page.receipt.index;
+    let (index, vkey) = (page.receipt.index, page.vkey.clone());
     let outcome = RwSignal::new(Outcome::Checking);
     let page = StoredValue::new(page);
     Effect::new(move |_| {
@@ -64,7 +64,7 @@ pub(super) fn Verification(
         #[cfg(not(feature = "hydrate"))]
         let _ = page;
     });
-    let said = written(move || outcome.with(|outcome| outcome_markup(outcome, index).into_string()));
+    let said = written(move || outcome.with(|outcome| outcome_markup(outcome, index, &vkey).into_string()));
     view! {
         <section class="verified" aria-labelledby="verified">
             <h2 id="verified">"Verified in this browser"</h2>
@@ -73,13 +73,13 @@ pub(super) fn Verification(
     }
 }
 
-fn outcome_markup(outcome: &Outcome, index: u64) -> Markup {
+fn outcome_markup(outcome: &Outcome, index: u64, vkey: &str) -> Markup {
     html! {
         @match outcome {
             Outcome::Checking => {
                 p.verdict.state.run.woken { "Checking" }
                 p.none.unaided { "Not checked here: this needs JavaScript. In a terminal, without this server's word:" }
-                pre.unaided { code { "deliveryos receipt verify receipt-" (index) ".tlog-proof" } }
+                pre.unaided { code { "deliveryos receipt verify receipt-" (index) ".tlog-proof --vkey '" (vkey) "'" } }
             }
             Outcome::Failed(why) => p.state.unknown { "Could not be checked: " (why) },
             Outcome::Done(done) => (checks(done)),

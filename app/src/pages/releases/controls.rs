@@ -65,7 +65,7 @@ pub(super) enum Given {
 
 /// Said when the server does not answer. A press sends the same command again under the same id, which is carried out once.
 const UNANSWERED: &str =
-    "The server does not answer. Whether it was carried out is not known; press again, it is carried out at most once";
+    "NOT known to be carried out: the server does not answer. Press again, it is carried out at most once";
 
 /// Buttons, each disabled by state with its reason.
 pub(super) fn buttons(p: &Page) -> String {
@@ -84,11 +84,10 @@ pub(super) fn outcome(p: &Page) -> String {
     let said = match &p.given {
         Given::Nothing => None,
         Given::Sent => Some((Tone::Run, "Sent, waiting for its receipt".to_owned())),
-        Given::Unanswered => Some((Tone::Unknown, UNANSWERED.to_owned())),
+        Given::Unanswered | Given::Answered(Err(ApiError::Unavailable(_))) => Some((Tone::Bad, UNANSWERED.to_owned())),
         Given::Answered(Ok(done)) => {
             Some((Tone::Good, format!("{} accepted, receipt {}", done.kind, say::count(done.receipt))))
         }
-        Given::Answered(Err(e @ ApiError::Unavailable(_))) => Some((Tone::Unknown, e.to_string())),
         Given::Answered(Err(e)) => Some((Tone::Bad, e.to_string())),
     };
     html! {
@@ -156,7 +155,14 @@ fn direct(p: &Page, kind: CommandKind, with: &Form) -> Markup {
     let v = &p.live;
     let (why_not, (name, does)) = (refused(p, kind), words::command(kind));
     let title = why_not.map_or_else(|| does.to_owned(), |why| format!("Not now: {why}"));
-    let button = html! { button type="submit" class=(kind) disabled[why_not.is_some()] title=(title) { (name) } };
+    // Where a press leads, when the recipe says it.
+    let to = v.row.stops.iter().filter(|stop| **stop > v.row.weight).min();
+    let to = to.filter(|_| kind == CommandKind::Promote && why_not.is_none());
+    let button = html! {
+        button type="submit" class=(kind) disabled[why_not.is_some()] title=(title) {
+            (name) @if let Some(weight) = to { span.to { " to " (weight) } }
+        }
+    };
     form(v, kind, with, &button)
 }
 

@@ -368,8 +368,20 @@ impl Page {
 
     /// The title of the window.
     pub(super) fn title(&self) -> String {
-        let v = self.view();
-        format!("{} {}", v.row.service, words::headline(v).plain())
+        format!("{} {}", self.view().row.service, self.headline().plain())
+    }
+
+    /// What is to be said first: while nothing arrives, what was so last.
+    pub(super) fn headline(&self) -> words::Headline {
+        match self.lost_under_way() {
+            Some(since) => words::headline_of_then(self.view(), since),
+            None => words::headline(self.view()),
+        }
+    }
+
+    /// Since when nothing arrives of a release that is under way.
+    fn lost_under_way(&self) -> Option<Timestamp> {
+        self.lost.filter(|_| self.past.is_none() && self.live.row.in_flight())
     }
 
     /// `as of receipt 18,204`, or the moment that is looked back at.
@@ -383,7 +395,6 @@ impl Page {
 
     /// Where it is among its stages, and what comes next: not while nothing arrives, for then that is not known.
     pub(super) fn stage(&self) -> String {
-        let lost = self.lost.filter(|_| self.past.is_none() && self.live.row.in_flight());
-        words::stage(self.view(), if lost.is_some() { None } else { Some(self.now()) })
+        words::stage(self.view(), if self.lost_under_way().is_some() { None } else { Some(self.now()) })
     }
 }

@@ -38,7 +38,7 @@ pub(super) fn read(p: &Page) -> String {
         None if p.view().row.in_flight() => "now",
         None => "end",
     };
-    said_at(place, p.reading())
+    said_at(place, p.reading(), timeline::Limits::of(p.view()).word())
 }
 
 /// The zoom's buttons.
@@ -116,7 +116,7 @@ pub(super) fn rows(p: &Page) -> String {
     if p.awake && !p.rows_open {
         return String::new();
     }
-    table(&timeline::table(p.points(), p.axis()), p.axis())
+    table(&timeline::table(p.points(), &p.view().weights, p.axis()), p.axis())
 }
 
 fn table(rows: &[TableRow], axis: Axis) -> String {
@@ -156,14 +156,14 @@ fn table(rows: &[TableRow], axis: Axis) -> String {
     .into_string()
 }
 
-fn said_at(place: &str, r: &Reading) -> String {
+fn said_at(place: &str, r: &Reading, limit: &str) -> String {
     maud::html! {
         dl {
             div { dt { (place) } dd.since { (r.since) " " span.mute { (r.at.clock()) } } }
             div { dt { "weight" } dd.w4 { (r.weight) } }
             div { dt { "p99" } dd.w6.over[r.slow] { (r.canary_p99) } }
             div { dt { "stable" } dd.w6 { (r.stable_p99) } }
-            div { dt { "limit" } dd.w9 { (r.limit) } }
+            div { dt { (limit) } dd.w9 { (r.limit) } }
             div { dt { "5xx" } dd.w6 { (r.errors) } }
             div { dt { "burn" } dd.w13 { (r.burn) } }
             div.last {
@@ -184,7 +184,7 @@ fn band_note(axis: Axis) -> String {
     let [(_, fast_limit, _, fast), (_, slow_limit, _, slow)] = judge::BURN_ALERTS;
     let minutes = |s: u32| say::clock(i64::from(s) * 1000);
     format!(
-        "p99 is the mean of that of each second, over {}. The limit is the mean of stable's p99 over {} plus the allowed increase, the band one standard deviation around that mean. 5xx is the share of requests that failed over {}. Burn is the canary's share of failures over {} (fast, alerts from {fast_limit}) and {} (slow, from {slow_limit}), divided by what an objective of {} % leaves.",
+        "p99 is the mean of that of each second, over {}. The limit, or what is tolerated, is the mean of stable's p99 over {} plus the allowed increase (where evidence decides, single seconds above it decide nothing), the band one standard deviation around that mean. 5xx is the share of requests that failed over {}. Burn is the canary's share of failures over {} (fast, alerts from {fast_limit}) and {} (slow, from {slow_limit}), divided by what an objective of {} % leaves.",
         say::clock(axis.grain()),
         say::clock(timeline::BAND_OVER_MS),
         say::clock(timeline::ERRORS_OVER_MS),

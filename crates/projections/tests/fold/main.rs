@@ -146,7 +146,7 @@ fn sentences() {
         (stepped(2, 0, 25, 0), "25 → 0 %: all traffic on stable"),
         (paused(3, "person", None, 25), "Held at 25 %: by dana"),
         (paused(3, "step", Some(123), 25), "Held at 25 % until 14:08:35: by the recipe"),
-        (resumed(3, "released"), "Resumed after 40 s: cache was warming"),
+        (resumed(3, "released"), "Hold lifted after 40 s: cache was warming"),
         (aborted(10, true), "Aborted at 25 % by the judge: 5xx 9.4 %, limit 1 %"),
         (aborted(10, false), "Aborted at 25 % by dana: 5xx 9.4 %, limit 1 %"),
         (given(aborted(10, false), ""), "Aborted at 25 % by dana"),

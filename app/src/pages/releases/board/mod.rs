@@ -173,7 +173,7 @@ impl Board {
         if what == 0 {
             return;
         }
-        if what & (VIEW | REPLAY) != 0 {
+        if what & (VIEW | REPLAY | STREAM) != 0 {
             let title = self.page.borrow().title();
             if self.title.with_untracked(|t| *t != title) {
                 self.title.set(title);
