@@ -105,7 +105,7 @@ pub async fn run(data_dir: PathBuf, options: args::Demo) -> anyhow::Result<ExitC
             told = story => told,
         }
     };
-    say("ending: traffic, pages, splitter, versions");
+    say(&format!("ending: traffic, pages, splitter, versions; what was recorded stays in {}", data_dir.display()));
     // Nobody sends any more; then nobody acts; then what was started ends.
     running.end().await;
     end_splitter(&data_dir).await;

@@ -72,8 +72,11 @@ fn line(row: &ReleaseRow, now: Timestamp) -> Markup {
                 Some(end) => (say::duration(end.since(row.started))),
                 None => (so_far(row.started, now)),
             } }
-            td.worst { span.mute[row.worst.is_none()] { (crate::words::worst(row)) } }
-            td.n { (say::count(row.exposed)) }
+            td.worst { span.mute[row.worst.is_none() && row.stopped_by.is_none()] { (crate::words::worst(row)) } }
+            td.n {
+                // It is counted at the ends of steps.
+                @if row.in_flight() && row.exposed == 0 { span.mute title="Counted when a step ends" { "not yet" } } @else { (say::count(row.exposed)) }
+            }
             td.n title=[bounds] { (say::joules_sum(joules)) }
             td.by { (row.actor) }
         }
