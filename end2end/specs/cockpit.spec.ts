@@ -253,7 +253,7 @@ test("a server that hangs is told from one that has nothing to say, and Abort ca
     await page.keyboard.press("a");
     await page.getByLabel(/^Reason/).and(page.locator(":visible")).fill("stopped while nothing answered");
     await page.keyboard.press("Enter");
-    await expect(page.getByText(/The server does not answer/)).toBeVisible({ timeout: 20_000 });
+    await expect(page.getByText(/the server does not answer/)).toBeVisible({ timeout: 20_000 });
   } finally {
     demo.goOn();
   }
