@@ -19,7 +19,8 @@ pub fn verify_line(progress: &Progress, receipts: &[Receipt], of: &str) -> Marku
     let (done, whole) = running.unwrap_or((0, 1));
     html! {
         span class={ "state " (tone.class()) } { (said) }
-        span.mute.unaided { "this needs JavaScript, or in a terminal " code { "deliveryos log verify" } }
+        // Nobody sees it where a script runs.
+        @if cfg!(feature = "ssr") { span.mute.unaided { "this needs JavaScript, or in a terminal " code { "deliveryos log verify" } } }
         progress hidden[running.is_none()] max=(whole) value=(done) aria-label="Receipts checked" {}
         button.small.woken type="button" data-check="" hidden[left == 0] disabled[running.is_some()] {
             @if matches!(progress, Progress::Done(_)) { "Check " (left) " more" } @else { "Check all " (left) " here" }

@@ -48,9 +48,8 @@ pub fn marks(view: &ReleaseView, axis: Axis) -> String {
             r,
             "",
             &format!(
-                "<rect class=\"tl-mark{key}\" x=\"{x:.1}\" y=\"{}\" width=\"3\" height=\"12\" rx=\"1\"/><rect class=\"tl-hit\" x=\"{:.1}\" y=\"{}\" width=\"9\" height=\"28\"/>",
+                "<g transform=\"translate({x:.1})\"><rect class=\"tl-mark{key}\" y=\"{}\" width=\"3\" height=\"12\" rx=\"1\"/><rect class=\"tl-hit\" x=\"-3\" y=\"{}\" width=\"9\" height=\"28\"/></g>",
                 RECEIPTS - 6,
-                x - 3.0,
                 RECEIPTS - 14,
             ),
         );

@@ -6,7 +6,7 @@ use projections::say;
 use super::{Axis, series::Point};
 
 /// Rows of the table: more are not read.
-const MAX_ROWS: usize = 120;
+const MAX_ROWS: usize = 60;
 
 /// One row.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -156,15 +156,15 @@ pub(super) fn head(p: &Page) -> String {
 pub(super) fn promise(p: &Page) -> String {
     let Some(basis) = Basis::of(p.view()) else { return String::new() };
     let unit = if basis.blocks {
-        "blocks of requests count: any dependence within a block is allowed; the intervals assume independent requests"
+        "Requests are counted in blocks, because some share their fate; the intervals (grey) take them one by one."
     } else {
-        "each request counts for itself"
+        "Each request counts for itself."
     };
     html! {
         p.mute {
             a href={ "/receipts/" (basis.receipt) } { "The promise" }
-            ": if in no second the canary is worse than stable beyond the tolerance, the chance that this rollout is ever stopped by the evidence is at most "
-            (trimmed(basis.terms.alpha * 100.0)) " %; " (unit) "."
+            ": a canary that is never worse than stable by more than the tolerance is stopped by mistake in at most "
+            (trimmed(basis.terms.alpha * 100.0)) " % of rollouts, however often this is looked at. " (unit)
         }
     }
     .into_string()

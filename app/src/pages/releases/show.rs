@@ -73,7 +73,7 @@ fn show(mut loaded: reads::ReleasePage, session: Result<Option<Session>, ApiErro
     let reader = Reader::of(session, std::mem::take(&mut loaded.form_key));
     let mut page = Page::loaded(loaded, reader, here, live.now.get_untracked())?;
     page.awake = live.awake.get_untracked();
-    page.below = !page.awake;
+    page.below = !page.awake || tall();
     page.begin_at(&asked("from"), &asked("to"), &asked("at"));
     // Of its own: on the server the document is put together when what this page owns may be gone.
     let title = ArcRwSignal::new(page.title());
@@ -96,6 +96,18 @@ fn show(mut loaded: reads::ReleasePage, session: Result<Option<Session>, ApiErro
         }
         .settled(),
     )
+}
+
+/// Whether what is long may be in sight at once: then it is not left to the next frame, which would move what stands below it.
+fn tall() -> bool {
+    /// Pixels of height; `style/components/release.css` has the same.
+    #[cfg(feature = "hydrate")]
+    const TALL: f64 = 1200.0;
+    #[cfg(feature = "hydrate")]
+    let is = window().inner_height().ok().and_then(|h| h.as_f64()).is_some_and(|h| h >= TALL);
+    #[cfg(not(feature = "hydrate"))]
+    let is = false;
+    is
 }
 
 /// The parts of a release's page, for the gallery.

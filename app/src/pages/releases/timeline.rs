@@ -184,7 +184,7 @@ fn band_note(axis: Axis) -> String {
     let [(_, fast_limit, _, fast), (_, slow_limit, _, slow)] = judge::BURN_ALERTS;
     let minutes = |s: u32| say::clock(i64::from(s) * 1000);
     format!(
-        "p99 is the mean of that of each second, over {}. The limit, or what is tolerated, is the mean of stable's p99 over {} plus the allowed increase (where evidence decides, single seconds above it decide nothing), the band one standard deviation around that mean. 5xx is the share of requests that failed over {}. Burn is the canary's share of failures over {} (fast, alerts from {fast_limit}) and {} (slow, from {slow_limit}), divided by what an objective of {} % leaves.",
+        "p99 is the mean of that of each second, over {}. Limit, or tolerated (where one second above it decides nothing): the mean of stable's p99 over {} plus the allowed increase; the band one standard deviation around that mean. 5xx is the share of requests that failed over {}. Burn is the canary's share of failures over {} (fast, alerts from {fast_limit}) and {} (slow, from {slow_limit}), divided by what an objective of {} % leaves.",
         say::clock(axis.grain()),
         say::clock(timeline::BAND_OVER_MS),
         say::clock(timeline::ERRORS_OVER_MS),
