@@ -267,7 +267,7 @@ pub fn kind_name(kind: Kind) -> &'static str {
 #[cfg(test)]
 mod tests {
     use model::{
-        Actor, Digest,
+        Actor, Digest, Verdict,
         event::{CanaryStarted, PlannedWeight},
     };
     use projections::Pause;
