@@ -66,7 +66,7 @@ test("each turn and verdict of the release that is read is announced once, and n
   const { said, told } = await heard(page);
   const own = turns(told).filter(({ payload }) => payload.release === path.split("/").pop());
   expect(said, JSON.stringify(own.map(({ payload }) => payload.kind))).toHaveLength(own.length);
-  for (const [words, times] of [[/^admin holds it at \d+ %/, 1], [/^Resumed after /, 1], [/^Aborted at \d+ % by admin: .*stopped to be heard/, 1], [/^Rollout ended aborted after /, 1]] as const) {
+  for (const [words, times] of [[/^admin holds it at \d+ %/, 1], [/^Hold lifted after /, 1], [/^Aborted at \d+ % by admin: .*stopped to be heard/, 1], [/^Rollout ended aborted after /, 1]] as const) {
     expect(said.filter((one) => words.test(one)), said.join("\n")).toHaveLength(times);
   }
   expect(new Set(said).size, "no sentence twice").toBe(said.length);
