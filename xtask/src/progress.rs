@@ -82,7 +82,7 @@ enum Said<'a> {
 fn said(plain: &str) -> Said<'_> {
     let text = plain.trim();
     let first = text.split_whitespace().next().unwrap_or_default();
-    if first == "Building" {
+    if first == "Building" && plain.starts_with(' ') {
         // `Building [====>      ] 12/300: name, name`
         let counts = text.split_once("] ").and_then(|(_, rest)| rest.split([':', ' ']).next()?.split_once('/'));
         return counts
@@ -202,7 +202,13 @@ mod tests {
         assert_eq!(said("    Finished `dev` profile [unoptimized] target(s) in 9s"), Said::Nothing);
         let waits = "    Blocking waiting for file lock on build directory";
         assert_eq!(said(waits), Said::Busy(waits.trim()));
-        for words in ["warning: unused variable: `x`", "  --> src/lib.rs:1:5", "Finished work is dropped here", ""] {
+        for words in [
+            "warning: unused variable: `x`",
+            "  --> src/lib.rs:1:5",
+            "Finished work is dropped here",
+            "Building C code failed",
+            "",
+        ] {
             assert_eq!(said(words), Said::Words, "{words}");
         }
     }

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::encoding::TextJson;
 
+/// Said by the browser when nothing came back: what the server did is not known then.
+const NO_ANSWER: &str = "the server did not answer";
+
 /// Why a server function did not do it. The texts are shown on pages and hold no secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "kebab-case", tag = "error", content = "detail")]
@@ -45,6 +48,11 @@ impl ApiError {
         }
     }
 
+    /// True when nothing came back at all.
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::Unavailable(why) if why == NO_ANSWER)
+    }
+
     /// True when the answer is no; false when there is no answer.
     pub fn is_refusal(&self) -> bool {
         !matches!(self, Self::Unavailable(_))
@@ -73,7 +81,7 @@ impl FromServerFnError for ApiError {
                 Self::Invalid(format!("the request could not be read: {why}"))
             }
             ServerFnErrorErr::MissingArg(what) => Self::Invalid(format!("the request lacks {what}")),
-            ServerFnErrorErr::Request(_) => Self::Unavailable("the server did not answer".to_owned()),
+            ServerFnErrorErr::Request(_) => Self::Unavailable(NO_ANSWER.to_owned()),
             other => Self::Unavailable(other.to_string()),
         }
     }

@@ -137,9 +137,13 @@ fn number(name: &str, n: &serde_json::Number) -> String {
     }
 }
 
-/// With four digits that count; all of them are in the raw JSON.
+/// With four digits that count; all of them are in the raw JSON. What is very large or very small keeps its power of ten: a small chance is
+/// not none.
 fn readable(n: f64) -> String {
     const DIGITS: i32 = 4;
+    if n != 0.0 && !(1e-5..1e9).contains(&n.abs()) {
+        return format!("{n:.2e}");
+    }
     let before = if n == 0.0 { 1 } else { n.abs().log10().floor() as i32 + 1 };
     let said = format!("{n:.*}", usize::try_from(DIGITS - before).unwrap_or(0).min(9));
     if said.contains('.') { said.trim_end_matches('0').trim_end_matches('.').to_owned() } else { said }
@@ -165,7 +169,9 @@ mod tests {
             ("ln", "-0.5003683820057082", Fact::Text("-0.5004".into())),
             ("n", "123456.7", Fact::Text("123457".into())),
             ("n", "0.0", Fact::Text("0".into())),
-            ("n", "1e-30", Fact::Text("0".into())),
+            ("p", "1e-30", Fact::Text("1.00e-30".into())),
+            ("n", "-1.5e300", Fact::Text("-1.50e300".into())),
+            ("p", "0.00001234", Fact::Text("0.00001234".into())),
             ("a", "\"\"", Fact::Text("none".into())),
             ("a", "[\"x\",\"y\"]", Fact::Text("x, y".into())),
             ("ranges", "[[1,9],[12,12]]", Fact::Text("1 to 9, 12".into())),

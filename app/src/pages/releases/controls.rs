@@ -84,10 +84,13 @@ pub(super) fn outcome(p: &Page) -> String {
     let said = match &p.given {
         Given::Nothing => None,
         Given::Sent => Some((Tone::Run, "Sent, waiting for its receipt".to_owned())),
-        Given::Unanswered | Given::Answered(Err(ApiError::Unavailable(_))) => Some((Tone::Bad, UNANSWERED.to_owned())),
+        Given::Unanswered => Some((Tone::Bad, UNANSWERED.to_owned())),
+        Given::Answered(Err(e)) if e.is_silence() => Some((Tone::Bad, UNANSWERED.to_owned())),
         Given::Answered(Ok(done)) => {
             Some((Tone::Good, format!("{} accepted, receipt {}", done.kind, say::count(done.receipt))))
         }
+        // It may have been carried out in part: the server's words say how far.
+        Given::Answered(Err(e @ ApiError::Unavailable(_))) => Some((Tone::Unknown, e.to_string())),
         Given::Answered(Err(e)) => Some((Tone::Bad, e.to_string())),
     };
     html! {
@@ -260,6 +263,20 @@ mod tests {
         page.live.commands = projections::commands(&page.live.row, &page.live.receipts);
         page.newest = Some(crate::api::reads::Newest { id: "a-2".into(), version: "v9".into(), state: "5 %".into() });
         assert_eq!(off(&page), []);
+    }
+
+    #[test]
+    fn what_the_server_says_of_a_command_is_not_taken_for_silence() {
+        let (mut page, _) = operated();
+        let mut said = |error: ApiError| {
+            page.given = Given::Answered(Err(error));
+            outcome(&page)
+        };
+        use leptos::server_fn::error::FromServerFnError as _;
+        let silence = ApiError::from_server_fn_error(leptos::server_fn::error::ServerFnErrorErr::Request("x".into()));
+        assert!(said(silence).contains("NOT known to be carried out"));
+        let part = said(ApiError::Unavailable("the traffic is off, and no receipt could be written".to_owned()));
+        assert!(part.contains("the traffic is off") && !part.contains("NOT known"), "{part}");
     }
 
     #[test]
