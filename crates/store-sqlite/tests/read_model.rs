@@ -215,6 +215,15 @@ async fn releases_are_found_by_words_and_digests_and_in_any_order() {
     assert_eq!(found(text("production CART")).await, ["cart-1"]);
     assert_eq!(found(text("sha256:0202")).await, ["checkout-2"]);
     assert_eq!(found(text("030303")).await, ["checkout-3"]);
+    // As pages show it, and a beginning as short as theirs.
+    assert_eq!(found(text("0303")).await, ["checkout-3"]);
+    assert_eq!(found(text("0202…0202")).await, ["checkout-2"]);
+    assert_eq!(found(text("0202…0303")).await, [""; 0]);
+    // By how it stands.
+    let state = async |state: &str| found(ReleaseFilter { state: Some(state.to_owned()), ..Default::default() }).await;
+    assert_eq!(found(text("Aborted")).await, state("aborted").await);
+    assert_eq!(found(text("abor")).await, state("aborted").await);
+    assert!(!state("aborted").await.is_empty());
     for nothing in ["\"", "*", "words:x", "checkout NOT v2", "' OR 1=1 --", "sha256:ff"] {
         assert_eq!(found(text(nothing)).await, [""; 0], "{nothing}");
     }
