@@ -137,7 +137,7 @@ pub fn Proofs(
     loaded: reads::ReceiptPage,
 ) -> impl IntoView {
     let index = loaded.receipt.index;
-    let command = format!("deliveryos receipt verify receipt-{index}.tlog-proof --vkey '{}'", loaded.vkey);
+    let command = super::verify::command(index, &loaded.vkey);
     view! {
         <Verification page=loaded/>
         <div class="away">

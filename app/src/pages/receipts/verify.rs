@@ -73,13 +73,18 @@ pub(super) fn Verification(
     }
 }
 
+/// What checks it in a terminal, without this server.
+pub(super) fn command(index: u64, vkey: &str) -> String {
+    format!("deliveryos receipt verify receipt-{index}.tlog-proof --vkey '{vkey}'")
+}
+
 fn outcome_markup(outcome: &Outcome, index: u64, vkey: &str) -> Markup {
     html! {
         @match outcome {
             Outcome::Checking => {
                 p.verdict.state.run.woken { "Checking" }
                 p.none.unaided { "Not checked here: this needs JavaScript. In a terminal, without this server's word:" }
-                pre.unaided { code { "deliveryos receipt verify receipt-" (index) ".tlog-proof --vkey '" (vkey) "'" } }
+                pre.unaided { code { (command(index, vkey)) } }
             }
             Outcome::Failed(why) => p.state.unknown { "Could not be checked: " (why) },
             Outcome::Done(done) => (checks(done)),
