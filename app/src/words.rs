@@ -30,6 +30,8 @@ pub enum Tone {
     Back,
     /// Not known: we could not find out.
     Unknown,
+    /// Calculated and not measured.
+    Estimated,
 }
 
 impl Tone {
@@ -42,6 +44,7 @@ impl Tone {
             Self::Bad => "bad",
             Self::Back => "back",
             Self::Unknown => "unknown",
+            Self::Estimated => "estimated",
         }
     }
 }

@@ -4,6 +4,7 @@
 //! body; none is a GET, so that no link and no image can make one happen. The services they call come from context
 //! ([`context`]), and that is all that is in their bodies.
 
+mod columns;
 // The server macro makes a struct with the arguments as fields, which it does not document.
 #[allow(missing_docs)]
 pub mod commands;
@@ -20,7 +21,6 @@ pub mod metrics;
 pub mod page;
 #[allow(missing_docs)]
 pub mod reads;
-mod rows;
 #[allow(missing_docs)]
 pub mod settings;
 #[allow(missing_docs)]

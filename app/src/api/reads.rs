@@ -60,7 +60,7 @@ pub struct ReleasePage {
     /// The last receipt of the log that was looked at.
     pub as_of: u64,
     /// What the data plane counted; see [`MAX_POINTS`].
-    #[serde(with = "super::rows")]
+    #[serde(with = "super::columns")]
     pub ticks: Vec<Tick>,
     /// The release of this service before it.
     pub previous: Option<Previous>,

@@ -26,7 +26,7 @@ fn line(receipt: &Receipt) -> Markup {
     let (index, at) = (receipt.index, receipt.payload.time);
     html! {
         tr data-key=(index) {
-            td.t { time datetime=(at.to_string()) title=(say::exact(at)) { (at.clock()) } }
+            td.t { time title=(say::exact(at)) { (at.clock()) } }
             td.w { b { (said.headline) } " " span.mute { (said.detail) } }
             td.n { a.door href={ "/receipts/" (index) } aria-label={ "receipt " (index) } { (say::count(index)) } }
         }

@@ -23,7 +23,8 @@ pub fn written(write: impl Fn() -> String + Send + Sync + 'static) -> Memo<Strin
 /// `data-key` stay with their key.
 pub fn room(markup: Memo<String>) -> AnyView {
     let room = NodeRef::<html::Div>::new();
-    let first = markup.get_untracked();
+    // Nothing when the request that the page was for is over: then nobody reads it.
+    let first = markup.try_get_untracked().unwrap_or_default();
     let shown = first.clone();
     Effect::new(move |before: Option<String>| {
         let now = markup.get();

@@ -85,6 +85,7 @@ fn Small() -> impl IntoView {
         (Tone::Bad, "refused"),
         (Tone::Back, "rolled back"),
         (Tone::Unknown, "not known"),
+        (Tone::Estimated, "estimated"),
     ];
     let weight = |w: u8| Weight::new(w).unwrap_or_default();
     let stops = [5, 25, 50, 100].map(weight).to_vec();

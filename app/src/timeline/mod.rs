@@ -25,7 +25,7 @@ pub use evidence::{
 pub use limits::Limits;
 pub use marks::marks;
 pub use series::{BAND_OVER_MS, ERRORS_OVER_MS, Point, points};
-pub use table::{TableRow, table};
+pub use table::{MAX_ROWS, TableRow, table};
 
 /// Width of both drawings.
 pub const WIDTH: u32 = 1216;

@@ -5,8 +5,8 @@ use projections::say;
 
 use super::{Axis, series::Point};
 
-/// Rows of the table: more are not read.
-const MAX_ROWS: usize = 60;
+/// Rows of a table: more are not read. Who wants a part closer zooms in.
+pub const MAX_ROWS: usize = 40;
 
 /// One row.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,16 +1,14 @@
 //! One sentence for one receipt.
 
 use model::{
-    Kind, Weight,
+    Digest, Kind, Weight,
     event::{
         AnalysisEnded, CanaryAborted, CanaryCompleted, CanaryPaused, CanaryPromoted, CanaryResumed, CanaryStarted,
         CanaryStepped, CommandSeen, ReleaseCompleted, RollbackArmed, RollbackExecuted,
     },
-    evidence::{Attested, BuildCompleted, PromotionDecided},
-    gate::GatesDecided,
 };
 use receipts::Payload;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     Receipt,
@@ -172,59 +170,71 @@ fn known(p: &Payload) -> Option<Description> {
             )
         }
         Kind::GatesPassed | Kind::GatesFailed => {
-            let f: GatesDecided = p.facts().ok()?;
-            let reports = say::plural(f.reports.len() as u64, "report", "reports");
-            let waived = if f.waived > 0 { format!(", {} waived", say::count(f.waived)) } else { String::new() };
+            let f = Stated(&p.facts);
             if p.kind == Kind::GatesPassed {
-                let findings = say::plural(f.findings, "finding", "findings");
-                let not_run = match f.not_run.len() as u64 {
+                let reports = say::plural(f.all("reports")?.len() as u64, "report", "reports");
+                let findings = say::plural(f.count("findings")?, "finding", "findings");
+                let waived = match f.count("waived")? {
                     0 => String::new(),
-                    n => format!(", {} not run", say::count(n)),
+                    n => format!(", {} waived", say::count(n)),
+                };
+                let not_run = match f.all("not_run").map_or(0, |all| all.len() as u64) {
+                    0 => String::new(),
+                    n => format!(", {} not run", say::plural(n, "scanner", "scanners")),
                 };
                 return d(
                     format!("Gates passed{not_run}"),
-                    format!("{reports}, {findings}{waived}, policy “{}”", f.policy),
+                    format!("{reports}, {findings}{waived}, policy “{}”", f.text("policy")?),
                 );
             }
-            let first = f.reasons.first().cloned().unwrap_or_else(|| "no reason is recorded".to_owned());
-            let more = match f.reasons_total.saturating_sub(1) {
+            let first = f.all("reasons")?.first().and_then(Value::as_str).unwrap_or("no reason is recorded");
+            let more = match f.count("reasons_total")?.saturating_sub(1) {
                 0 => String::new(),
                 n => format!(", and {}", say::plural(n, "more reason", "more reasons")),
             };
             d("Gates failed".to_owned(), format!("{first}{more}"))
         }
         Kind::BuildCompleted => {
-            let f: BuildCompleted = p.facts().ok()?;
-            d(format!("{} {} was built", f.service, f.tag), format!("{}, from {}", f.subject, f.source))
+            let f = Stated(&p.facts);
+            d(
+                format!("{} {} was built", f.text("service")?, f.text("tag")?),
+                format!("{}, from {}", f.text("subject")?, f.text("source")?),
+            )
         }
         Kind::AttestationSlsa | Kind::AttestationSignature | Kind::AttestationSbom | Kind::AttestationVuln => {
-            let f: Attested = p.facts().ok()?;
+            let f = Stated(&p.facts);
             let what = match p.kind {
                 Kind::AttestationSlsa => "Provenance verified",
                 Kind::AttestationSignature => "Signature verified",
                 Kind::AttestationSbom => "Bill of materials verified",
                 _ => "Vulnerability scan verified",
             };
-            let logged = if f.logged.is_empty() { "not in a transparency log" } else { "in a transparency log" };
+            let logged =
+                if f.all("logged")?.is_empty() { "not in a transparency log" } else { "in a transparency log" };
             // A key's fingerprint is as long as a digest; who signed without one is said whole.
+            let signer = f.text("signer")?;
             let signer =
-                f.signer.strip_prefix("key ").map_or(f.signer.clone(), |key| format!("key {}", say::short(key)));
-            d(what.to_owned(), format!("of {} {}, signed by {signer}, {logged}", f.service, f.subject.short()))
+                signer.strip_prefix("key ").map_or(signer.to_owned(), |key| format!("key {}", say::short(key)));
+            let subject: Digest = f.text("subject")?.parse().ok()?;
+            d(what.to_owned(), format!("of {} {}, signed by {signer}, {logged}", f.text("service")?, subject.short()))
         }
         Kind::PromotionCopied => {
-            let f: PromotionDecided = p.facts().ok()?;
-            let agreed = f.asked_by.map(|who| format!(", as {who} had asked")).unwrap_or_default();
-            let evidence = say::plural(f.evidence, "piece of evidence", "pieces of evidence");
-            d(format!("{} {} promoted to {}", f.service, f.tag, f.environment), format!("with {evidence}{agreed}"))
+            let f = Stated(&p.facts);
+            let agreed = f.text("asked_by").map(|who| format!(", as {who} had asked")).unwrap_or_default();
+            let evidence = say::plural(f.count("evidence").unwrap_or(0), "piece of evidence", "pieces of evidence");
+            let [service, tag, to] = f.promoted()?;
+            d(format!("{service} {tag} promoted to {to}"), format!("with {evidence}{agreed}"))
         }
         Kind::PromotionRefused => {
-            let f: PromotionDecided = p.facts().ok()?;
-            d(format!("{} {} not promoted to {}", f.service, f.tag, f.environment), f.refusals.join("; "))
+            let f = Stated(&p.facts);
+            let why: Vec<&str> = f.all("refusals").into_iter().flatten().filter_map(Value::as_str).collect();
+            let [service, tag, to] = f.promoted()?;
+            d(format!("{service} {tag} not promoted to {to}"), why.join("; "))
         }
         Kind::CommandAccepted if p.facts.get("command").is_some_and(|c| c == "promote-image") => {
-            let f: PromotionDecided = p.facts().ok()?;
+            let [service, tag, to] = Stated(&p.facts).promoted()?;
             d(
-                format!("{} asked to promote {} {} to {}", p.actor, f.service, f.tag, f.environment),
+                format!("{} asked to promote {service} {tag} to {to}", p.actor),
                 "it waits for a second person".to_owned(),
             )
         }
@@ -253,6 +263,28 @@ fn known(p: &Payload) -> Option<Description> {
             )
         }
         _ => None,
+    }
+}
+
+/// Facts that are read one by one where a sentence needs few of many: to read all of a decision takes a good part of the browser's code.
+struct Stated<'a>(&'a Map<String, Value>);
+
+impl<'a> Stated<'a> {
+    fn text(&self, name: &str) -> Option<&'a str> {
+        self.0.get(name)?.as_str()
+    }
+
+    fn count(&self, name: &str) -> Option<u64> {
+        self.0.get(name)?.as_u64()
+    }
+
+    fn all(&self, name: &str) -> Option<&'a Vec<Value>> {
+        self.0.get(name)?.as_array()
+    }
+
+    /// Of a promotion: the service, the tag, and into which environment.
+    fn promoted(&self) -> Option<[&'a str; 3]> {
+        Some([self.text("service")?, self.text("tag")?, self.text("environment")?])
     }
 }
 

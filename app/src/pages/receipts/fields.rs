@@ -4,6 +4,8 @@ use model::{Digest, Timestamp};
 use projections::say;
 use serde_json::Value;
 
+use super::names::{said, verdict};
+
 /// A fact, by how it is shown.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Fact {
@@ -40,10 +42,6 @@ pub(super) fn facts(payload: &receipts::Payload) -> Vec<(String, Fact)> {
         .collect()
 }
 
-fn said(name: &str) -> String {
-    name.replace('_', " ")
-}
-
 fn fact(name: &str, value: &Value, depth: usize) -> Fact {
     match value {
         Value::Null => Fact::Text("none".to_owned()),
@@ -54,7 +52,7 @@ fn fact(name: &str, value: &Value, depth: usize) -> Fact {
             (Ok(d), _) => Fact::Digest(d),
             (_, Ok(t)) => Fact::Time(t),
             _ if s.len() >= 32 && s.bytes().all(|b| b.is_ascii_hexdigit()) => Fact::Hash(s.clone()),
-            _ => Fact::Text(s.clone()),
+            _ => Fact::Text(verdict(s).map_or_else(|| s.clone(), str::to_owned)),
         },
         Value::Array(all) if all.is_empty() => Fact::Text("none".to_owned()),
         Value::Object(all) if all.is_empty() => Fact::Text("none".to_owned()),
@@ -177,7 +175,8 @@ mod tests {
             ("ranges", "[[1,9],[12,12]]", Fact::Text("1 to 9, 12".into())),
             ("a", "[[1,9],7]", Fact::Json("[\n  [\n    1,\n    9\n  ],\n  7\n]".into())),
             ("a", "[]", Fact::Text("none".into())),
-            ("a", "{\"n\":1488,\"p99_x\":205.5,\"e\":null}", Fact::Text("e none, n 1,488, p99 x 205.5".into())),
+            ("a", "{\"n\":1488,\"p99_x\":205.5,\"e\":null}", Fact::Text("e none, requests 1,488, p99 x 205.5".into())),
+            ("said", "\"unrefuted\"", Fact::Text("no regression found (unrefuted)".into())),
             ("p99_ratio", "[0.95,null]", Fact::Text("0.95, none".into())),
             ("a", "{}", Fact::Text("none".into())),
             ("a", "{\"b\":{\"c_d\":1}}", Fact::List(vec![("b".into(), text("c d 1"))])),

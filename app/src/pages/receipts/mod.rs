@@ -2,6 +2,7 @@
 
 mod fields;
 mod list;
+mod names;
 mod range;
 mod show;
 mod verify;

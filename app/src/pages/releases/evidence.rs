@@ -83,7 +83,7 @@ fn items(v: &ReleaseView) -> Vec<Item> {
     } else {
         let how = if j.modelled { "modelled" } else { "measured" };
         Item {
-            tone: if j.modelled { Tone::Unknown } else { Tone::Good },
+            tone: if j.modelled { Tone::Estimated } else { Tone::Good },
             name: "Energy",
             detail: format!("{how}, {} to {}", say::joules(j.low), say::joules(j.high)),
             receipt: at,

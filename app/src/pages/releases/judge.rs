@@ -12,9 +12,6 @@ use crate::{
     words::Tone,
 };
 
-/// Rows of the table: more are not read.
-const MAX_ROWS: usize = 120;
-
 /// What the receipts say of the sequential judge.
 #[derive(Debug, Clone, PartialEq)]
 struct Basis<'a> {
@@ -96,7 +93,7 @@ pub(super) fn section(hidden: bool, of: impl Fn(&str) -> Markup) -> Markup {
             div.room data-room="judge-again" { (of("judge-again")) }
             details.twin data-twin="evidence" {
                 summary { "The evidence in rows" }
-                div.wide { div.room data-room="judge-rows" { (of("judge-rows")) } }
+                div.room data-room="judge-rows" { (of("judge-rows")) }
             }
         }
     }
@@ -165,44 +162,6 @@ pub(super) fn promise(p: &Page) -> String {
             a href={ "/receipts/" (basis.receipt) } { "The promise" }
             ": a canary that is never worse than stable by more than the tolerance is stopped by mistake in at most "
             (trimmed(basis.terms.alpha * 100.0)) " % of rollouts, however often this is looked at. " (unit)
-        }
-    }
-    .into_string()
-}
-
-/// The evidence in rows, while they are open.
-pub(super) fn rows(p: &Page) -> String {
-    if !p.evidence_open {
-        return String::new();
-    }
-    let points = timeline::evidence_points(p.seen(), p.axis());
-    let every = points.len().div_ceil(MAX_ROWS).max(1);
-    let started = p.live.row.started;
-    html! {
-        table {
-            caption.sr { "What the judge said, newest first" }
-            thead {
-                tr {
-                    th { "Since start" }
-                    th.n { "evidence" }
-                    th.n { "highest so far" }
-                    th.n { "p99 ratio" }
-                    th.n { "5xx more than stable" }
-                    th.n { "canary requests judged" }
-                }
-            }
-            tbody {
-                @for p in points.into_iter().rev().step_by(every) {
-                    tr {
-                        td { (say::axis(p.at.since(started))) }
-                        td.n { (timeline::odds(p.power)) }
-                        td.n { (timeline::odds(p.highest)) }
-                        td.n { (timeline::ratio_words(p.ratio)) }
-                        td.n { (timeline::difference_words(p.difference.map(Some))) }
-                        td.n { (say::count(p.exposed)) }
-                    }
-                }
-            }
         }
     }
     .into_string()

@@ -29,6 +29,7 @@ mod receipts;
 mod replay;
 #[cfg_attr(not(feature = "hydrate"), allow(dead_code, reason = "rooms are written again in the browser"))]
 mod rooms;
+mod rows;
 mod show;
 mod stages;
 mod table;

@@ -15,7 +15,7 @@ use super::{
             ROWS, STREAM, TICKS, VIEW, ZOOM,
         },
     },
-    receipts, replay, stages, timeline, who,
+    receipts, replay, rows, stages, timeline, who,
 };
 use crate::{components::digest, words};
 
@@ -55,13 +55,13 @@ pub(super) const ROOMS: [Room; 31] = [
     drawing("tl-lines", VIEW | TICKS | CLOCK | ZOOM, timeline::lines),
     room("tl-marks", VIEW | PLACED, timeline::marks),
     room("tl-over", CURSOR | PLACED | BRUSH, timeline::over),
-    room("tl-rows", ROWS, timeline::rows),
+    room("tl-rows", ROWS, rows::timeline),
     room("judge-head", VIEW | TICKS | CLOCK | CURSOR, judge::head),
     drawing("judge-lines", VIEW | TICKS | CLOCK | ZOOM, judge::lines),
     room("judge-over", CURSOR | PLACED | BRUSH, timeline::over_evidence),
     room("judge-promise", VIEW, judge::promise),
     room("judge-again", VIEW | AGAIN, judge::again),
-    room("judge-rows", EVIDENCE_ROWS, judge::rows),
+    room("judge-rows", EVIDENCE_ROWS, rows::evidence),
     room("replay", VIEW | REPLAY, replay::markup),
     room("stages", VIEW | TICKS | CLOCK, |p| stages::markup(p.view(), &p.ticks, p.until())),
     room("envelope", VIEW, |p| envelope::markup(p.view())),

@@ -1,11 +1,11 @@
-//! The timeline on the page: two drawings on one axis with one cursor and one zoom, and the same in rows.
+//! The timeline on the page: two drawings on one axis with one cursor and one zoom.
 
 use maud::{Markup, html};
 use model::Timestamp;
 use projections::say;
 
 use super::page::Page;
-use crate::timeline::{self, Axis, EVIDENCE_HEIGHT, HEIGHT, LEFT, RIGHT, Reading, TableRow, WIDTH, Zoom};
+use crate::timeline::{self, Axis, EVIDENCE_HEIGHT, HEIGHT, LEFT, RIGHT, Reading, WIDTH, Zoom};
 
 /// The section, with what is in its rooms.
 pub(super) fn section(of: impl Fn(&str) -> Markup) -> Markup {
@@ -110,52 +110,6 @@ fn tenths(x: f64) -> String {
     format!("{x:.1}")
 }
 
-/// The same in rows. The server writes them, for readers without a script; the browser only while they are open: they are most of the page's
-/// elements.
-pub(super) fn rows(p: &Page) -> String {
-    if p.awake && !p.rows_open {
-        return String::new();
-    }
-    table(&timeline::table(p.points(), &p.view().weights, p.axis()), p.axis())
-}
-
-fn table(rows: &[TableRow], axis: Axis) -> String {
-    maud::html! {
-        div.wide tabindex="0" role="region" aria-label="Values of the timeline" {
-            table {
-                caption.sr { "Values of the timeline, newest first" }
-                thead {
-                    tr {
-                        th { "Since start" }
-                        th { "UTC" }
-                        th.n { "Weight" }
-                        th.n { "p99 canary, ms" }
-                        th.n { "p99 stable, ms" }
-                        th.n { "limit, ms" }
-                        th.n { "5xx canary, 10 s" }
-                        th.n { "5xx stable, 10 s" }
-                        th.n { "burn fast, slow" }
-                        th.n { "canary requests" }
-                    }
-                }
-                tbody {
-                    @for r in rows {
-                        tr {
-                            td { (r.since) }
-                            td { (r.at.clock()) }
-                            @for value in [&r.weight, &r.canary_p99, &r.stable_p99, &r.limit, &r.canary_errors, &r.stable_errors, &r.burn, &r.canary_n] {
-                                td.n { (value) }
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        p.mute { (band_note(axis)) }
-    }
-    .into_string()
-}
-
 fn said_at(place: &str, r: &Reading, limit: &str) -> String {
     maud::html! {
         dl {
@@ -177,19 +131,4 @@ fn said_at(place: &str, r: &Reading, limit: &str) -> String {
         }
     }
     .into_string()
-}
-
-/// What the lines are, in a sentence.
-fn band_note(axis: Axis) -> String {
-    let [(_, fast_limit, _, fast), (_, slow_limit, _, slow)] = judge::BURN_ALERTS;
-    let minutes = |s: u32| say::clock(i64::from(s) * 1000);
-    format!(
-        "p99 is the mean of that of each second, over {}. Limit, or tolerated (where one second above it decides nothing): the mean of stable's p99 over {} plus the allowed increase; the band one standard deviation around that mean. 5xx is the share of requests that failed over {}. Burn is the canary's share of failures over {} (fast, alerts from {fast_limit}) and {} (slow, from {slow_limit}), divided by what an objective of {} % leaves.",
-        say::clock(axis.grain()),
-        say::clock(timeline::BAND_OVER_MS),
-        say::clock(timeline::ERRORS_OVER_MS),
-        minutes(fast),
-        minutes(slow),
-        judge::DEFAULT_SLO * 100.0,
-    )
 }

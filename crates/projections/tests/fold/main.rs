@@ -200,7 +200,7 @@ fn sentences() {
             "Analysis inconclusive: no request reached the canary",
         ),
         (gates(0), "Gates passed: 0 reports, 3 findings, policy “strict”"),
-        (gates(2), "Gates passed, 2 not run: 0 reports, 3 findings, policy “strict”"),
+        (gates(2), "Gates passed, 2 scanners not run: 0 reports, 3 findings, policy “strict”"),
         (payload(Kind::FlagToggled, 0, &json!({})), "Flag toggled"),
     ] {
         assert_eq!(describe(&Receipt { index: 0, payload }).sentence(), said);

@@ -458,7 +458,7 @@ impl Board {
             }),
             Some("evidence") => self.change(|page| {
                 page.evidence_open = open;
-                EVIDENCE_ROWS
+                if open { EVIDENCE_ROWS } else { 0 }
             }),
             // A dialog that was kept for who was in it goes once they leave it.
             _ => self.change(|_| GIVEN),

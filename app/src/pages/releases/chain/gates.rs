@@ -69,7 +69,10 @@ pub(super) fn decided(index: u64, count: u64, facts: GatesDecided) -> AnyView {
 pub(super) fn outcome(facts: &GatesDecided) -> (Tone, String) {
     match (facts.decision == "passed", facts.not_run.len() as u64) {
         (true, 0) => (Tone::Good, "passed".to_owned()),
-        (true, n) => (Tone::Wait, format!("passed, {} not run", say::count(n))),
+        (true, n) => {
+            let reports = say::plural(facts.reports.len() as u64, "report", "reports");
+            (Tone::Wait, format!("passed on {reports}, {} not run", say::plural(n, "scanner", "scanners")))
+        }
         (false, _) => (Tone::Bad, "failed".to_owned()),
     }
 }
