@@ -190,7 +190,7 @@ fn gated(gates: Option<&(u64, u64, GatesDecided)>) -> Node {
         Some((index, _, f)) => {
             let mut details = vec![say::plural(f.findings, "finding", "findings"), format!("policy “{}”", f.policy)];
             if !f.not_run.is_empty() {
-                details.insert(0, format!("{} not run", say::count(f.not_run.len() as u64)));
+                details.insert(0, format!("{} not run", say::plural(f.not_run.len() as u64, "scanner", "scanners")));
             }
             Node {
                 name: "Gates".to_owned(),
