@@ -25,6 +25,8 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
                 <meta name="color-scheme" content="light dark"/>
                 <link rel="icon" type="image/svg+xml" href=icon()/>
                 <link rel="stylesheet" href=styles/>
+                // Half a table has other columns than the whole: nothing is painted before the page is read.
+                <link rel="expect" href="#main" blocking="render"/>
                 <HydrationScripts options/>
                 // What loads the parts is a module that the page's script imports: known from the start, not found on the way.
                 <link rel="modulepreload" href=loader/>

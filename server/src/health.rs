@@ -27,15 +27,27 @@ pub struct Health {
 }
 
 impl Health {
-    /// Reads all receipts that there are now; those that come later are this process's own. Says what is damaged and goes on.
+    /// Reads all receipts that there are now; those that come later are this process's own. Says what is damaged and goes on. The newest come
+    /// first: they are asked for most, and are in memory by then.
     pub async fn read_through(self, store: Arc<dyn Store>) {
         let size = match store.head().await {
             Ok(head) => head.size,
             Err(error) => return tracing::error!(%error, "the log could not be read through"),
         };
-        let (mut from, mut page) = (0, PAGE);
-        while from < size && self.named() < NAMED {
-            let entries = match store.entries(from, page).await {
+        let mut until = size;
+        while until > 0 && self.named() < NAMED {
+            let from = until.saturating_sub(u64::from(PAGE));
+            self.read_part(&*store, from, until).await;
+            until = from;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn read_part(&self, store: &dyn Store, mut from: u64, until: u64) {
+        let mut page = PAGE;
+        while from < until && self.named() < NAMED {
+            let left = u32::try_from(until - from).unwrap_or(PAGE);
+            let entries = match store.entries(from, page.min(left)).await {
                 Ok(entries) if !entries.is_empty() => entries,
                 // Which one it is shows when each is asked for by itself.
                 Err(_) if page > 1 => {
@@ -58,7 +70,6 @@ impl Health {
                     self.found(index, why);
                 }
             }
-            tokio::time::sleep(PAUSE).await;
         }
     }
 

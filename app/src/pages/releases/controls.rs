@@ -266,6 +266,29 @@ mod tests {
     }
 
     #[test]
+    fn a_release_that_begins_while_the_page_is_open_is_told() {
+        let (mut page, now) = operated();
+        page.live.row.phase = Phase::Ended(Outcome::Aborted);
+        page.live.row.ended = Some(now);
+        page.live.commands = projections::commands(&page.live.row, &page.live.receipts);
+        let retry = |page: &Page| refused(page, CommandKind::Retry).map(str::to_owned);
+        assert_eq!(retry(&page), None);
+        let begun = page.live.receipts.iter().find(|r| r.payload.kind == model::Kind::CanaryStarted);
+        let mut begun = begun.unwrap().clone();
+        begun.index = page.live.as_of + 1;
+        begun.payload.release = Some("other-1".parse().unwrap());
+        begun.payload.facts.insert("version".to_owned(), "v9".into());
+        let mut elsewhere = begun.clone();
+        elsewhere.payload.facts.insert("service".to_owned(), "elsewhere".into());
+        page.take(&elsewhere);
+        assert_eq!((retry(&page), page.newest.clone()), (None, None), "of another service");
+        page.take(&begun);
+        assert_eq!(retry(&page).as_deref(), Some("a newer release of this service came after it"));
+        let said = (super::super::rooms::ROOMS[0].write)(&page);
+        assert!(said.contains("href=\"/releases/other-1\">v9</a> came after it, 0 %"), "{said}");
+    }
+
+    #[test]
     fn what_the_server_says_of_a_command_is_not_taken_for_silence() {
         let (mut page, _) = operated();
         let mut said = |error: ApiError| {

@@ -130,8 +130,8 @@ pub(super) fn head(p: &Page) -> String {
     html! {
         h2 #judge { "Evidence" }
         p.judge-says {
-            // Another verdict is another sentence: it does not move, it comes.
-            span class={ "key " (tone.class()) } { (key) } " " span.mute data-key=(key) { (rest) }
+            // Another verdict is another sentence: it does not move, it comes, and so does the space before it.
+            span class={ "key " (tone.class()) } { (key) } span.mute data-key=(key) { " " (rest) }
         }
         dl.judge-facts {
             div {

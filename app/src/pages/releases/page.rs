@@ -1,7 +1,7 @@
 //! What a release's page is made of, and what follows from it. Plain values: no document, no clock of its own.
 
-use model::{Tick, Timestamp};
-use projections::{Receipt, ReleaseView, say};
+use model::{Kind, Tick, Timestamp};
+use projections::{Receipt, ReleaseRow, ReleaseView, say};
 
 use super::{
     controls::{Given, Reader},
@@ -91,6 +91,8 @@ pub(super) struct Page {
     pub(super) previous: Option<Previous>,
     /// The newest release of this service, when it is another one.
     pub(super) newest: Option<Newest>,
+    /// One that began while the page is open.
+    pub(super) newer: Option<ReleaseRow>,
     /// What is known of its image.
     pub(super) image: ImageKnown,
     /// Why the controller does not carry it on, if it does not.
@@ -135,6 +137,7 @@ impl Page {
             fine: None,
             previous: None,
             newest: None,
+            newer: None,
             image: ImageKnown::default(),
             left_alone: None,
             address,
@@ -275,6 +278,24 @@ impl Page {
     /// Takes a receipt.
     pub(super) fn take(&mut self, receipt: &Receipt) {
         self.live.fold(receipt);
+        self.overtake(receipt);
+    }
+
+    /// A receipt of a release of the same service that came after this one.
+    fn overtake(&mut self, receipt: &Receipt) {
+        let (row, release) = (&self.live.row, receipt.payload.release.as_ref());
+        match &mut self.newer {
+            Some(newer) if release == Some(&newer.id) => newer.fold(receipt),
+            _ if receipt.payload.kind == Kind::CanaryStarted && release != Some(&row.id) => {
+                let begun = ReleaseRow::of(std::slice::from_ref(receipt)).filter(|new| new.service == row.service);
+                self.newer = begun.or(self.newer.take());
+            }
+            _ => return,
+        }
+        if let Some(newer) = &self.newer {
+            let (id, version) = (newer.id.to_string(), newer.version.to_string());
+            self.newest = Some(Newest { id, version, state: words::state(newer).1 });
+        }
     }
 
     /// The ticks until the moment that is shown.

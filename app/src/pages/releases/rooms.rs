@@ -216,9 +216,17 @@ fn code(said: &str) -> maud::Markup {
     }
 }
 
-/// The note has its place beside it: what is read does not move when the stream is lost.
+/// The note has its place beside it: what is read does not move when the stream is lost, or when another release begins.
 fn as_of(p: &Page) -> String {
-    html! { (p.as_of()) @if let Some(since) = p.lost { span.lost { "not live since " (since.clock()) } } }.into_string()
+    html! {
+        (p.as_of())
+        @if let Some(since) = p.lost {
+            span.lost { "not live since " (since.clock()) }
+        } @else if let (Some(newest), Some(_), false) = (&p.newest, &p.newer, p.live.row.in_flight()) {
+            span.newer { a.door href={ "/releases/" (newest.id) } { (newest.version) } " came after it, " (newest.state) }
+        }
+    }
+    .into_string()
 }
 
 /// Written anew as a whole: it is another sentence then.
@@ -231,7 +239,7 @@ fn headline(p: &Page) -> String {
 fn since(p: &Page) -> maud::Markup {
     let row = &p.live.row;
     html! {
-        @if let Some(newest) = p.newest.as_ref().filter(|_| !row.in_flight()) {
+        @if let Some(newest) = p.newest.as_ref().filter(|_| !row.in_flight() && p.newer.is_none()) {
             p.mute.since { "How it ended. The newest release of " (row.service) " is " a.door href={ "/releases/" (newest.id) } { (newest.version) } ", " (newest.state) "." }
         }
     }
