@@ -83,6 +83,16 @@ pub fn verdict(kind: Kind) -> Option<(Tone, &'static str)> {
     })
 }
 
+/// The same of a receipt. A canary that was let through with much against it has not passed plainly.
+pub fn verdict_of(p: &receipts::Payload) -> Option<(Tone, &'static str)> {
+    let doubtful =
+        || p.facts.get("message").and_then(|said| said.as_str()).is_some_and(|s| s.contains("not decided in "));
+    match verdict(p.kind)? {
+        (Tone::Good, _) if doubtful() => Some((Tone::Wait, "not stopped")),
+        said => Some(said),
+    }
+}
+
 /// What an abort by itself was decided from: the receipt of the verdict, the counts in words, the rule by its name. Nothing for an abort by a
 /// person.
 pub fn counts_of_abort(view: &ReleaseView) -> Option<(u64, String, String)> {
@@ -305,6 +315,20 @@ mod tests {
             .unwrap()
             .release("checkout-1".parse().unwrap());
         ReleaseView::of(vec![Receipt { index: 4, payload }]).unwrap()
+    }
+
+    #[test]
+    fn a_canary_with_much_against_it_has_not_passed_plainly() {
+        let said = |message: &str| {
+            let facts = serde_json::json!({ "message": message });
+            verdict_of(&Payload::new(Kind::AnalysisPassed, at(0), "judge".parse().unwrap(), &facts).unwrap()).unwrap()
+        };
+        assert_eq!(
+            said("no regression found in 172 canary requests: evidence against it 9 to 1"),
+            (Tone::Good, "passed")
+        );
+        let doubtful = "Run Terminated; builtin: not decided in 172 canary requests: evidence against it 94 to 1";
+        assert_eq!(said(doubtful), (Tone::Wait, "not stopped"));
     }
 
     #[test]

@@ -181,6 +181,9 @@ fn verdicts(out: &mut String, view: &ReleaseView, axis: Axis, said: &Said) {
     // Shape and word, not colour alone: passed is a tick, failed a square, undecided bars, not known a question mark.
     let marks = shown.filter_map(|r| {
         let (shape, class, word) = match r.payload.kind {
+            Kind::AnalysisPassed if crate::words::verdict_of(&r.payload).is_some_and(|(_, word)| word != "passed") => {
+                ("❙❙", "wait", "not stopped")
+            }
             Kind::AnalysisPassed => ("✓", "ok", "passed"),
             Kind::AnalysisFailed => ("■", "bad", "failed"),
             Kind::AnalysisInconclusive => ("❙❙", "wait", "inconclusive"),

@@ -179,7 +179,9 @@ pub fn finding(message: &str) -> String {
 fn measured(said: &str) -> String {
     match said.split_once(": ").map(|(name, rest)| (name, rest, rest.strip_prefix("result "))) {
         Some((name, _, Some(value))) => format!("{name} is {value}"),
-        Some((_, own, None)) if own.starts_with("no regression found ") => own.to_owned(),
+        Some((_, own, None)) if own.starts_with("no regression found ") || own.starts_with("not decided ") => {
+            own.to_owned()
+        }
         _ => said.to_owned(),
     }
 }

@@ -127,6 +127,8 @@ pub(crate) fn draw(wanted: Wanted) -> AnyView {
         match e.key().as_str() {
             "ArrowDown" if n > 0 => at.update(|at| *at = (*at + 1) % n),
             "ArrowUp" if n > 0 => at.update(|at| *at = (*at + n - 1) % n),
+            // Once, also when something is typed: a search field would keep the first one for itself.
+            "Escape" => close(search),
             "Enter" => match goals.with(|goals| goals.get(at.get_untracked()).map(|goal| goal.way.clone())) {
                 Some(way) => go.run(way),
                 None => return,
@@ -220,10 +222,16 @@ fn goals(text: &str, offered: &[Offered], found: Option<&Found>) -> Vec<Goal> {
         name: place.name.to_owned(),
         more: format!("g {}", place.key),
     });
-    let commands = offered.iter().filter_map(|offered| command(text, offered));
+    // Those that are called so come before those that only have the letters somewhere.
+    let mut commands: Vec<Goal> = offered.iter().filter_map(|offered| command(text, offered)).collect();
+    let begins = |goal: &Goal| goal.name.to_lowercase().starts_with(&text.trim().to_lowercase());
+    commands.sort_by_key(|goal| !begins(goal));
     // Whoever has not said anything yet does not mean a command.
-    let mut goals: Vec<Goal> =
-        if text.trim().is_empty() { pages.chain(commands).collect() } else { commands.chain(pages).collect() };
+    let mut goals: Vec<Goal> = if text.trim().is_empty() {
+        pages.chain(commands).collect()
+    } else {
+        commands.into_iter().chain(pages).collect()
+    };
     let Some(found) = found else { return goals };
     goals.extend(found.receipt.iter().map(|receipt| Goal {
         way: Way::To(format!("/receipts/{}", receipt.index)),

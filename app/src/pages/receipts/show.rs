@@ -146,7 +146,7 @@ pub fn Proofs(
                 <a class="button" href=format!("/receipts/{index}/tlog-proof") download=format!("receipt-{index}.tlog-proof") rel="external">".tlog-proof"</a>
                 <a class="button" href=format!("/receipts/{index}/dsse") download=format!("receipt-{index}.dsse.json") rel="external">"DSSE envelope"</a>
             </p>
-            <p class="mute">"Checked elsewhere, without this server: "<code>{command}</code>", with the key as you have it from elsewhere, if you have"</p>
+            <p class="mute">"Checked elsewhere, without this server: "<code>{command}</code>". The key in it is the one that this server states: put in the one that you have from elsewhere, if you have one."</p>
         </div>
     }
 }

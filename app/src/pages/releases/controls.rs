@@ -102,8 +102,13 @@ pub(super) fn outcome(p: &Page) -> String {
 }
 
 /// Shown where it is possible or was a moment ago: a button that has no sense in this phase takes no room.
-fn sensible(v: &ReleaseView, kind: CommandKind) -> bool {
+fn sensible(p: &Page, kind: CommandKind) -> bool {
+    let v = &p.live;
     let over = !v.row.in_flight();
+    // It will not be possible again: the page says which release came after it.
+    if over && p.newest.is_some() {
+        return false;
+    }
     match kind {
         CommandKind::Retry => v.commands.iter().any(|c| c.kind == kind && c.refused.is_none()),
         CommandKind::Rollback => over || v.row.promoted,
@@ -119,10 +124,10 @@ fn all(p: &Page, with: &Form) -> Markup {
     let v = &p.live;
     html! {
         div.buttons.pending[p.given == Given::Sent] {
-            @for kind in DIRECT { @if sensible(v, kind) { (direct(p, kind, with)) } }
+            @for kind in DIRECT { @if sensible(p, kind) { (direct(p, kind, with)) } }
             // A dialog that somebody is in stays until they leave it.
             @for kind in ASKED {
-                @if sensible(v, kind) || p.asking.as_deref() == Some(kind.as_str()) { (asked(p, kind, with)) }
+                @if sensible(p, kind) || p.asking.as_deref() == Some(kind.as_str()) { (asked(p, kind, with)) }
             }
         }
     }
@@ -174,7 +179,7 @@ fn direct(p: &Page, kind: CommandKind, with: &Form) -> Markup {
 fn asked(p: &Page, kind: CommandKind, with: &Form) -> Markup {
     let v = &p.live;
     let (why_not, (name, does)) = (refused(p, kind), words::command(kind));
-    let title = why_not.map(|why| match v.row.ended.filter(|_| !sensible(v, kind)) {
+    let title = why_not.map(|why| match v.row.ended.filter(|_| !sensible(p, kind)) {
         Some(end) => format!("Ended at {}: {}.", end.clock(), words::headline(v).plain()),
         None => format!("Not now: {why}"),
     });
@@ -192,7 +197,7 @@ fn asked(p: &Page, kind: CommandKind, with: &Form) -> Markup {
         }
     };
     html! {
-        details class={ "ask " (kind) } data-key=(kind) {
+        details class={ "ask " (kind) } data-key=(kind) name="ask" {
             summary role="button" aria-expanded=[p.awake.then_some("false")]
                 class={ "button " (kind) @if why_not.is_some() { " off" } } title=[title.as_deref()] { (name) "…" }
             div.dialog role="group" aria-label=(name) { (form(v, kind, with, &fields)) }
@@ -285,7 +290,7 @@ mod tests {
         page.take(&begun);
         assert_eq!(retry(&page).as_deref(), Some("a newer release of this service came after it"));
         let said = (super::super::rooms::ROOMS[0].write)(&page);
-        assert!(said.contains("href=\"/releases/other-1\">v9</a> came after it, 0 %"), "{said}");
+        assert!(said.contains("href=\"/releases/other-1\">v9</a> came after it, starting"), "{said}");
     }
 
     #[test]

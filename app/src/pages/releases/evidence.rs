@@ -56,7 +56,7 @@ fn items(v: &ReleaseView) -> Vec<Item> {
         None => Item { tone: Tone::Unknown, name: "Rollback", detail: "was never armed".to_owned(), receipt: None },
     });
     let verdict = v.receipts.iter().rev().find_map(|r| {
-        let (tone, word) = words::verdict(r.payload.kind)?;
+        let (tone, word) = words::verdict_of(&r.payload)?;
         Some((tone, word, r.index))
     });
     out.push(match verdict {

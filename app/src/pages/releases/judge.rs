@@ -1,6 +1,6 @@
 //! The judge on the release page: what the evidence says in a sentence, its lanes, and its recomputation.
 
-use judge::sequential::{Measure, tables};
+use judge::sequential::{DOUBTFUL_ODDS, Measure, tables};
 use maud::{Markup, html};
 use model::{Judged, Kind, Timestamp};
 use projections::{ReleaseView, say};
@@ -253,6 +253,11 @@ fn sentence(
             "It looks slower, which is not proved.".to_owned(),
             format!("Evidence against it {odds}, {limit} would stop it.{still}"),
         ),
+        "unrefuted" if judged.joint >= DOUBTFUL_ODDS.ln() => (
+            Tone::Wait,
+            "Not decided.".to_owned(),
+            format!("Evidence against it {odds}, {limit} would stop it.{still}"),
+        ),
         "unrefuted" => (
             Tone::Run,
             if over { "No regression found." } else { "No regression found so far." }.to_owned(),
@@ -325,6 +330,9 @@ mod tests {
                 "up to 1.32 times stable's is not ruled out (99 % confidence)",
             ],
         );
+        let doubtful = sentence(Some(&judged("unrefuted", 94.0_f64.ln(), None)), &policy, None, false, false);
+        assert_eq!((doubtful.0, doubtful.1.as_str()), (Tone::Wait, "Not decided."));
+        assert!(doubtful.2.contains("94 to 1, 100 to 1 would stop it"), "{}", doubtful.2);
         check("regressed", Some("hard-stop"), &["hard stop", "10 canary requests in a row"]);
         check("regressed", Some("evidence"), &["Stopped by the evidence", "it stops at 100 to 1"]);
         check("inconclusive", None, &["Too early to say"]);

@@ -1,7 +1,10 @@
 //! What a release's page is made of, and what follows from it. Plain values: no document, no clock of its own.
 
-use model::{Kind, Tick, Timestamp};
-use projections::{Receipt, ReleaseRow, ReleaseView, say};
+use model::{
+    Kind, Tick, Timestamp,
+    event::{CanaryCompleted, CanaryStarted, CanaryStepped},
+};
+use projections::{Receipt, ReleaseView, say};
 
 use super::{
     controls::{Given, Reader},
@@ -91,8 +94,8 @@ pub(super) struct Page {
     pub(super) previous: Option<Previous>,
     /// The newest release of this service, when it is another one.
     pub(super) newest: Option<Newest>,
-    /// One that began while the page is open.
-    pub(super) newer: Option<ReleaseRow>,
+    /// It began while the page is open.
+    pub(super) newer: bool,
     /// What is known of its image.
     pub(super) image: ImageKnown,
     /// Why the controller does not carry it on, if it does not.
@@ -137,7 +140,7 @@ impl Page {
             fine: None,
             previous: None,
             newest: None,
-            newer: None,
+            newer: false,
             image: ImageKnown::default(),
             left_alone: None,
             address,
@@ -283,18 +286,25 @@ impl Page {
 
     /// A receipt of a release of the same service that came after this one.
     fn overtake(&mut self, receipt: &Receipt) {
-        let (row, release) = (&self.live.row, receipt.payload.release.as_ref());
-        match &mut self.newer {
-            Some(newer) if release == Some(&newer.id) => newer.fold(receipt),
-            _ if receipt.payload.kind == Kind::CanaryStarted && release != Some(&row.id) => {
-                let begun = ReleaseRow::of(std::slice::from_ref(receipt)).filter(|new| new.service == row.service);
-                self.newer = begun.or(self.newer.take());
+        let p = &receipt.payload;
+        let Some(id) = p.release.as_ref().filter(|id| **id != self.live.row.id) else { return };
+        if p.kind == Kind::CanaryStarted {
+            let begun = p.facts::<CanaryStarted>().ok().filter(|f| f.service == self.live.row.service);
+            if let Some(f) = begun {
+                let (id, version) = (id.to_string(), f.version.to_string());
+                self.newest = Some(Newest { id, version, state: "starting".to_owned() });
+                self.newer = true;
             }
-            _ => return,
         }
-        if let Some(newer) = &self.newer {
-            let (id, version) = (newer.id.to_string(), newer.version.to_string());
-            self.newest = Some(Newest { id, version, state: words::state(newer).1 });
+        let Some(newest) = self.newest.as_mut().filter(|newest| newest.id == id.as_str()) else { return };
+        let now = match p.kind {
+            Kind::CanaryStepped => p.facts::<CanaryStepped>().ok().map(|f| f.weight.to_string()),
+            Kind::CanaryAborted => Some("aborting".to_owned()),
+            Kind::CanaryCompleted => p.facts::<CanaryCompleted>().ok().map(|f| f.outcome.as_str().to_owned()),
+            _ => None,
+        };
+        if let Some(state) = now {
+            newest.state = state;
         }
     }
 

@@ -40,7 +40,7 @@ const fn drawing(name: &'static str, when: u32, write: fn(&Page) -> String) -> R
 }
 
 /// All rooms.
-pub(super) const ROOMS: [Room; 31] = [
+pub(super) const ROOMS: [Room; 32] = [
     drawing("as-of", VIEW | REPLAY | STREAM, as_of),
     drawing("headline", VIEW | STREAM, headline),
     room("stage", VIEW | CLOCK | STREAM, |p| text(&p.stage())),
@@ -48,6 +48,7 @@ pub(super) const ROOMS: [Room; 31] = [
     room("controls", VIEW | AWAKE | GIVEN | TICKS | REPLAY, controls::buttons),
     room("outcome", GIVEN, controls::outcome),
     room("answer", ADDRESS | VIEW, answer),
+    room("since", VIEW, since),
     room("evidence", VIEW | IMAGE, evidence::markup),
     room("clocks", VIEW | CLOCK, |p| clocks::markup(p.view(), p.now(), !p.stopped_before)),
     room("tl-read", VIEW | CURSOR | REPLAY, timeline::read),
@@ -163,7 +164,7 @@ pub(super) fn page(p: &Page, written: &[String]) -> String {
                 div.room data-room="outcome" hidden[p.past().is_some()] { (of("outcome")) }
             }
         }
-        (since(p))
+        div.room data-room="since" { (of("since")) }
         @if let Some(why) = &p.left_alone {
             p.note.bad role="alert" { b { "Not carried on: " } (code(why)) ". " a href="/settings" { "Health" } }
         }
@@ -222,7 +223,7 @@ fn as_of(p: &Page) -> String {
         (p.as_of())
         @if let Some(since) = p.lost {
             span.lost { "not live since " (since.clock()) }
-        } @else if let (Some(newest), Some(_), false) = (&p.newest, &p.newer, p.live.row.in_flight()) {
+        } @else if let Some(newest) = p.newest.as_ref().filter(|_| p.newer && !p.live.row.in_flight()) {
             span.newer { a.door href={ "/releases/" (newest.id) } { (newest.version) } " came after it, " (newest.state) }
         }
     }
@@ -236,13 +237,14 @@ fn headline(p: &Page) -> String {
 }
 
 /// One that is over may not be the newest any more.
-fn since(p: &Page) -> maud::Markup {
+fn since(p: &Page) -> String {
     let row = &p.live.row;
     html! {
-        @if let Some(newest) = p.newest.as_ref().filter(|_| !row.in_flight() && p.newer.is_none()) {
-            p.mute.since { "How it ended. The newest release of " (row.service) " is " a.door href={ "/releases/" (newest.id) } { (newest.version) } ", " (newest.state) "." }
+        @if let Some(newest) = p.newest.as_ref().filter(|_| !row.in_flight() && !p.newer) {
+            p.mute.since { "This is how it ended. The newest release of " (row.service) " is " a.door href={ "/releases/" (newest.id) } { (newest.version) } ", " (newest.state) "." }
         }
     }
+    .into_string()
 }
 
 fn answer(p: &Page) -> String {

@@ -100,10 +100,14 @@ fn of_evidence(p: &Page) -> String {
 /// What the lines are, in a sentence.
 fn band_note(axis: Axis) -> String {
     let [(_, fast_limit, _, fast), (_, slow_limit, _, slow)] = ::judge::BURN_ALERTS;
+    let seconds = match axis.grain() {
+        1_000 => "that of each second".to_owned(),
+        grain => format!("the mean of that of each second, over {}", say::clock(grain)),
+    };
     let minutes = |s: u32| say::clock(i64::from(s) * 1000);
     format!(
-        "p99 is the mean of that of each second, over {}. Limit, or tolerated (where one second above it decides nothing): the mean of stable's p99 over {} plus the allowed increase; the band one standard deviation around that mean. 5xx is the share of requests that failed over {}. Burn is the canary's share of failures over {} (fast, alerts from {fast_limit}) and {} (slow, from {slow_limit}), divided by what an objective of {} % leaves.",
-        say::clock(axis.grain()),
+        "p99 is {}. Limit, or tolerated (where one second above it decides nothing): the mean of stable's p99 over {} plus the allowed increase; the band one standard deviation around that mean. 5xx is the share of requests that failed over {}. Burn is the canary's share of failures over {} (fast, alerts from {fast_limit}) and {} (slow, from {slow_limit}), divided by what an objective of {} % leaves.",
+        seconds,
         say::clock(timeline::BAND_OVER_MS),
         say::clock(timeline::ERRORS_OVER_MS),
         minutes(fast),

@@ -113,7 +113,7 @@ fn stages(v: &ReleaseView, ticks: &[Tick], until: Timestamp) -> Vec<Stage> {
             // A verdict belongs to the weight that was set last before it was written down.
             let within = |i: u64| set_by.is_some_and(|s| i > s) && next.is_none_or(|n| i < n);
             let verdict = v.receipts.iter().rev().filter(|r| within(r.index)).find_map(|r| {
-                let (tone, word) = crate::words::verdict(r.payload.kind)?;
+                let (tone, word) = crate::words::verdict_of(&r.payload)?;
                 Some((tone, word, r.index, r.payload.facts::<AnalysisEnded>().ok()?))
             });
             let judged = verdict.as_ref().and_then(|(_, _, _, f)| {

@@ -38,7 +38,7 @@ pub(super) fn read(p: &Page) -> String {
         None if p.view().row.in_flight() => "now",
         None => "end",
     };
-    said_at(place, p.reading(), timeline::Limits::of(p.view()).word())
+    said_at(place, p.reading(), timeline::Limits::of(p.view()))
 }
 
 /// The zoom's buttons.
@@ -110,12 +110,13 @@ fn tenths(x: f64) -> String {
     format!("{x:.1}")
 }
 
-fn said_at(place: &str, r: &Reading, limit: &str) -> String {
+fn said_at(place: &str, r: &Reading, limits: timeline::Limits) -> String {
+    let limit = limits.word();
     maud::html! {
         dl {
             div { dt { (place) } dd.since { (r.since) " " span.mute { (r.at.clock()) } } }
             div { dt { "weight" } dd.w4 { (r.weight) } }
-            div { dt { "p99" } dd.w6.over[r.slow] { (r.canary_p99) } }
+            div { dt { "p99" } dd.w6.over[r.slow && !limits.tolerated] { (r.canary_p99) } }
             div { dt { "stable" } dd.w6 { (r.stable_p99) } }
             div { dt { (limit) } dd.w9 { (r.limit) } }
             div { dt { "5xx" } dd.w6 { (r.errors) } }

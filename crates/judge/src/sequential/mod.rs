@@ -54,7 +54,7 @@ pub use history::{History, MOMENTS};
 pub use latency::{Limits, MAX_BUCKETS, hdr_edges, slower_than};
 pub use policy::{Grids, MAX_HISTORY_S, Measure, Mode, PerMeasure, Policy, PolicyError};
 pub use replay::{MAX_LINE, MAX_TICKS, Replay, ReplayError, Replayed, replay};
-pub use say::sentence;
+pub use say::{DOUBTFUL_ODDS, sentence};
 pub use split::{CONCENTRATION, SplitCheck, split};
 #[cfg(any(test, feature = "simulate"))]
 pub(crate) use state::Row;

@@ -8,6 +8,8 @@ use super::{
 };
 use crate::threshold::percent;
 
+/// Odds against a canary from which it is not said that nothing was found: it has not been stopped, and that is all.
+pub const DOUBTFUL_ODDS: f64 = 10.0;
 /// Odds beyond which a number says no more.
 const MOST_ODDS: f64 = 1e6;
 
@@ -50,7 +52,8 @@ pub fn sentence(feed: &Feed) -> String {
             odds(policy.certify_at())
         ),
         Verdict::Unrefuted => format!(
-            "no regression found in {} canary requests: evidence against it {}, {limit} would stop it{}{}",
+            "{} in {} canary requests: evidence against it {}, {limit} would stop it{}{}",
+            if joint < DOUBTFUL_ODDS.ln() { "no regression found" } else { "not decided" },
             canary.n,
             odds(joint),
             excluded(feed),

@@ -180,6 +180,15 @@ fn sentences() {
             ),
             "Analysis found no regression: in 900 canary requests: evidence 0.2 to 1",
         ),
+        (
+            analysis(
+                1,
+                Kind::AnalysisPassed,
+                Verdict::Successful,
+                "not decided in 172 canary requests: evidence against it 94 to 1, 100 to 1 would stop it",
+            ),
+            "Analysis did not stop it: not decided in 172 canary requests: evidence against it 94 to 1, 100 to 1 would stop it",
+        ),
         (analysis(1, Kind::AnalysisPassed, Verdict::Successful, "p99 84 ms"), "Analysis passed: p99 84 ms"),
         (
             analysis(

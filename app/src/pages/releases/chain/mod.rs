@@ -186,7 +186,7 @@ mod tests {
             chain.nodes.iter().skip(3).map(|n| (n.name.as_str(), n.word, n.receipt)).collect();
         assert_eq!(
             stations,
-            [("dev", "promoted", Some(3)), ("staging", "refused", Some(4)), ("prod", "not yet", None)]
+            [("dev", "image copied", Some(3)), ("staging", "refused", Some(4)), ("prod", "not yet", None)]
         );
         assert_eq!(chain.refused.iter().map(|r| r.0).collect::<Vec<_>>(), [5, 4]);
         let said = markup(&view, &about, &order);

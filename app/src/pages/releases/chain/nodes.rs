@@ -228,7 +228,7 @@ fn environments(all: &[&Receipt], order: &[Environment]) -> Vec<Node> {
         let asked = receipt.payload.kind == Kind::CommandAccepted
             && receipt.payload.facts::<CommandSeen>().is_ok_and(|f| f.command == "promote-image");
         let (tone, word) = match receipt.payload.kind {
-            Kind::PromotionCopied => (Tone::Good, "promoted"),
+            Kind::PromotionCopied => (Tone::Good, "image copied"),
             Kind::PromotionRefused => (Tone::Bad, "refused"),
             _ if asked => (Tone::Wait, "waits"),
             _ => continue,
