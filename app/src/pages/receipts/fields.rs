@@ -97,7 +97,9 @@ fn nested(name: &str, value: &Value, depth: usize) -> Option<Fact> {
         rows.push(one.iter().map(|(name, value)| fact(name, value, 0)).collect::<Vec<_>>());
     }
     let same = all.iter().all(|one| one.as_object().is_some_and(|one| one.keys().eq(heads.iter().copied())));
-    if same && heads.len() <= MAX_COLUMNS && !rows.iter().flatten().any(|cell| matches!(cell, Fact::Json(_))) {
+    // What was counted in a window is a line of its own, too long for a cell.
+    let short = !all.iter().filter_map(Value::as_object).flat_map(|one| one.values()).any(Value::is_object);
+    if same && short && heads.len() <= MAX_COLUMNS && !rows.iter().flatten().any(|cell| matches!(cell, Fact::Json(_))) {
         return Some(Fact::Table(heads.into_iter().map(|name| said(name)).collect(), rows));
     }
     Some(Fact::List((1..).map(|n: u32| n.to_string()).zip(all.iter().map(|one| fact(name, one, depth))).collect()))
@@ -194,6 +196,12 @@ mod tests {
                 "a",
                 "[{\"w\":1},{\"w\":1,\"v\":2}]",
                 Fact::List(vec![("1".into(), text("w 1")), ("2".into(), text("v 2, w 1"))]),
+            ),
+            // One has what does not fit into a cell.
+            (
+                "a",
+                "[{\"w\":{\"n\":1,\"rate\":2}}]",
+                Fact::List(vec![("1".into(), Fact::List(vec![("w".into(), text("requests 1, rate 2"))]))]),
             ),
             // Deeper than anybody reads.
             (

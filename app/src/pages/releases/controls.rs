@@ -121,7 +121,6 @@ fn sensible(p: &Page, kind: CommandKind) -> bool {
 }
 
 fn all(p: &Page, with: &Form) -> Markup {
-    let v = &p.live;
     html! {
         div.buttons.pending[p.given == Given::Sent] {
             @for kind in DIRECT { @if sensible(p, kind) { (direct(p, kind, with)) } }
