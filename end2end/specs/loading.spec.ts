@@ -34,6 +34,7 @@ for (const path of ["/", "/releases", PROMOTED, `${PROMOTED}?receipt=0`, "/recei
     const response = await page.goto(path);
     await awake(page);
     await page.waitForLoadState("load");
+    await expect(page.locator("link[rel=expect][blocking=render]"), "nothing is painted of half a page").toHaveAttribute("href", "#main");
     const named = ((await response?.headerValue("link")) ?? "").split(",").map((link) => /<(.+)>/.exec(link)?.[1]);
     expect(parts(paths).length).toBeGreaterThan(0);
     expect(new Set(named), "the answer names the parts that the page loads, and no other").toEqual(new Set(parts(paths)));

@@ -154,12 +154,19 @@ test("a command is found by its name, and given at its button only @hydrated", a
     await expect(page.getByRole("button", { name: new RegExp(`^${name}( to \\d+ %)?$`) })).toBeFocused();
   }
   await page.keyboard.press("/");
+  await search.fill("a");
+  await expect(found.first(), "what is called so comes first").toContainText("Abort");
+  await page.keyboard.press("Escape");
+  await expect(page.getByRole("dialog", { name: "Search" }), "once, also when something is typed").toHaveCount(0);
+  await page.keyboard.press("/");
   await search.fill("stop");
   await expect(found).toHaveCount(1);
   await search.fill("abort");
   await expect(found).toContainText("Abort");
   await page.keyboard.press("Enter");
   await expect(page.getByLabel(/^Reason/).and(page.locator(":visible"))).toBeFocused();
+  await page.getByRole("button", { name: "Promote full…" }).click();
+  await expect(page.locator("details.ask[open]"), "one dialog at a time").toHaveCount(1);
   // Nothing was given by any of this.
   await expect(receipts(page).filter({ hasText: /asked to (pause|promote|abort)/ })).toHaveCount(0);
 });
