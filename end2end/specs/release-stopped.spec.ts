@@ -167,6 +167,8 @@ test("a command is found by its name, and given at its button only @hydrated", a
   await expect(page.getByLabel(/^Reason/).and(page.locator(":visible"))).toBeFocused();
   await page.getByRole("button", { name: "Promote full…" }).click();
   await expect(page.locator("details.ask[open]"), "one dialog at a time").toHaveCount(1);
+  await expect(page.locator("details.ask.promote-full")).toHaveAttribute("open", "");
+  await expect(page.getByRole("button", { name: "Abort…" })).toHaveAttribute("aria-expanded", "false");
   // Nothing was given by any of this.
   await expect(receipts(page).filter({ hasText: /asked to (pause|promote|abort)/ })).toHaveCount(0);
 });

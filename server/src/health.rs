@@ -62,7 +62,9 @@ impl Health {
             };
             page = page.saturating_mul(2).min(PAGE);
             for entry in entries {
-                if entry.index != from {
+                if entry.index >= until {
+                    self.found_until(from, until);
+                } else if entry.index != from {
                     self.found(from, MISSING.to_owned());
                 }
                 from = entry.index + 1;
@@ -75,6 +77,16 @@ impl Health {
 
     fn named(&self) -> usize {
         self.damaged.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// A gap up to the end of the part: with one at the beginning of the part after it, which was read before, it is one gap.
+    fn found_until(&self, from: u64, until: u64) {
+        let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        if damaged.get(&until).is_some_and(|why| why == MISSING) {
+            damaged.remove(&until);
+        }
+        drop(damaged);
+        self.found(from, MISSING.to_owned());
     }
 
     fn found(&self, index: u64, why: String) {

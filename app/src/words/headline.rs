@@ -31,6 +31,7 @@ pub fn headline(view: &ReleaseView) -> Headline {
     let said = |before: String, key: String, after: String, tone| Headline { before, key, after, tone };
     let so_far = match (row.worst_verdict, &row.worst) {
         (Some(Verdict::Inconclusive | Verdict::Error | Verdict::Failed), Some(worst)) => format!(", {worst}"),
+        (_, Some(last)) if last.contains("not decided in ") => ", not decided so far".to_owned(),
         _ => ", no regression found so far".to_owned(),
     };
     let (_, state) = state(row);

@@ -6,7 +6,7 @@
 //!
 //! # The rule `sequential`, the default
 //! Running evidence that may be looked at every second and stops a healthy canary at most once in a hundred rollouts: [`sequential`]. Regressed
-//! is Failed; certified and unrefuted are Successful ("no regression found"); inconclusive is Inconclusive. What a recipe can see with
+//! is Failed; certified and unrefuted are Successful ("no regression found", or "not decided" from evidence of 10 to 1 on); inconclusive is Inconclusive. What a recipe can see with
 //! it, and how often a threshold would stop a healthy canary, is in [`power`].
 //!
 //! # The rule `threshold`

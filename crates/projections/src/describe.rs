@@ -143,8 +143,8 @@ fn known(p: &Payload) -> Option<Description> {
             if let Some(how_far) = message.strip_prefix("no regression found ") {
                 return d("Analysis found no regression".to_owned(), how_far.to_owned());
             }
-            if let Some(how_far) = message.strip_prefix("not decided ") {
-                return d("Analysis did not stop it".to_owned(), format!("not decided {how_far}"));
+            if p.kind == Kind::AnalysisPassed && message.contains("not decided in ") {
+                return d("Analysis did not stop it".to_owned(), message);
             }
             let ended = match p.kind {
                 Kind::AnalysisPassed => "Analysis passed",

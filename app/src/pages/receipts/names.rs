@@ -50,7 +50,7 @@ pub(super) fn verdict(value: &str) -> Option<&'static str> {
     Some(match value {
         "regressed" => "it is worse than stable (regressed)",
         "certified" => "it is certified for this step (certified)",
-        "unrefuted" => "no regression found (unrefuted)",
+        "unrefuted" => "it is not stopped (unrefuted)",
         "inconclusive" => "nothing can be said (inconclusive)",
         _ => return None,
     })

@@ -106,6 +106,7 @@ pub(crate) async fn replayed(facts: Map<String, Value>) -> Result<String, String
     let said = match found.verdict {
         Verdict::Regressed => "it is worse than stable",
         Verdict::Certified => "it is certified for this step",
+        Verdict::Unrefuted if found.ln_e.joint >= judge::sequential::DOUBTFUL_ODDS.ln() => "not decided",
         Verdict::Unrefuted => "no regression found",
         Verdict::Inconclusive => "nothing can be said",
     };

@@ -178,7 +178,7 @@ fn direct(p: &Page, kind: CommandKind, with: &Form) -> Markup {
 fn asked(p: &Page, kind: CommandKind, with: &Form) -> Markup {
     let v = &p.live;
     let (why_not, (name, does)) = (refused(p, kind), words::command(kind));
-    let title = why_not.map(|why| match v.row.ended.filter(|_| !sensible(p, kind)) {
+    let title = why_not.map(|why| match v.row.ended.filter(|_| !sensible(p, kind) && p.newest.is_none()) {
         Some(end) => format!("Ended at {}: {}.", end.clock(), words::headline(v).plain()),
         None => format!("Not now: {why}"),
     });
@@ -290,6 +290,9 @@ mod tests {
         assert_eq!(retry(&page).as_deref(), Some("a newer release of this service came after it"));
         let said = (super::super::rooms::ROOMS[0].write)(&page);
         assert!(said.contains("href=\"/releases/other-1\">v9</a> came after it, starting"), "{said}");
+        assert!(!buttons(&page).contains("Retry"), "what cannot be given any more takes no room");
+        page.asking = Some("retry".to_owned());
+        assert!(buttons(&page).contains("role=\"alert\">Not now: a newer release"), "{}", buttons(&page));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use model::{
     Kind, Tick, Timestamp,
-    event::{CanaryCompleted, CanaryStarted, CanaryStepped},
+    event::{CanaryCompleted, CanaryPaused, CanaryStarted, CanaryStepped},
 };
 use projections::{Receipt, ReleaseView, say};
 
@@ -65,6 +65,9 @@ pub(super) struct Cursor {
     /// Stays when the pointer leaves.
     pub(super) kept: bool,
 }
+
+/// Where the release stands that came after this one, while it is stopped.
+const ABORTING: &str = "aborting";
 
 /// What the page's address says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -292,14 +295,22 @@ impl Page {
             let begun = p.facts::<CanaryStarted>().ok().filter(|f| f.service == self.live.row.service);
             if let Some(f) = begun {
                 let (id, version) = (id.to_string(), f.version.to_string());
+                // What was told when the page was loaded is told anew in its place.
+                self.newer |= self.newest.is_none();
                 self.newest = Some(Newest { id, version, state: "starting".to_owned() });
-                self.newer = true;
             }
         }
         let Some(newest) = self.newest.as_mut().filter(|newest| newest.id == id.as_str()) else { return };
         let now = match p.kind {
+            // That of an abort is one more step, to 0 %.
+            Kind::CanaryStepped if newest.state == ABORTING => None,
             Kind::CanaryStepped => p.facts::<CanaryStepped>().ok().map(|f| f.weight.to_string()),
-            Kind::CanaryAborted => Some("aborting".to_owned()),
+            Kind::CanaryPaused => {
+                let held = p.facts::<CanaryPaused>().ok().filter(|f| f.until.is_none());
+                held.map(|f| format!("held at {}", f.weight))
+            }
+            Kind::CanaryResumed => Some(newest.state.strip_prefix("held at ").unwrap_or("going on").to_owned()),
+            Kind::CanaryAborted => Some(ABORTING.to_owned()),
             Kind::CanaryCompleted => p.facts::<CanaryCompleted>().ok().map(|f| f.outcome.as_str().to_owned()),
             _ => None,
         };

@@ -131,7 +131,7 @@ fn close(details: &Element) {
 }
 
 /// Tells readers of the screen whether the dialog is open.
-fn say_open(details: &Element, open: bool) {
+pub(super) fn say_open(details: &Element, open: bool) {
     if let Ok(Some(button)) = details.query_selector("summary") {
         let _ = button.set_attribute("aria-expanded", if open { "true" } else { "false" });
     }

@@ -129,6 +129,12 @@ impl Board {
         let first = self.root.borrow().is_none();
         if first {
             self.root.replace(Some(root.clone()));
+            // Opened before the code was there.
+            let open =
+                |twin: &str| matches!(root.query_selector(&format!("details[data-twin={twin}][open]")), Ok(Some(_)));
+            let mut page = self.page.borrow_mut();
+            (page.rows_open, page.evidence_open) = (open("rows"), open("evidence"));
+            drop(page);
             self.listeners.replace(listen::all(self, &root));
             timeline::scroll_to_now(&root, &self.page.borrow());
             if let Ok(Some(heading)) = root.query_selector("h1")
@@ -460,8 +466,11 @@ impl Board {
                 page.evidence_open = open;
                 if open { EVIDENCE_ROWS } else { 0 }
             }),
-            // A dialog that was kept for who was in it goes once they leave it.
-            _ => self.change(|_| GIVEN),
+            // A dialog that was kept for who was in it goes once they leave it; the browser closes one when another is opened.
+            _ => {
+                commands::say_open(&twin, open);
+                self.change(|_| GIVEN);
+            }
         }
     }
 
