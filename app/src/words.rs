@@ -85,8 +85,7 @@ pub fn verdict(kind: Kind) -> Option<(Tone, &'static str)> {
 
 /// The same of a receipt. A canary that was let through with much against it has not passed plainly.
 pub fn verdict_of(p: &receipts::Payload) -> Option<(Tone, &'static str)> {
-    let doubtful =
-        || p.facts.get("message").and_then(|said| said.as_str()).is_some_and(|s| s.contains("not decided in "));
+    let doubtful = || p.facts.get("message").and_then(|said| said.as_str()).is_some_and(say::is_doubtful);
     match verdict(p.kind)? {
         (Tone::Good, _) if doubtful() => Some((Tone::Wait, "not stopped")),
         said => Some(said),

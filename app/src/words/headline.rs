@@ -31,7 +31,7 @@ pub fn headline(view: &ReleaseView) -> Headline {
     let said = |before: String, key: String, after: String, tone| Headline { before, key, after, tone };
     let so_far = match (row.worst_verdict, &row.worst) {
         (Some(Verdict::Inconclusive | Verdict::Error | Verdict::Failed), Some(worst)) => format!(", {worst}"),
-        (_, Some(last)) if last.contains("not decided in ") => ", not decided so far".to_owned(),
+        (_, Some(last)) if say::is_doubtful(last) => ", not decided so far".to_owned(),
         _ => ", no regression found so far".to_owned(),
     };
     let (_, state) = state(row);
@@ -166,6 +166,19 @@ mod tests {
         assert_eq!(worst(&row), "aborted by dana: payments fail; before: p99 is high");
         (row.phase, row.worst, row.stopped_for) = (Phase::Ended(Outcome::RolledBack), None, Some("x".repeat(101)));
         assert_eq!(worst(&row), format!("rolled back by dana: {}…", "x".repeat(100)));
+    }
+
+    #[test]
+    fn a_canary_with_much_against_it_is_not_said_to_be_without_regression() {
+        let mut view = crate::gallery::sample_view();
+        view.row.worst_verdict = Some(Verdict::Successful);
+        for (found, said) in [
+            ("no regression found in 9 canary requests", "no regression found"),
+            ("not decided in 9 canary requests", "not decided"),
+        ] {
+            view.row.worst = Some(found.to_owned());
+            assert_eq!(headline(&view).plain(), format!("v8 is at 50 %, {said} so far"));
+        }
     }
 
     #[test]

@@ -143,7 +143,7 @@ fn known(p: &Payload) -> Option<Description> {
             if let Some(how_far) = message.strip_prefix("no regression found ") {
                 return d("Analysis found no regression".to_owned(), how_far.to_owned());
             }
-            if p.kind == Kind::AnalysisPassed && message.contains("not decided in ") {
+            if p.kind == Kind::AnalysisPassed && say::is_doubtful(&message) {
                 return d("Analysis did not stop it".to_owned(), message);
             }
             let ended = match p.kind {

@@ -175,13 +175,16 @@ pub fn finding(message: &str) -> String {
     }
 }
 
+/// Whether a verdict's message says that a canary was let through with much against it (`judge::sequential::DOUBTFUL_ODDS`).
+pub fn is_doubtful(message: &str) -> bool {
+    message.contains("not decided in ")
+}
+
 /// A measurement behind its metric's name: `NAME: result VALUE`, or the built-in rule's own sentence.
 fn measured(said: &str) -> String {
     match said.split_once(": ").map(|(name, rest)| (name, rest, rest.strip_prefix("result "))) {
         Some((name, _, Some(value))) => format!("{name} is {value}"),
-        Some((_, own, None)) if own.starts_with("no regression found ") || own.starts_with("not decided ") => {
-            own.to_owned()
-        }
+        Some((_, own, None)) if own.starts_with("no regression found ") || is_doubtful(own) => own.to_owned(),
         _ => said.to_owned(),
     }
 }
