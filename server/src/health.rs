@@ -63,8 +63,9 @@ impl Health {
             page = page.saturating_mul(2).min(PAGE);
             for entry in entries {
                 if entry.index >= until {
-                    self.found_until(from, until);
-                } else if entry.index != from {
+                    return self.found_until(from, until);
+                }
+                if entry.index != from {
                     self.found(from, MISSING.to_owned());
                 }
                 from = entry.index + 1;

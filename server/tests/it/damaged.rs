@@ -59,6 +59,26 @@ async fn what_cannot_be_read_is_named_one_by_one() {
     );
 }
 
+/// Longer than what is read at once: it is one thing that is wrong, and what lies before it is read all the same.
+#[tokio::test]
+async fn a_long_gap_is_named_once() {
+    let server = Server::start().await;
+    for n in 0..700 {
+        server.append(&format!("receipt-{n}")).await;
+    }
+    let file = server.directory.path().join(store_sqlite::DATABASE_FILE);
+    let mut connection = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
+    let gone = sqlx::query("DELETE FROM entry WHERE idx BETWEEN 50 AND 689").execute(&mut connection).await.unwrap();
+    assert_eq!(gone.rows_affected(), 640);
+    connection.close().await.unwrap();
+    damage(server.directory.path(), 10).await;
+    server.app.health.clone().read_through(server.app.store.clone()).await;
+    assert_eq!(
+        healthz(&server).await.1["reasons"],
+        serde_json::json!(["receipt 10 is damaged", "receipt 50 is damaged"])
+    );
+}
+
 #[tokio::test]
 async fn health_names_what_is_damaged_and_what_is_left_alone() {
     let server = Server::start().await;
